@@ -1,0 +1,95 @@
+"""What a flow tells whoever watches: frozen values, rendered by cli/render.py (terminal, plain, JSON lines)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted:
+    """`number` of `total` within `stage` (its name or index); `text` is the instruction as shown."""
+
+    step: int
+    stage: str
+    number: int
+    total: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCached:
+    step: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMissed:
+    """`reason` is one sentence: the first input that differs from the last build of this step."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutput:
+    """Bytes a RUN wrote; `stream` is 1 (stdout) or 2 (stderr)."""
+
+    step: int
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished:
+    """`seconds` of wall time; `effect` says what changed: "+312 files, 84 MB"."""
+
+    step: int
+    seconds: float
+    effect: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerWritten:
+    step: int
+    diff_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """A blob on its way: `done` of `total` bytes (total 0 when unknown); `verb` is pulling or pushing."""
+
+    verb: str
+    name: str
+    digest: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTagged:
+    name: str
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBuilt:
+    image_id: str
+    manifest: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something the user should know and need not act on: a fallback, an unused argument. Said once each."""
+
+    text: str
+    level: str = "note"  # note | warning
+
+
+Event = (StepStarted | StepCached | StepMissed | StepOutput | StepFinished | LayerWritten | Transfer
+         | ImageTagged | ImageBuilt | Notice)
+Emit = Callable[[Event], None]
+
+
+def quiet(event: Event) -> None:
+    """The null twin of a renderer."""
