@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-NO_XATTRS: Mapping[str, bytes] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class Meta:
@@ -80,10 +78,13 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """`entries` (name → Node) is never changed after the Directory is handed to anyone: trees share it."""
+    """`entries` (name → Node) is never changed after the Directory is handed to anyone: trees share it.
+
+    It may be a Mapping that reads a host's folder when first asked, so that a context is walked only where needed.
+    """
 
     meta: Meta
-    entries: dict[str, "Node"] = field(default_factory=dict, repr=False)
+    entries: Mapping[str, "Node"] = field(default_factory=dict, repr=False)
 
     def with_meta(self, meta: Meta) -> "Directory":
         return Directory(meta, self.entries)
