@@ -1,0 +1,55 @@
+"""Content digests: `algorithm:hex`, the image spec's descriptor.md#digests."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from ..errors import UnsafeArchive
+
+_HEX_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
+_LOWER_HEX = re.compile(r"[0-9a-f]+")
+
+
+class InvalidDigest(UnsafeArchive, ValueError):
+    """Not `sha256:<64 lower-case hex digits>` (or sha384, sha512 likewise)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A checked digest. Safe as a path component: `algorithm` is one of three, `hex` is lower-case hex."""
+
+    algorithm: str
+    hex: str
+
+    def __post_init__(self) -> None:
+        length = _HEX_LENGTHS.get(self.algorithm)
+        if length is None or len(self.hex) != length or not _LOWER_HEX.fullmatch(self.hex):
+            raise InvalidDigest(f"cannot use {f'{self.algorithm}:{self.hex}'[:150]!r} as a digest: "
+                                "it is not sha256:, sha384: or sha512: and lower-case hex of the right length")
+
+    @classmethod
+    def parse(cls, text: str) -> "Digest":
+        """`sha256:…` → Digest. Errors: InvalidDigest, which is both UnsafeArchive and ValueError."""
+        algorithm, _, digits = text.partition(":")
+        return cls(algorithm, digits)
+
+    @classmethod
+    def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> "Digest":
+        return cls(algorithm, hashlib.new(algorithm, data).hexdigest())
+
+    @classmethod
+    def of_raw(cls, raw: bytes) -> "Digest":
+        """From the 32 bytes a SHA-256 kernel returned."""
+        return cls("sha256", raw.hex())
+
+    def hasher(self) -> "hashlib._Hash":
+        """An empty hash object of this algorithm, to check a stream against the digest."""
+        return hashlib.new(self.algorithm)
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
+
+    @property
+    def short(self) -> str:
+        """The first 12 hex digits, as tables show it."""
+        return self.hex[:12]
