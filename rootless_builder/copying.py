@@ -1,0 +1,157 @@
+"""COPY and ADD on trees: how sources find their place in an overlay, by BuildKit's rules (fsutil copy, AllowWildcard).
+
+    pattern ──find──▶ [source path] ──place──▶ target path ──copy──▶ Puts recorded in the overlay
+
+A source symlink is followed, those below it are copied as they are. A folder's contents are copied, not the folder.
+A folder that had to be made for the target is 0755, or has the mode and owner that were asked for; a folder that was
+there keeps its own, except below the copied one, where the source's wins. Nothing here reads a file's bytes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from .errors import SourceError
+from .paths import ROOT, ImagePath, basename, image_path, join, parent
+from .plan.wildcard import has_wildcards, matches
+from .tree.node import Directory, File, Meta, Node, Symlink
+from .tree.overlay import Overlay
+from .tree.tree import SymlinkLoop, Tree
+
+Excludes = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRules:
+    """owner: (uid, gid) for everything copied or made, None keeps the source's; mode: of every file and folder,
+    None keeps the source's; excluded: answers for a path relative to the source; made: mtime of folders we make, ns.
+    """
+
+    owner: tuple[int, int] | None = None
+    mode: int | None = None
+    excluded: Excludes | None = None
+    made: int = 0
+
+
+class Copier:
+    """Copies into one overlay under one set of rules; hard links among all that it copies stay hard links."""
+
+    def __init__(self, overlay: Overlay, rules: CopyRules) -> None:
+        self._overlay = overlay
+        self._rules = rules
+        self._files: dict[int, tuple[File, File]] = {}
+
+    def copy(self, source: Tree, found: ImagePath, dest: str) -> None:
+        """`found` of `source`, as find_sources gave it, to `dest`: absolute, with its trailing slash if it had one.
+
+        Errors: SourceError, saying which path is in the way.
+        """
+        followed = resolve(source, found)
+        node = source.lookup(followed)
+        if node is None:
+            raise SourceError(f'"/{found}" not found', hint="it is a symlink that leads nowhere inside the context")
+        self.make_folders(dest if dest.endswith("/") else dest.rpartition("/")[0])
+        target = self._place(node, found, resolve(self._overlay.tree, image_path(dest)))
+        self._copy(node, ROOT, target, inner=False)
+
+    def make_folders(self, path: str) -> ImagePath:
+        """mkdir -p through the image's own symlinks; returns where `path` is. Errors: SourceError."""
+        real = resolve(self._overlay.tree, image_path(path))
+        uid, gid = self._rules.owner or (0, 0)
+        meta = Meta(0o755 if self._rules.mode is None else self._rules.mode, uid, gid, self._rules.made)
+        try:
+            self._overlay.make_folders(real, meta)
+        except NotADirectoryError as error:
+            raise SourceError(f"cannot make the folder /{real}: /{error} is not a folder") from error
+        return real
+
+    def _place(self, node: Node, found: ImagePath, target: ImagePath) -> ImagePath:
+        """Into an existing folder goes a file under its own name; else `target` is the name."""
+        existing = self._overlay.tree.lookup(target)
+        if not isinstance(node, Directory) and isinstance(existing, Directory):
+            target = join(target, basename(found))
+        elif isinstance(node, Directory) and existing is None:
+            self.make_folders(target)
+        return target
+
+    def _copy(self, node: Node, inside: ImagePath, target: ImagePath, *, inner: bool) -> None:
+        """One node and all below. `inside`: its path relative to the source; inner: below the copied folder."""
+        excluded = bool(inside) and self._rules.excluded is not None and self._rules.excluded(inside)
+        if not isinstance(node, Directory):
+            if not excluded:
+                self.put(target, node)
+            return
+        if not excluded:
+            self._copy_folder(node, target, inner=inner)
+        for name in sorted(node.entries):
+            self._copy(node.entries[name], join(inside, name), join(target, name), inner=True)
+
+    def _copy_folder(self, node: Directory, target: ImagePath, *, inner: bool) -> None:
+        existing = self._overlay.tree.lookup(target)
+        if existing is not None and not isinstance(existing, Directory):
+            raise SourceError(f"cannot copy to non-directory: /{target}")
+        if existing is None or inner:
+            self._put_below(target, Directory(self._meta(node)))
+
+    def put(self, target: ImagePath, node: Node) -> None:
+        """A file, symlink or device at `target`, replacing any but a folder. Errors: SourceError."""
+        if isinstance(self._overlay.tree.lookup(target), Directory):
+            raise SourceError(f"cannot replace to directory /{target} with file")
+        if isinstance(node, File):
+            known = self._files.get(id(node))
+            if known is None:
+                known = self._files[id(node)] = (node, node.with_meta(self._meta(node)))
+            self._put_below(target, known[1])
+        else:
+            self._put_below(target, node.with_meta(self._meta(node)))
+
+    def _put_below(self, target: ImagePath, node: Node) -> None:
+        """An excluded folder whose child is kept is made when the child comes."""
+        if self._overlay.tree.lookup(parent(target)) is None:
+            self.make_folders(parent(target))
+        self._overlay.put(target, node)
+
+    def _meta(self, node: Node) -> Meta:
+        meta = node.meta
+        if self._rules.owner is not None:
+            meta = replace(meta, uid=self._rules.owner[0], gid=self._rules.owner[1])
+        if self._rules.mode is not None and not isinstance(node, Symlink):
+            meta = replace(meta, mode=self._rules.mode)
+        return meta
+
+
+def find_sources(source: Tree, pattern: str) -> list[ImagePath]:
+    """The paths `pattern` names, in order; one without wildcards names itself, there or not.
+
+    ".." and a leading "/" stop at the source's root. Errors: SourceError (a malformed pattern).
+    """
+    parts = image_path(pattern).split("/")
+    plain = next((at for at, part in enumerate(parts) if has_wildcards(part)), len(parts))
+    start = image_path("/".join(parts[:plain]))
+    if plain == len(parts):
+        return [start]
+    try:
+        return list(_match(source, resolve(source, start), parts[plain:]))
+    except ValueError as error:
+        raise SourceError(f"cannot match {pattern}: {error}", hint='escape "[" as "[[]"') from error
+
+
+def _match(source: Tree, folder: ImagePath, patterns: list[str]) -> Iterator[ImagePath]:
+    node = source.lookup(folder)
+    if not isinstance(node, Directory):
+        return
+    for name in sorted(node.entries):
+        if matches(patterns[0], name):
+            path = join(folder, name)
+            if len(patterns) == 1:
+                yield path
+            else:
+                yield from _match(source, path, patterns[1:])
+
+
+def resolve(tree: Tree, path: ImagePath) -> ImagePath:
+    """Tree.resolve with its error as the user's."""
+    try:
+        return tree.resolve(path)
+    except SymlinkLoop as error:
+        raise SourceError(f"cannot follow /{path}: too many levels of symbolic links") from error
+

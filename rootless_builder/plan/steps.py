@@ -1,0 +1,86 @@
+"""What will be done, variables gone: fully expanded, hashable values, made by lower.py and done by perform.py.
+
+    Step = RunStep | CopyStep | WorkdirStep | ConfigStep
+
+A step's `image` is the config after it; env, user, cwd and shell stand in the step as values, so that they reach its
+cache key. A ConfigStep changes the config alone: no layer, no key.
+"""
+
+from dataclasses import dataclass, field
+
+from ..oci.config import ImageConfig
+from ..span import Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """How a step is told: text to the user, created_by to the image's history. Neither is part of a key."""
+
+    text: str
+    created_by: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InlineFile:
+    """A heredoc's body under its name (which may have folders in it)."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStep:
+    """env: ("K=V", …) of ENV and of the ARGs in scope; proxies: the same, of predefined ARGs, outside the key.
+
+    script: a heredoc with a shebang, mounted at /dev/pipes/NAME and named in argv. network: default, none or host.
+    """
+
+    shown: Shown = field(compare=False)
+    image: ImageConfig = field(compare=False)
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    proxies: tuple[str, ...] = field(default=(), compare=False)
+    user: str
+    cwd: str
+    script: InlineFile | None = None
+    network: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyStep:
+    """sources: patterns in `origin`; dest: absolute, with the trailing slash it had.
+
+    origin: None for the build context, a stage's index, or the name of an image or named context.
+    mode: 0o0..0o7777 for all that is copied; owner: "user[:group]" as the image's own passwd and group know them.
+    unpack: local archives among the sources are extracted (ADD).
+    """
+
+    shown: Shown = field(compare=False)
+    image: ImageConfig = field(compare=False)
+    sources: tuple[str, ...]
+    inline: tuple[InlineFile, ...] = ()
+    dest: str
+    origin: int | str | None = None
+    owner: str = ""
+    mode: int | None = None
+    unpack: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkdirStep:
+    """Make `path` (absolute) where it is missing, owned by `user` of the image."""
+
+    shown: Shown = field(compare=False)
+    image: ImageConfig = field(compare=False)
+    path: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigStep:
+    shown: Shown = field(compare=False)
+    image: ImageConfig = field(compare=False)
+
+
+Step = RunStep | CopyStep | WorkdirStep | ConfigStep

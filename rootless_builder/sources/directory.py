@@ -1,0 +1,149 @@
+"""A folder of the host as a Tree, read in place and only where someone looks.
+
+Nothing is copied. What the ignore file excludes is not in the tree; an excluded folder is not even listed, unless
+a "!" rule may bring something below it back. Owners are 0:0, as BuildKit sends a context; sockets are left out.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import SourceError
+from ..paths import ROOT, ImagePath, decode, encode, join
+from ..tree.node import Device, Directory, File, HostFile, Meta, Node, Symlink
+from ..tree.tree import Tree
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Ignore(Protocol):
+    """language.ignore.IgnorePatterns, or anything that answers as it does."""
+
+    def matches(self, path: str) -> bool: ...
+
+    def may_reinclude_below(self, path: str) -> bool: ...
+
+
+class DirectorySource:
+    """The folder `path`. Keep it open (it is a context manager) for as long as nodes of its tree are read."""
+
+    def __init__(self, path: Path, ignore: Ignore | None = None) -> None:
+        try:
+            self._fd = os.open(path, _DIRECTORY)
+        except OSError as error:
+            raise SourceError(f"cannot read the build context {path}: {error.strerror}",
+                              hint="give an existing folder that you may read") from error
+        self.path = path
+        self._ignore = ignore
+        self._links: dict[tuple[int, int], File] = {}
+
+    def __enter__(self) -> "DirectorySource":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._fd)
+
+    @property
+    def root_fd(self) -> int:
+        return self._fd
+
+    def tree(self) -> Tree:
+        info = os.stat(self._fd)
+        return Tree(Directory(_meta(info), _Listing(self, ROOT)))
+
+    def ignores(self, path: ImagePath) -> bool:
+        """Is `path` excluded by the ignore file?"""
+        return self._ignore is not None and self._ignore.matches(path)
+
+    def entries(self, folder: ImagePath) -> Iterator[tuple[str, Node]]:
+        """What lies in `folder`, in no order. Errors: SourceError where it cannot be read."""
+        fd = self._open_folder(folder)
+        try:
+            with os.scandir(fd) as listing:
+                for entry in listing:
+                    name = decode(encode(entry.name))
+                    node = self._node(join(folder, name), fd, entry)
+                    if node is not None:
+                        yield name, node
+        finally:
+            os.close(fd)
+
+    def _open_folder(self, folder: ImagePath) -> int:
+        try:
+            return os.open(encode(folder) or b".", _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._fd)
+        except OSError as error:
+            raise SourceError(f"cannot read {self.path / folder}: {error.strerror}",
+                              hint="make it readable, or exclude it in .iechorignore") from error
+
+    def _node(self, path: ImagePath, fd: int, entry: "os.DirEntry[str]") -> Node | None:
+        excluded = self._ignore is not None and self._ignore.matches(path)
+        if excluded and not (entry.is_dir(follow_symlinks=False) and self._keeps_some(path)):
+            return None
+        info = os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
+        meta = _meta(info, _xattrs(fd, entry.name))
+        kind = stat.S_IFMT(info.st_mode)
+        if kind == stat.S_IFREG:
+            return self._file(path, meta, info)
+        if kind == stat.S_IFDIR:
+            return Directory(meta, _Listing(self, path))
+        if kind == stat.S_IFLNK:
+            return Symlink(meta, decode(os.fsencode(os.readlink(entry.name, dir_fd=fd))))
+        if kind == stat.S_IFSOCK:
+            return None
+        return Device(meta, kind, os.major(info.st_rdev), os.minor(info.st_rdev))
+
+    def _keeps_some(self, folder: ImagePath) -> bool:
+        """An excluded folder is in the context when a "!" rule brings back something below it."""
+        assert self._ignore is not None
+        return self._ignore.may_reinclude_below(folder) and any(True for _ in self.entries(folder))
+
+    def _file(self, path: ImagePath, meta: Meta, info: os.stat_result) -> File:
+        """Two names of one inode are one File, as a hard link in the image."""
+        if info.st_nlink == 1:
+            return File(meta, HostFile(self._fd, encode(path)), info.st_size)
+        known = self._links.get((info.st_dev, info.st_ino))
+        if known is None:
+            known = File(meta, HostFile(self._fd, encode(path)), info.st_size)
+            self._links[info.st_dev, info.st_ino] = known
+        return known
+
+
+class _Listing(Mapping[str, Node]):
+    """A folder's entries, read when first asked for."""
+
+    __slots__ = ("_source", "_folder", "_nodes")
+
+    def __init__(self, source: DirectorySource, folder: ImagePath) -> None:
+        self._source = source
+        self._folder = folder
+        self._nodes: dict[str, Node] | None = None
+
+    def _read(self) -> dict[str, Node]:
+        if self._nodes is None:
+            self._nodes = dict(self._source.entries(self._folder))
+        return self._nodes
+
+    def __getitem__(self, name: str) -> Node:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+
+def _meta(info: os.stat_result, xattrs: tuple[tuple[str, bytes], ...] = ()) -> Meta:
+    return Meta(stat.S_IMODE(info.st_mode), 0, 0, info.st_mtime_ns, xattrs)
+
+
+def _xattrs(fd: int, name: str) -> tuple[tuple[str, bytes], ...]:
+    """The user's own attributes; the others (security.*, ACLs) are this host's, not the image's."""
+    path = f"/proc/self/fd/{fd}/{name}"
+    try:
+        names = sorted(key for key in os.listxattr(path, follow_symlinks=False) if key.startswith("user."))
+        return tuple((key, os.getxattr(path, key, follow_symlinks=False)) for key in names)
+    except OSError:  # a file system without them, or a /proc that is masked
+        return ()
