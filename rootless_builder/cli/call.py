@@ -1,0 +1,115 @@
+"""One call of iechor: what was typed, where and when, and the things every command opens in the same way."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..events import Emit
+    from ..sandbox.idmap import IdMode
+    from ..store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """options: as parsed; nothing below cli/ sees them. argv: the words after "iechor"."""
+
+    options: argparse.Namespace
+    environ: Mapping[str, str]
+    argv: tuple[str, ...]
+
+    def places(self) -> tuple[Path, ...]:
+        """Folders in which a file named in an error may be, for its excerpt."""
+        context = getattr(self.options, "context", None)
+        return (Path(), Path(context)) if context and context != "-" else (Path(),)
+
+    def settings(self) -> "Settings":
+        """Configuration files, then the environment, then the options. Errors: ConfigFileError."""
+        from .. import config
+
+        environ = dict(self.environ)
+        for option, name in (("store", "IECHOR_HOME"), ("scratch", "IECHOR_SCRATCH"), ("userns", "IECHOR_USERNS")):
+            value = getattr(self.options, option, None)
+            if value:
+                environ[name] = os.path.abspath(value) if option != "userns" else value
+        return config.load(self._config_files(), environ)
+
+    def _config_files(self) -> tuple[Path, ...]:
+        """Weakest first. A file named with --config replaces the user's own and has to be there."""
+        system = Path("/etc/iechor/config.toml")
+        if self.options.config:
+            chosen = Path(self.options.config)
+            if not chosen.is_file():
+                raise UsageError(f"cannot read {chosen}: no such file", hint="name an existing file with --config")
+            return system, chosen
+        home = self.environ.get("XDG_CONFIG_HOME") or Path(self.environ.get("HOME") or "~").expanduser() / ".config"
+        return system, Path(home) / "iechor" / "config.toml"
+
+    def store(self, settings: "Settings") -> "Store":
+        """Errors: StoreError."""
+        from ..store.store import Store
+
+        return Store.open(settings.store)
+
+    def emit(self) -> "Emit":
+        """The renderer that --progress, --quiet and the terminal ask for; it writes to standard error."""
+        from .render import renderer
+
+        progress = "quiet" if getattr(self.options, "quiet", False) else getattr(self.options, "progress", "auto")
+        return renderer(progress, sys.stderr, self.environ)
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """"NAME=VALUE" → (NAME, VALUE). Errors: UsageError."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f'cannot use {option} "{text}": not of the form NAME=VALUE', hint=f"write {option} NAME=VALUE")
+    return name, value
+
+
+def host(text: str) -> tuple[str, str]:
+    """"NAME:IP" or "NAME=IP" of --add-host → (NAME, IP). Errors: UsageError."""
+    import ipaddress
+
+    name, _, address = text.replace("=", ":", 1).partition(":")
+    try:
+        ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        raise UsageError(f'cannot use --add-host "{text}": "{address}" is no IP address',
+                         hint="write --add-host NAME:IP") from None
+    return name, address.strip("[]")
+
+
+def env_lines(path: str, environ: Mapping[str, str], option: str) -> tuple[str, ...]:
+    """A file of NAME=VALUE lines; "#" starts a comment line; a bare NAME takes the caller's value, if any.
+
+    Errors: UsageError.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {option} {path}: {getattr(error, 'strerror', error)}",
+                         hint="name a readable text file of NAME=VALUE lines") from None
+    kept = [line.lstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return environment(kept, environ, option)
+
+
+def environment(entries: list[str], environ: Mapping[str, str], option: str) -> tuple[str, ...]:
+    """`-e` values → "K=V": one without "=" takes the caller's value, and is left out when the caller has none."""
+    found = []
+    for entry in entries:
+        name, equals, _ = entry.partition("=")
+        if not name:
+            raise UsageError(f'cannot use {option} "{entry}": the name is empty', hint=f"write {option} NAME=VALUE")
+        if equals:
+            found.append(entry)
+        elif name in environ:
+            found.append(f"{name}={environ[name]}")
+    return tuple(found)

@@ -1,0 +1,131 @@
+"""The front door: argv → typed request → flow → exit code. Only cli/ reads argv, the environment, cwd and the clock.
+
+Every way out, and what the user sees of it:
+    a result                      on standard output; exit code 0, or the application's for run and exec
+    an IechorError                message, excerpt, notes, hint on standard error; its own exit code (125 for run, exec)
+    SIGINT, SIGTERM, SIGHUP       one line; 128 + signal, after every context manager has cleaned up
+    a closed pipe                 nothing; 141, as a program killed by SIGPIPE
+    anything else                 one line that says it is a bug and where its traceback was saved; 1
+"""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from ..errors import DiskFull, IechorError, Interrupted
+from .call import Call
+
+OF_THE_APPLICATION = ("run", "exec")
+FAILED_BEFORE_IT_RAN = 125
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The whole life of a command; returns its exit code and raises nothing."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words or words[:1] == ["-D"]
+    call = None
+    try:
+        _raise_on_signals()
+        call = parse(words)
+        debug = call.options.debug
+        code = handler(call.options.handler)(call)
+        sys.stdout.flush()
+        return code
+    except BaseException as error:  # the door: nothing gets past it, not even KeyboardInterrupt
+        _ignore_signals()
+        return ended_by(error, call, words, debug=debug)
+
+
+def parse(words: Sequence[str]) -> Call:
+    """Errors: UsageError, UnsupportedError. `--help` prints and raises SystemExit."""
+    from .argv import normalise
+    from .parser import get_parser
+
+    parser = get_parser()
+    options = parser.parse_args(normalise(parser, words))
+    if not hasattr(options, "handler") or options.handler is None:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    return Call(options=options, environ=dict(os.environ), argv=tuple(words))
+
+
+def handler(name: str) -> Callable[[Call], int]:
+    """"module:function" below this package. Imported now, so that a command pays for no other."""
+    import importlib
+
+    module, _, function = name.partition(":")
+    found: Callable[[Call], int] = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+    return found
+
+
+def ended_by(error: BaseException, call: Call | None, words: Sequence[str], *, debug: bool) -> int:
+    """Says what ended the command, as the module's docstring lists it, and returns the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, BrokenPipeError):
+        return _pipe_closed()
+    from . import report
+
+    try:
+        known = as_known(error)
+        if known is None:
+            report.bug(error, words, show=debug)
+            return _code(IechorError.exit_code, words)
+        report.error(known, call.places() if call else (), error if debug else None)
+        return known.exit_code if isinstance(known, Interrupted) else _code(known.exit_code, words)
+    except BrokenPipeError:
+        return _pipe_closed()
+
+
+def as_known(error: BaseException) -> IechorError | None:
+    """`error` as an error a user can meet, None for a bug."""
+    if isinstance(error, IechorError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted(signal.SIGINT)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" at {os.fsdecode(error.filename)}" if error.filename else ""
+        return DiskFull(f"cannot write{where}: {error.strerror}",
+                        hint='free some space (iechor prune), or name a larger disk with --store and --scratch')
+    return None
+
+
+def _code(code: int, words: Sequence[str]) -> int:
+    """run and exec keep other codes for the application: all our errors are 125 there, but for 126 and 127."""
+    command = next((word for word in words if not word.startswith("-") and word != "container"), "")
+    if command in OF_THE_APPLICATION and code not in (126, 127):
+        return FAILED_BEFORE_IT_RAN
+    return code
+
+
+def _raise_on_signals() -> None:
+    """Signals unwind the stack like any error: leases are given back, half-written files removed, children killed."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        raise Interrupted(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(number, interrupt)
+
+
+def _ignore_signals() -> None:
+    """From here on we only say why we end; a second Ctrl-C must not tear the message."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _pipe_closed() -> int:
+    """Whoever read us has gone. Later writes, and the flush at exit, go nowhere instead of raising again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return 128 + signal.SIGPIPE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""`iechor build`, also `iechor image build`: the flags of docker build and podman build."""
+
+import argparse
+
+from .parser import Commands, Parser, add_later, add_platform, add_userns, command
+
+DESCRIPTION = (
+    "Builds an image from the iEchorfile (else Dockerfile, else Containerfile) in the build context and keeps it in "
+    "the store. Steps whose inputs have not changed come from the cache. The context is a folder read in place, "
+    'a tar archive, or "-" for a tar archive on standard input.'
+)
+
+LATER = {
+    "--secret": "id=ID[,src=PATH]", "--ssh": "ID[=SOCKET|KEY]", "-o/--output": "type=TYPE,dest=PATH", "--push": "",
+    "--cache-from": "SOURCE", "--cache-to": "DEST", "--no-cache-filter": "STAGE", "--annotation": "KEY=VALUE",
+    "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT", "--call": "METHOD|build",
+    "--check": "", "--squash": "", "--squash-all": "", "--env": "KEY=VALUE",
+    "--from": "IMAGE", "--mount": "SPEC", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
+    "--security-opt": "OPTION", "--shm-size": "SIZE", "--ulimit": "SPEC", "-m/--memory": "SIZE", "--cpus": "N",
+    "--isolation": "TYPE|oci|default|rootless", "--format": "FORMAT|oci", "--manifest": "NAME", "--all-platforms": "", "--arch": "ARCH",
+    "--os": "OS|linux", "--variant": "VARIANT", "--authfile": "FILE", "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR",
+    "--tls-verify": "BOOL|true", "--logfile": "FILE", "--cgroup-parent": "PATH", "--builder": "NAME", "--policy": "FILE",
+    "--unsetenv": "NAME", "--omit-history": "", "--dns": "ADDRESS", "--retry": "N", "--retry-delay": "DURATION",
+}
+
+
+def add_build(commands: "Commands[Parser]") -> None:
+    parser = command(commands, "build", "build an image from an iEchorfile", "do_build:build", description=DESCRIPTION)
+    parser.add_argument("context", metavar="CONTEXT", nargs="?", default=".",
+                        help='a folder, a tar archive, or "-" for standard input (default: the current folder)')
+    _add_inputs(parser)
+    _add_results(parser)
+    _add_running(parser)
+    add_later(parser, LATER)
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is built")
+    group.add_argument("-f", "--file", metavar="FILE", help='the iEchorfile, "-" for standard input '
+                                                            "(default: iEchorfile, Dockerfile or Containerfile)")
+    group.add_argument("--target", metavar="STAGE", help="build up to this stage instead of the last one")
+    group.add_argument("--build-arg", metavar="NAME[=VALUE]", action="append", default=[],
+                       help="a value for ARG; without a value, that of the environment (repeatable)")
+    group.add_argument("--build-arg-file", metavar="FILE", action="append", default=[],
+                       help="a file of NAME=VALUE lines for ARG (repeatable)")
+    group.add_argument("--build-context", metavar="NAME=SOURCE", action="append", default=[],
+                       help="another context for COPY --from=NAME and FROM NAME: a folder, a tar archive of a root "
+                            "file system or oci-layout://PATH; what it stands in for is said (repeatable)")
+    group.add_argument("--ignorefile", metavar="FILE", help="read this instead of .iechorignore")
+    group.add_argument("--pull", metavar="POLICY", default="missing",
+                       choices=("always", "missing", "never", "newer", "true", "false"),
+                       help="when to ask the registry for base images: missing (default), newer, never, or always, "
+                            "which --pull alone means")
+    add_platform(group)
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what comes out")
+    group.add_argument("-t", "--tag", metavar="NAME[:TAG]", action="append", default=[],
+                       help="a name for the image (repeatable)")
+    group.add_argument("--label", metavar="KEY=VALUE", action="append", default=[], help="a label (repeatable)")
+    group.add_argument("--iidfile", metavar="FILE", help="write the image id to FILE")
+    group.add_argument("--metadata-file", metavar="FILE", help="write the ids of the result as JSON to FILE")
+    group.add_argument("--source-date-epoch", "--timestamp", metavar="SECONDS", type=int, default=None,
+                       help="the image is of this time, no file in a new layer is later "
+                            "(default: $SOURCE_DATE_EPOCH, else now)")
+    group.add_argument("-q", "--quiet", action="store_true", help="print the image id and nothing else")
+    group.add_argument("--progress", choices=("auto", "tty", "plain", "rawjson", "quiet", "none"), default="auto",
+                       help="how progress is shown on standard error (default: tty on a terminal, else plain)")
+    group.add_argument("--load", action="store_true", help="for compatibility: the result is always in the store")
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how it is built")
+    group.add_argument("--no-cache", action="store_true", help="run every step again")
+    group.add_argument("--network", choices=("default", "host", "none", "private"), default="default",
+                       help="the network of RUN: the host's (default), or none")
+    group.add_argument("--add-host", metavar="NAME:IP", action="append", default=[],
+                       help="a line for /etc/hosts during RUN (repeatable)")
+    group.add_argument("-v", "--volume", metavar="SOURCE:TARGET[:ro]", action="append", default=[],
+                       help="a folder of the host that every RUN sees (repeatable)")
+    group.add_argument("--jobs", metavar="N", type=int, default=1, help="how many stages are built side by side")
+    group.add_argument("--rm", "--force-rm", action="store_true", default=True,
+                       help="for compatibility: nothing is ever left behind")
+    group.add_argument("--layers", action="store_true", default=True,
+                       help="for compatibility: every step is always cached")
+    add_userns(group)

@@ -1,0 +1,169 @@
+"""The command line: argparse and nothing else. argparse-manpage reads it too, through cli/manpages.py.
+
+    iechor [global options] COMMAND [options] …
+        parse_build.py    build
+        parse_run.py      run exec ps logs stop kill wait rm
+        parse_images.py   images pull push login logout tag rmi inspect history save load prune
+        here              info version, and the groups `image`, `container`, `system` of docker and podman
+
+Each command's parser names its handler as "module:function" below rootless_builder.cli; main.py imports it when
+that command was chosen, and only then, since start-up time is paid by every call.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from .. import __version__
+from ..errors import UnsupportedError, UsageError
+
+Commands = argparse._SubParsersAction  # argparse has no public name for what add_subparsers() returns
+
+DESCRIPTION = (
+    "Builds OCI images from an iEchorfile and runs them, as a plain user: no daemon, no root, no setuid helper. "
+    "Each instruction of the file becomes a layer, kept in a store below the user's home."
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours: an UsageError with a hint, instead of text and exit."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)  # a prefix that works today may be ambiguous tomorrow
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", hint=f'see "{self.prog} --help"')
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        import difflib
+
+        near = difflib.get_close_matches(str(value), [str(choice) for choice in action.choices], 1)
+        what = "command" if isinstance(action, argparse._SubParsersAction) else f"value of {_name(action)}"
+        allowed = "" if what == "command" else f" (one of {', '.join(map(str, action.choices))})"
+        raise UsageError(f'{self.prog}: unknown {what} "{value}"{allowed}',
+                         hint=f'did you mean "{near[0]}"?' if near else f'see "{self.prog} --help"')
+
+    def parse_args(self, args: Sequence[str] | None = None,  # type: ignore[override]
+                   namespace: argparse.Namespace | None = None) -> argparse.Namespace:
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            chosen: Parser = getattr(found, "parser", self)
+            raise UsageError(f"{chosen.prog}: {_unknown(rest[0])}", hint=_near_option(chosen, rest[0]))
+        return found
+
+
+def _name(action: argparse.Action) -> str:
+    return action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
+
+
+def _unknown(word: str) -> str:
+    return f'unknown option "{word.partition("=")[0]}"' if word.startswith("-") else f'unexpected argument "{word}"'
+
+
+def _near_option(parser: argparse.ArgumentParser, word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word.partition("=")[0], parser._option_string_actions, 1)
+    return f'did you mean "{near[0]}"?' if near and word.startswith("-") else f'see "{parser.prog} --help"'
+
+
+class Later(argparse.Action):
+    """An option of docker or podman that we know and do not carry out: an error that says so, never silence.
+
+    harmless: values that ask for what happens anyway (--provenance=false); those are accepted.
+    """
+
+    def __init__(self, *args: Any, harmless: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, default=argparse.SUPPRESS, **kwargs)
+        self.harmless = harmless
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        if self.nargs != 0 and values in self.harmless:
+            return
+        raise UnsupportedError(f"{parser.prog}: cannot carry out {option_string}: this release does not do it yet",
+                               hint=f"leave {option_string} out")
+
+
+def add_later(parser: argparse.ArgumentParser, options: Mapping[str, str]) -> None:
+    """Options known and not carried out: "--name" or "-x/--name" → metavar ("" for one without a value), and after
+    each "|" a value that asks for what happens anyway."""
+    group = parser.add_argument_group("options not carried out", "Known, and refused with exit code 4 by this release.")
+    for names, described in options.items():
+        flags = names.split("/")
+        metavar, *harmless = described.split("|")
+        if metavar:
+            group.add_argument(*flags, action=Later, metavar=metavar, harmless=harmless, help="not carried out yet")
+        else:
+            group.add_argument(*flags, action=Later, nargs=0, help="not carried out yet")
+
+
+def command(commands: "Commands[Parser]", name: str, summary: str, handler: str, *,
+            description: str = "", aliases: Sequence[str] = ()) -> Parser:
+    """A subcommand: `summary` for lists, `description` for its own help and man page, `handler` "module:function"."""
+    parser = commands.add_parser(name, help=summary, description=description or summary[0].upper() + summary[1:] + ".",
+                                 aliases=list(aliases))
+    parser.set_defaults(handler=handler, parser=parser, command=name)
+    parser.man_short_description = summary
+    # The global switches are understood after the command too, as docker's -D is.
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+def add_userns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--userns", choices=("fakeroot", "subuid", "host"), default=None,
+                        help="who keeps the owners of files: the fakeroot supervisor, the kernel with a subordinate "
+                             "id range, or the kernel as real root (default: from the configuration)")
+
+
+def add_platform(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", default=None,
+                        help="which entry of a multi-platform image is meant (default: this machine's)")
+
+
+def _add_globals(parser: Parser) -> None:
+    parser.add_argument("--debug", "-D", action="store_true", help="show the traceback of an error that is a bug")
+    parser.add_argument("--store", metavar="DIR", help="the image store (default: $IECHOR_HOME, the configuration, "
+                                                       "or ~/.local/share/iechor/store)")
+    parser.add_argument("--scratch", metavar="DIR", help="node-local working space (default: $IECHOR_SCRATCH, the "
+                                                         "configuration, or /var/tmp/iechor-UID)")
+    parser.add_argument("--config", metavar="FILE", help="read this configuration file instead of "
+                                                         "~/.config/iechor/config.toml")
+    parser.add_argument("--version", action="store_const", const="do_info:version", dest="handler",
+                        help="print the version and the native parts in use")
+
+
+def _add_here(commands: "Commands[Parser]") -> None:
+    info = command(commands, "info", "report on this host and which parts are in use", "do_info:info")
+    info.add_argument("--format", "-f", metavar="FORMAT", default="", help='"json", or a template such as "{{.Store}}"')
+    version = command(commands, "version", "print the version and the native parts in use", "do_info:version")
+    version.add_argument("--format", "-f", metavar="FORMAT", default="", help='"json", or a template')
+
+
+def _group(commands: "Commands[Parser]", name: str, summary: str) -> "Commands[Parser]":
+    parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+
+
+def get_parser() -> Parser:
+    from . import parse_build, parse_images, parse_run
+
+    parser = Parser(prog="iechor", description=DESCRIPTION, epilog=f"iechor {__version__}")
+    _add_globals(parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    parse_build.add_build(commands)
+    parse_run.add_all(commands)
+    parse_images.add_all(commands)
+    _add_here(commands)
+    image = _group(commands, "image", "the commands on images, as docker and podman group them")
+    parse_build.add_build(image)
+    parse_images.add_image_group(image)
+    container = _group(commands, "container", "the commands on containers, as docker and podman group them")
+    parse_run.add_container_group(container)
+    system = _group(commands, "system", "the commands on the host and the store, as docker and podman group them")
+    parse_images.add_prune(system)
+    _add_here(system)
+    return parser
