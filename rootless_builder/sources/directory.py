@@ -6,7 +6,7 @@ a "!" rule may bring something below it back. Owners are 0:0, as BuildKit sends 
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from ..errors import SourceError
 from ..paths import ROOT, ImagePath, decode, encode, join
 from ..tree.node import Device, Directory, File, HostFile, Meta, Node, Symlink
 from ..tree.tree import Tree
+from .selection import selection_digest
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -38,6 +39,7 @@ class DirectorySource:
         self.path = path
         self._ignore = ignore
         self._links: dict[tuple[int, int], File] = {}
+        self._tree = Tree(Directory(_meta(os.stat(self._fd)), _Listing(self, ROOT)))
 
     def __enter__(self) -> "DirectorySource":
         return self
@@ -45,13 +47,13 @@ class DirectorySource:
     def __exit__(self, *exc: object) -> None:
         os.close(self._fd)
 
-    @property
-    def root_fd(self) -> int:
-        return self._fd
-
     def tree(self) -> Tree:
-        info = os.stat(self._fd)
-        return Tree(Directory(_meta(info), _Listing(self, ROOT)))
+        """The same tree at every call: what was listed once is not listed again."""
+        return self._tree
+
+    def digest(self, found: Iterable[tuple[ImagePath, ImagePath]]) -> str:
+        """Of what `found` names, contents read now: see selection.selection_digest."""
+        return selection_digest(self._tree, self._fd, found)
 
     def ignores(self, path: ImagePath) -> bool:
         """Is `path` excluded by the ignore file?"""

@@ -1,0 +1,170 @@
+"""A script as stages: each FROM and what follows it, and which stage needs which.
+
+    ARG …                 global: seen by every FROM, and by ARG without a default inside a stage
+    FROM a AS x   ──▶ Stage(0, "x", base="a")
+    FROM x        ──▶ Stage(1, "",  base="x", base_stage=0)     base_stage: the earlier stage of that name
+    COPY --from=x ──▶ an edge, as RUN --mount=from= is; both also take a stage's number
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ..errors import IechorfileError, UsageError
+from ..language.instructions import Arg, Copy, From, Instruction, Run, Script
+from ..language.words import expand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """base: what FROM names, expanded; base_stage: the index it means in this file, or None for an image."""
+
+    index: int
+    name: str
+    base: str
+    base_stage: int | None
+    platform: str
+    source: From
+    instructions: tuple[Instruction, ...]
+
+    @property
+    def title(self) -> str:
+        return self.name or f"stage-{self.index}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageGraph:
+    """stages in the order of the file; global_args: what ARG before the first FROM and the platform args mean."""
+
+    stages: tuple[Stage, ...]
+    global_args: Mapping[str, str]
+
+    @classmethod
+    def of(cls, script: Script, *, build_args: Mapping[str, str], platform_args: Mapping[str, str]) -> "StageGraph":
+        """Errors: IechorfileError at the FROM that cannot be understood."""
+        escape = script.directives.escape
+        meta, blocks = _blocks(script)
+        args = _global_args(meta, build_args, platform_args, escape)
+        stages: list[Stage] = []
+        for source, body in blocks:
+            stages.append(_stage(source, body, stages, args, escape))
+        return cls(stages=tuple(stages), global_args=args)
+
+    def target(self, wanted: str | None) -> Stage:
+        """The stage to build: the last one, or by name (any case) or number. Errors: UsageError."""
+        if wanted is None:
+            return self.stages[-1]
+        found = self.find(wanted)
+        if found is not None:
+            return found
+        names = [stage.name for stage in self.stages if stage.name]
+        near = difflib.get_close_matches(wanted.lower(), names, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"the stages are: {', '.join(names) or 'unnamed'}"
+        raise UsageError(f'target stage "{wanted}" could not be found', hint=hint)
+
+    def find(self, name: str) -> Stage | None:
+        """By name, the last of that name as BuildKit has it; else by number."""
+        named = [stage for stage in self.stages if stage.name and stage.name == name.lower()]
+        if named:
+            return named[-1]
+        return self.stages[int(name)] if name.isascii() and name.isdigit() and int(name) < len(self.stages) else None
+
+    def origin(self, name: str, user: Stage, instruction: Instruction) -> int | str:
+        """What `--from=name` in stage `user` means: a stage's index, or a name of somewhere else.
+
+        Errors: IechorfileError for a stage that is not built before its user, or a number that is no stage.
+        """
+        found = self.find(name)
+        if found is None:
+            if name.lstrip("-").isdigit():
+                raise IechorfileError(f"invalid stage index {name}", span=instruction.span,
+                                      hint=f"this file has the stages 0 to {len(self.stages) - 1}")
+            return name
+        if found.index == user.index:
+            raise IechorfileError(f'circular dependency detected on stage: "{found.title}"', span=instruction.span,
+                                  hint="copy from an earlier stage")
+        if found.index > user.index:
+            raise IechorfileError(
+                f'cannot copy from stage "{name}", it needs to be defined before current stage "{user.title}"',
+                span=instruction.span, hint="move that stage up")
+        return found.index
+
+    def needs(self, stage: Stage) -> set[int]:
+        """The stages that `stage` reads, itself left out."""
+        found = {stage.base_stage} if stage.base_stage is not None else set()
+        for instruction in stage.instructions:
+            for name in _from_names(instruction):
+                origin = self.origin(name, stage, instruction)
+                if isinstance(origin, int):
+                    found.add(origin)
+        return found
+
+    def reachable(self, target: Stage) -> list[Stage]:
+        """What must be built for `target`, in the order of the file; an unneeded stage is never looked at."""
+        wanted, left = set[int](), [target.index]
+        while left:
+            index = left.pop()
+            if index not in wanted:
+                wanted.add(index)
+                left.extend(self.needs(self.stages[index]))
+        return [stage for stage in self.stages if stage.index in wanted]
+
+
+def _from_names(instruction: Instruction) -> Iterator[str]:
+    if isinstance(instruction, Copy) and instruction.from_:
+        yield instruction.from_
+    if isinstance(instruction, Run):
+        yield from (mount.from_ for mount in instruction.mounts if mount.from_)
+
+
+def _blocks(script: Script) -> tuple[list[Arg], list[tuple[From, list[Instruction]]]]:
+    """(ARGs before the first FROM, each FROM with what follows it)."""
+    meta: list[Arg] = []
+    blocks: list[tuple[From, list[Instruction]]] = []
+    for instruction in script.instructions:
+        if isinstance(instruction, From):
+            blocks.append((instruction, []))
+        elif blocks:
+            blocks[-1][1].append(instruction)
+        elif isinstance(instruction, Arg):
+            meta.append(instruction)
+        else:
+            raise IechorfileError("no build stage in current context", span=instruction.span,
+                                  hint="only ARG may stand before the first FROM")
+    if not blocks:
+        raise IechorfileError(f"{script.file} has no build stage", hint="begin it with FROM")
+    return meta, blocks
+
+
+def _global_args(meta: list[Arg], build_args: Mapping[str, str], platform_args: Mapping[str, str],
+                 escape: str) -> dict[str, str]:
+    args = {name: build_args.get(name, value) for name, value in platform_args.items()}
+    for instruction in meta:
+        for name, default in instruction.args:
+            value = build_args.get(name)
+            if value is None and default is not None:
+                value = _expanded(default, args, escape, instruction)
+            if value is not None:
+                args[name] = value
+    return args
+
+
+def _stage(source: From, body: list[Instruction], earlier: list[Stage], args: Mapping[str, str],
+           escape: str) -> Stage:
+    base = _expanded(source.image, args, escape, source)
+    if not base:
+        raise IechorfileError(f"base name ({source.image}) should not be blank", span=source.span,
+                              hint="give the ARG it uses a default, or a value with --build-arg")
+    platform = _expanded(source.platform, args, escape, source) if source.platform else ""
+    if source.platform and not platform:
+        raise IechorfileError(f"empty platform value from expression {source.platform}", span=source.span)
+    named = [stage.index for stage in earlier if stage.name and stage.name == base]
+    return Stage(index=len(earlier), name=source.name, base=base, base_stage=named[-1] if named else None,
+                 platform=platform, source=source, instructions=tuple(body))
+
+
+def _expanded(text: str, args: Mapping[str, str], escape: str, instruction: Instruction) -> str:
+    try:
+        return expand(text, args, escape=escape)[0]
+    except IechorfileError as error:
+        raise error.at(instruction.span) from None

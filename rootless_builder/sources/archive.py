@@ -1,0 +1,73 @@
+"""A tar archive as a Tree: a build context, a root file system given for a base image, a local source of ADD.
+
+The archive, whatever compressed it, is inflated once into an unnamed file of the scratch folder, which is gone when
+this process is; nodes read from there. Owners are the archive's.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import DiskFull, SourceError
+from ..layer.compress import decompressor, sniff
+from ..layer.content import bind
+from ..layer.reader import read_layer
+from ..paths import ImagePath
+from ..tree.changes import ChangeSet
+from ..tree.tree import Tree
+
+CHUNK = 1 << 20
+
+
+class ArchiveSource:
+    """Takes over `fd` (read to its end, then closed). what: how messages name it. Errors: SourceError, UnsafeArchive.
+
+    layer: read ".wh." names as deletions, as in an image's layer; else they are files like any other.
+    """
+
+    def __init__(self, fd: int, *, what: str, tmp: Path, layer: bool = False) -> None:
+        self.what = what
+        with open(fd, "rb") as stream:
+            self._tar = tempfile.TemporaryFile(dir=tmp, prefix="archive-")
+            self._digest = self._inflate(stream)
+        self._tar.seek(0)
+        found = ChangeSet.of(read_layer(self._tar, whiteouts=layer))
+        self.changes = bind(found, self._duplicate)
+        self._tree = Tree.empty().apply(self.changes)
+
+    def __enter__(self) -> "ArchiveSource":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._tar.close()
+
+    def tree(self) -> Tree:
+        return self._tree
+
+    def digest(self, found: Iterable[tuple[ImagePath, ImagePath]]) -> str:
+        """Of the whole archive, inflated, and of what is named in it."""
+        named = "\0".join(f"{one}\0{path}" for one, path in found)
+        return hashlib.sha256(f"{self._digest}\0{named}".encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _duplicate(self) -> int:
+        return os.open(f"/proc/self/fd/{self._tar.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _inflate(self, stream: "os.PathLike[str] | object") -> str:
+        head = stream.read(CHUNK)  # type: ignore[attr-defined]
+        inflate = decompressor(sniff(head))
+        digest = hashlib.sha256()
+        try:
+            while head:
+                data = inflate.decompress(head)
+                digest.update(data)
+                self._tar.write(data)
+                head = stream.read(CHUNK)  # type: ignore[attr-defined]
+        except OSError as error:
+            if error.errno in (28, 122):
+                raise DiskFull(f"cannot unpack {self.what}: {error.strerror}",
+                               hint="set IECHOR_SCRATCH to a larger disk") from error
+            raise SourceError(f"cannot read {self.what}: {error.strerror}") from error
+        self._tar.flush()
+        return digest.hexdigest()
