@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..config import Settings
     from ..events import Emit
-    from ..sandbox.idmap import IdMode
     from ..store.store import Store
 
 
@@ -35,22 +35,16 @@ class Call:
         from .. import config
 
         environ = dict(self.environ)
+        if self.options.config:
+            chosen = Path(self.options.config).absolute()
+            if not chosen.is_file():
+                raise UsageError(f"cannot read {chosen}: no such file", hint="name an existing file with --config")
+            environ["IECHOR_CONFIG"] = str(chosen)
         for option, name in (("store", "IECHOR_HOME"), ("scratch", "IECHOR_SCRATCH"), ("userns", "IECHOR_USERNS")):
             value = getattr(self.options, option, None)
             if value:
                 environ[name] = os.path.abspath(value) if option != "userns" else value
-        return config.load(self._config_files(), environ)
-
-    def _config_files(self) -> tuple[Path, ...]:
-        """Weakest first. A file named with --config replaces the user's own and has to be there."""
-        system = Path("/etc/iechor/config.toml")
-        if self.options.config:
-            chosen = Path(self.options.config)
-            if not chosen.is_file():
-                raise UsageError(f"cannot read {chosen}: no such file", hint="name an existing file with --config")
-            return system, chosen
-        home = self.environ.get("XDG_CONFIG_HOME") or Path(self.environ.get("HOME") or "~").expanduser() / ".config"
-        return system, Path(home) / "iechor" / "config.toml"
+        return config.load(config.config_paths(environ), environ)
 
     def store(self, settings: "Settings") -> "Store":
         """Errors: StoreError."""
@@ -58,12 +52,12 @@ class Call:
 
         return Store.open(settings.store)
 
-    def emit(self) -> "Emit":
+    def showing(self) -> AbstractContextManager["Emit"]:
         """The renderer that --progress, --quiet and the terminal ask for; it writes to standard error."""
-        from .render import renderer
+        from .render import showing
 
         progress = "quiet" if getattr(self.options, "quiet", False) else getattr(self.options, "progress", "auto")
-        return renderer(progress, sys.stderr, self.environ)
+        return showing(progress, sys.stderr, self.environ)
 
 
 def pair(text: str, option: str) -> tuple[str, str]:

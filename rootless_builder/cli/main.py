@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = handler(call.options.handler)(call)
         sys.stdout.flush()
         return code
-    except BaseException as error:  # the door: nothing gets past it, not even KeyboardInterrupt
+    except BaseException as error:  # noqa: BLE001 the door: nothing gets past it, not even KeyboardInterrupt
         _ignore_signals()
         return ended_by(error, call, words, debug=debug)
 
@@ -96,9 +96,12 @@ def as_known(error: BaseException) -> IechorError | None:
 
 def _code(code: int, words: Sequence[str]) -> int:
     """run and exec keep other codes for the application: all our errors are 125 there, but for 126 and 127."""
-    command = next((word for word in words if not word.startswith("-") and word != "container"), "")
-    if command in OF_THE_APPLICATION and code not in (126, 127):
-        return FAILED_BEFORE_IT_RAN
+    rest = iter(words)
+    for word in rest:
+        if word in ("--store", "--scratch", "--config"):
+            next(rest, None)
+        elif not word.startswith("-") and word != "container":
+            return FAILED_BEFORE_IT_RAN if word in OF_THE_APPLICATION and code not in (126, 127) else code
     return code
 
 

@@ -13,19 +13,20 @@ DESCRIPTION = (
 LATER = {
     "--secret": "id=ID[,src=PATH]", "--ssh": "ID[=SOCKET|KEY]", "-o/--output": "type=TYPE,dest=PATH", "--push": "",
     "--cache-from": "SOURCE", "--cache-to": "DEST", "--no-cache-filter": "STAGE", "--annotation": "KEY=VALUE",
-    "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT", "--call": "METHOD|build",
-    "--check": "", "--squash": "", "--squash-all": "", "--env": "KEY=VALUE",
+    "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT",
+    "--call": "METHOD|build", "--check": "", "--squash": "", "--squash-all": "", "--env": "KEY=VALUE",
     "--from": "IMAGE", "--mount": "SPEC", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
     "--security-opt": "OPTION", "--shm-size": "SIZE", "--ulimit": "SPEC", "-m/--memory": "SIZE", "--cpus": "N",
-    "--isolation": "TYPE|oci|default|rootless", "--format": "FORMAT|oci", "--manifest": "NAME", "--all-platforms": "", "--arch": "ARCH",
-    "--os": "OS|linux", "--variant": "VARIANT", "--authfile": "FILE", "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR",
-    "--tls-verify": "BOOL|true", "--logfile": "FILE", "--cgroup-parent": "PATH", "--builder": "NAME", "--policy": "FILE",
-    "--unsetenv": "NAME", "--omit-history": "", "--dns": "ADDRESS", "--retry": "N", "--retry-delay": "DURATION",
+    "--isolation": "TYPE|oci|default|rootless", "--format": "FORMAT|oci", "--manifest": "NAME", "--all-platforms": "",
+    "--arch": "ARCH", "--os": "OS|linux", "--variant": "VARIANT", "--authfile": "FILE", "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR",
+    "--tls-verify": "BOOL|true", "--logfile": "FILE", "--cgroup-parent": "PATH", "--builder": "NAME",
+    "--policy": "FILE", "--unsetenv": "NAME", "--omit-history": "", "--dns": "ADDRESS", "--retry": "N", "--retry-delay": "DURATION",
 }
 
 
 def add_build(commands: "Commands[Parser]") -> None:
-    parser = command(commands, "build", "build an image from an iEchorfile", "do_build:build", description=DESCRIPTION)
+    parser = command(commands, "build", "build an image from an iEchorfile", "do_build:build", takes="[CONTEXT]",
+                     description=DESCRIPTION)
     parser.add_argument("context", metavar="CONTEXT", nargs="?", default=".",
                         help='a folder, a tar archive, or "-" for standard input (default: the current folder)')
     _add_inputs(parser)

@@ -7,13 +7,16 @@ from .parser import Commands, Parser, add_later, add_platform, command
 PROGRESS = ("auto", "tty", "plain", "rawjson", "quiet", "none")
 
 
+REGISTRY_LATER = {"--creds": "USER[:PASSWORD]", "--authfile": "FILE", "--tls-verify": "BOOL|true", "--cert-dir": "DIR"}
+
+
 def _add_progress(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     parser.add_argument("--progress", choices=PROGRESS, default="auto", help="how progress is shown")
 
 
 def add_images(commands: "Commands[Parser]", name: str = "images", aliases: tuple[str, ...] = ()) -> None:
-    parser = command(commands, name, "list images", "do_images:images", aliases=aliases,
+    parser = command(commands, name, "list images", "do_images:images", takes="[NAME]", aliases=aliases,
                      description="Lists the images in the store, newest first.")
     parser.add_argument("name", metavar="NAME", nargs="?", help="only those of this name, or matching its wildcards")
     parser.add_argument("-a", "--all", action="store_true", help="for compatibility: there are no hidden images")
@@ -25,12 +28,12 @@ def add_images(commands: "Commands[Parser]", name: str = "images", aliases: tupl
 
 
 def add_transfers(commands: "Commands[Parser]") -> None:
-    pull = command(commands, "pull", "fetch an image from a registry", "do_images:pull")
+    pull = command(commands, "pull", "fetch an image from a registry", "do_images:pull", takes="NAME...")
     pull.add_argument("names", metavar="NAME", nargs="+", help="NAME[:TAG|@DIGEST]")
     add_platform(pull)
     _add_progress(pull)
-    add_later(pull, {"-a/--all-tags": "", "--creds": "USER[:PASSWORD]", "--authfile": "FILE", "--tls-verify": "BOOL|true"})
-    push = command(commands, "push", "send an image to a registry", "do_images:push",
+    add_later(pull, {"-a/--all-tags": "", **REGISTRY_LATER})
+    push = command(commands, "push", "send an image to a registry", "do_images:push", takes="NAME [DESTINATION]",
                    description="Sends an image to the registry its name says, or to DESTINATION. Layers the registry "
                                "has already are not sent again, and the bytes sent are the same every time.")
     push.add_argument("name", metavar="NAME", help="a name or an id")
@@ -40,12 +43,11 @@ def add_transfers(commands: "Commands[Parser]") -> None:
     push.add_argument("--compression-level", metavar="N", type=int, default=None)
     push.add_argument("--digestfile", metavar="FILE", help="write the digest of the manifest to FILE")
     _add_progress(push)
-    add_later(push, {"-a/--all-tags": "", "--creds": "USER[:PASSWORD]", "--authfile": "FILE", "--tls-verify": "BOOL|true",
-                     "--sign-by": "KEY", "-f/--format": "FORMAT|oci"})
+    add_later(push, {"-a/--all-tags": "", "--sign-by": "KEY", "-f/--format": "FORMAT|oci", **REGISTRY_LATER})
 
 
 def add_logins(commands: "Commands[Parser]") -> None:
-    login = command(commands, "login", "keep credentials for a registry", "do_images:login",
+    login = command(commands, "login", "keep credentials for a registry", "do_images:login", takes="[REGISTRY]",
                     description="Checks a name and password with the registry and keeps them, readable by nobody "
                                 "else, in ~/.config/iechor/auth.json or in the credential helper configured there.")
     login.add_argument("registry", metavar="REGISTRY", nargs="?", help="host[:port] (default: the default registry)")
@@ -55,17 +57,18 @@ def add_logins(commands: "Commands[Parser]") -> None:
     login.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     login.add_argument("--authfile", metavar="FILE", help="keep them in FILE")
     add_later(login, {"--get-login": "", "--tls-verify": "BOOL|true", "--cert-dir": "DIR"})
-    logout = command(commands, "logout", "forget the credentials for a registry", "do_images:logout")
+    logout = command(commands, "logout", "forget the credentials for a registry", "do_images:logout",
+                     takes="[REGISTRY]")
     logout.add_argument("registry", metavar="REGISTRY", nargs="?", help="host[:port] (default: the default registry)")
     logout.add_argument("--authfile", metavar="FILE", help="forget them in FILE")
     add_later(logout, {"-a/--all": ""})
 
 
 def add_names(commands: "Commands[Parser]", remove: str = "rmi", aliases: tuple[str, ...] = ()) -> None:
-    tag = command(commands, "tag", "give an image another name", "do_images:tag")
+    tag = command(commands, "tag", "give an image another name", "do_images:tag", takes="IMAGE NAME[:TAG]...")
     tag.add_argument("source", metavar="IMAGE", help="a name or an id")
     tag.add_argument("targets", metavar="NAME[:TAG]", nargs="+")
-    rmi = command(commands, remove, "remove images", "do_images:rmi", aliases=aliases,
+    rmi = command(commands, remove, "remove images", "do_images:rmi", takes="IMAGE...", aliases=aliases,
                   description="Removes names, and the image itself with its last name. Its blobs go when nothing "
                               "else uses them.")
     rmi.add_argument("names", metavar="IMAGE", nargs="+", help="a name or an id")
@@ -74,13 +77,14 @@ def add_names(commands: "Commands[Parser]", remove: str = "rmi", aliases: tuple[
 
 
 def add_looking(commands: "Commands[Parser]") -> None:
-    inspect = command(commands, "inspect", "show all of an image or container as JSON", "do_images:inspect")
+    inspect = command(commands, "inspect", "show all of an image or container as JSON", "do_images:inspect",
+                      takes="NAME...")
     inspect.add_argument("names", metavar="NAME", nargs="+", help="a name or an id")
     inspect.add_argument("-f", "--format", metavar="FORMAT", default="",
                          help='"json", or a template such as "{{.Config.Env}}" or "{{json .Config}}"')
     inspect.add_argument("--type", choices=("image", "container", "all"), default="all", help="what NAME is")
     add_later(inspect, {"-s/--size": "", "-l/--latest": ""})
-    history = command(commands, "history", "show the steps an image was made by", "do_images:history")
+    history = command(commands, "history", "show the steps an image was made by", "do_images:history", takes="IMAGE")
     history.add_argument("name", metavar="IMAGE", help="a name or an id")
     history.add_argument("-q", "--quiet", action="store_true", help="layer ids only")
     history.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
@@ -90,7 +94,7 @@ def add_looking(commands: "Commands[Parser]") -> None:
 
 
 def add_archives(commands: "Commands[Parser]") -> None:
-    save = command(commands, "save", "write images to an archive", "do_images:save",
+    save = command(commands, "save", "write images to an archive", "do_images:save", takes="IMAGE...",
                    description="Writes images to a docker-archive that docker load and podman load read, or to an OCI "
                                "image layout as a tar archive or a folder.")
     save.add_argument("names", metavar="IMAGE", nargs="+", help="a name or an id")

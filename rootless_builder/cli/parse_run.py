@@ -14,7 +14,7 @@ EXEC = "Runs a further command in a running container. Exit codes are those of i
 RUN_LATER = {
     "-P/--publish-all": "", "--mount": "SPEC", "--env-host": "", "--dns": "ADDRESS",
     "--device": "DEVICE", "--gpus": "GPUS", "--cap-add": "CAP", "--cap-drop": "CAP", "--privileged": "",
-    "-m/--memory": "SIZE", "--cpus": "N", "--pids-limit": "N", "--ulimit": "SPEC", "--shm-size": "SIZE",
+    "-m/--memory": "SIZE", "--cpus": "N", "--pids-limit": "N", "--shm-size": "SIZE",
     "--restart": "POLICY", "--health-cmd": "COMMAND", "--volumes-from": "CONTAINER", "--ip": "ADDRESS",
     "--pid": "MODE", "--ipc": "MODE", "--uts": "MODE", "--umask": "MODE", "--tz": "ZONE", "--group-add": "GROUP",
     "--sysctl": "KEY=VALUE", "--rootfs": "", "--detach-keys": "KEYS", "--log-driver": "DRIVER",
@@ -35,7 +35,8 @@ def _add_process(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run(commands: "Commands[Parser]") -> None:
-    parser = command(commands, "run", "run a command in a new container", "do_run:run", description=RUN)
+    parser = command(commands, "run", "run a command in a new container", "do_run:run",
+                     takes="IMAGE [COMMAND [ARGUMENT...]]", description=RUN)
     parser.add_argument("image", metavar="IMAGE", help="a name or an id; pulled when it is not in the store")
     parser.add_argument("arguments", metavar="COMMAND", nargs=argparse.REMAINDER,
                         help="instead of the image's CMD")
@@ -53,16 +54,18 @@ def add_run(commands: "Commands[Parser]") -> None:
     parser.add_argument("-p", "--publish", metavar="[[IP:]HOST:]PORT[/tcp]", action="append", default=[],
                         help="a port of the host that leads to one inside; the container then has a network of its "
                              "own (repeatable)")
-    parser.add_argument("--network", "--net", choices=("host", "none", "private", "default", "bridge"), default=None,
+    parser.add_argument("--network", "--net", choices=("host", "none", "private", "default", "bridge"),
+                        default="default",
                         help="host, none, or private; bridge means private (default: host, private with -p)")
     parser.add_argument("--add-host", metavar="NAME:IP", action="append", default=[], help="a line for /etc/hosts")
     parser.add_argument("-l", "--label", metavar="KEY=VALUE", action="append", default=[], help="a label")
     parser.add_argument("--stop-signal", metavar="SIGNAL", help="what iechor stop sends first")
     parser.add_argument("--security-opt", metavar="OPTION", action="append", default=[],
                         help="no-new-privileges: set-user-ID programs gain nothing")
-    parser.add_argument("--pull", choices=("always", "missing", "never", "newer"), default="missing", metavar="POLICY",
-                        help="when to ask the registry: missing (default), always, never, newer")
+    parser.add_argument("--pull", choices=("always", "missing", "never"), default="missing", metavar="POLICY",
+                        help="when to ask the registry: missing (default), never, or always, which --pull alone means")
     parser.add_argument("--cidfile", metavar="FILE", help="write the container's id to FILE")
+    parser.add_argument("--ulimit", metavar="NAME=SOFT[:HARD]", action="append", default=[], help="a resource limit")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=None, help="end it after this time")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress of a pull")
     add_platform(parser)
@@ -71,7 +74,8 @@ def add_run(commands: "Commands[Parser]") -> None:
 
 
 def add_exec(commands: "Commands[Parser]") -> None:
-    parser = command(commands, "exec", "run a command in a running container", "do_run:execute", description=EXEC)
+    parser = command(commands, "exec", "run a command in a running container", "do_run:execute",
+                     takes="CONTAINER COMMAND [ARGUMENT...]", description=EXEC)
     parser.add_argument("container", metavar="CONTAINER", help="a name, or an id or the start of one")
     parser.add_argument("arguments", metavar="COMMAND", nargs=argparse.REMAINDER, help="the command and its arguments")
     _add_process(parser)
@@ -89,7 +93,7 @@ def add_ps(commands: "Commands[Parser]", name: str = "ps", aliases: tuple[str, .
 
 
 def add_logs(commands: "Commands[Parser]") -> None:
-    parser = command(commands, "logs", "show what a container wrote", "do_run:logs")
+    parser = command(commands, "logs", "show what a container wrote", "do_run:logs", takes="CONTAINER")
     parser.add_argument("container", metavar="CONTAINER")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the container ends")
     parser.add_argument("-n", "--tail", metavar="N", default="all", help="only the last N lines")
@@ -104,21 +108,22 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
 
 
 def add_ending(commands: "Commands[Parser]") -> None:
-    stop = command(commands, "stop", "ask containers to end, then make them", "do_run:stop")
+    stop = command(commands, "stop", "ask containers to end, then make them", "do_run:stop", takes="CONTAINER...")
     _add_names(stop)
     stop.add_argument("-t", "--time", "--timeout", metavar="SECONDS", type=float, default=10.0,
                       help="how long to wait before SIGKILL (default: 10)")
     stop.add_argument("-s", "--signal", metavar="SIGNAL", default=None,
                       help="what to send first (default: the image's STOPSIGNAL, else SIGTERM)")
-    kill = command(commands, "kill", "send containers a signal", "do_run:kill")
+    kill = command(commands, "kill", "send containers a signal", "do_run:kill", takes="CONTAINER...")
     _add_names(kill)
     kill.add_argument("-s", "--signal", metavar="SIGNAL", default="KILL", help="name or number (default: KILL)")
-    wait = command(commands, "wait", "wait until containers end and print their exit codes", "do_run:wait")
+    wait = command(commands, "wait", "wait until containers end and print their exit codes", "do_run:wait",
+                   takes="CONTAINER...")
     _add_names(wait)
 
 
 def add_rm(commands: "Commands[Parser]") -> None:
-    parser = command(commands, "rm", "remove containers", "do_run:rm")
+    parser = command(commands, "rm", "remove containers", "do_run:rm", takes="CONTAINER...")
     _add_names(parser)
     parser.add_argument("-f", "--force", action="store_true", help="kill the running ones first, ignore missing ones")
     parser.add_argument("-t", "--time", metavar="SECONDS", type=float, default=10.0,

@@ -14,7 +14,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from .. import __version__
 from ..errors import UnsupportedError, UsageError
 
 Commands = argparse._SubParsersAction  # argparse has no public name for what add_subparsers() returns
@@ -33,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", hint=f'see "{self.prog} --help"')
+        raise UsageError(message, hint=f'see "{self.prog} --help"')
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
@@ -43,7 +42,7 @@ class Parser(argparse.ArgumentParser):
         near = difflib.get_close_matches(str(value), [str(choice) for choice in action.choices], 1)
         what = "command" if isinstance(action, argparse._SubParsersAction) else f"value of {_name(action)}"
         allowed = "" if what == "command" else f" (one of {', '.join(map(str, action.choices))})"
-        raise UsageError(f'{self.prog}: unknown {what} "{value}"{allowed}',
+        raise UsageError(f'unknown {what} "{value}"{allowed}',
                          hint=f'did you mean "{near[0]}"?' if near else f'see "{self.prog} --help"')
 
     def parse_args(self, args: Sequence[str] | None = None,  # type: ignore[override]
@@ -51,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         found, rest = self.parse_known_args(args, namespace)
         if rest:
             chosen: Parser = getattr(found, "parser", self)
-            raise UsageError(f"{chosen.prog}: {_unknown(rest[0])}", hint=_near_option(chosen, rest[0]))
+            raise UsageError(_unknown(rest[0]), hint=_near_option(chosen, rest[0]))
         return found
 
 
@@ -84,28 +83,27 @@ class Later(argparse.Action):
                  option_string: str | None = None) -> None:
         if self.nargs != 0 and values in self.harmless:
             return
-        raise UnsupportedError(f"{parser.prog}: cannot carry out {option_string}: this release does not do it yet",
+        raise UnsupportedError(f"cannot carry out {option_string}: this release does not do it yet",
                                hint=f"leave {option_string} out")
 
 
 def add_later(parser: argparse.ArgumentParser, options: Mapping[str, str]) -> None:
     """Options known and not carried out: "--name" or "-x/--name" → metavar ("" for one without a value), and after
-    each "|" a value that asks for what happens anyway."""
-    group = parser.add_argument_group("options not carried out", "Known, and refused with exit code 4 by this release.")
+    each "|" a value that asks for what happens anyway. Help and man page name them in one line."""
     for names, described in options.items():
-        flags = names.split("/")
         metavar, *harmless = described.split("|")
-        if metavar:
-            group.add_argument(*flags, action=Later, metavar=metavar, harmless=harmless, help="not carried out yet")
-        else:
-            group.add_argument(*flags, action=Later, nargs=0, help="not carried out yet")
+        takes: dict[str, Any] = {"metavar": metavar, "harmless": harmless} if metavar else {"nargs": 0}
+        parser.add_argument(*names.split("/"), action=Later, help=argparse.SUPPRESS, **takes)
+    known = ", ".join(names.rpartition("/")[2] for names in options)
+    parser.epilog = f"Known from docker and podman, and refused with exit code 4 by this release: {known}."
 
 
-def command(commands: "Commands[Parser]", name: str, summary: str, handler: str, *,
+def command(commands: "Commands[Parser]", name: str, summary: str, handler: str, *, takes: str = "",
             description: str = "", aliases: Sequence[str] = ()) -> Parser:
-    """A subcommand: `summary` for lists, `description` for its own help and man page, `handler` "module:function"."""
+    """A subcommand: `summary` for lists, `description` for its own help and man page, `handler` "module:function",
+    `takes` its arguments as the usage line shows them."""
     parser = commands.add_parser(name, help=summary, description=description or summary[0].upper() + summary[1:] + ".",
-                                 aliases=list(aliases))
+                                 aliases=list(aliases), usage=f"%(prog)s [OPTIONS] {takes}".rstrip())
     parser.set_defaults(handler=handler, parser=parser, command=name)
     parser.man_short_description = summary
     # The global switches are understood after the command too, as docker's -D is.
@@ -145,15 +143,17 @@ def _add_here(commands: "Commands[Parser]") -> None:
 
 def _group(commands: "Commands[Parser]", name: str, summary: str) -> "Commands[Parser]":
     parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    return parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog, required=True,
+                                 parser_class=Parser)
 
 
 def get_parser() -> Parser:
     from . import parse_build, parse_images, parse_run
 
-    parser = Parser(prog="iechor", description=DESCRIPTION, epilog=f"iechor {__version__}")
+    parser = Parser(prog="iechor", usage="%(prog)s [OPTIONS] COMMAND ...", description=DESCRIPTION,
+                    epilog='"iechor COMMAND --help" and the page iechor-COMMAND(1) describe a command.')
     _add_globals(parser)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="iechor", parser_class=Parser)
     parse_build.add_build(commands)
     parse_run.add_all(commands)
     parse_images.add_all(commands)

@@ -23,7 +23,8 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], template
         return [json.dumps(dict(row)) for row in rows]
     if template.startswith("table "):
         fields = [inner.removeprefix(".") for inner in _ACTION.findall(template)]
-        return table([name.upper() for name in fields], [[str(_value(row, f".{name}")) for name in fields] for row in rows])
+        cells = [[_plain(_value(row, f".{name}")) for name in fields] for row in rows]
+        return table([name.upper() for name in fields], cells)
     if template:
         return [fill(template, row) for row in rows]
     return table(list(columns), [[str(row[field]) for field in columns.values()] for row in rows])

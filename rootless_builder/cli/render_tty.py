@@ -1,0 +1,130 @@
+"""Progress on a terminal: what is done stays above, what runs now is redrawn below it, with its last lines.
+
+    [2/4] RUN apt-get update        12.3s     done: one line, for good
+    [3/4] RUN pip install flask      4.1s     running: redrawn
+       Collecting flask
+       Downloading flask-3.0.3.tar.gz
+    pulling debian:12 sha256:0123456789ab 5.2MB / 29MB
+"""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as Region
+from rich.text import Text
+
+from .. import events
+from ..events import Event
+from .render import title, transfer
+from .terminal import Lines, clean
+
+TAIL = 5  # last lines of a running step
+
+
+class Running:
+    """A step that has started and not finished."""
+
+    def __init__(self, event: events.StepStarted) -> None:
+        self.title = title(event)
+        self.started = time.monotonic()
+        self.lines = {1: Lines(), 2: Lines()}
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        self.cached = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the region draws, as values: rich's own thread draws, and must not wait for a lock of ours, since we
+    print (which waits for rich's lock) while we hold it."""
+
+    running: tuple[tuple[str, float, tuple[str, ...]], ...] = ()  # title, when it started, last lines
+    transfers: tuple[str, ...] = ()
+
+
+class Live:
+    """The region stands while something runs; it is taken down before anything else writes to the terminal."""
+
+    def __init__(self, out: TextIO, *, color: bool) -> None:
+        self._console = Console(file=out, no_color=not color, highlight=False, soft_wrap=False, force_terminal=True)
+        self._region: Region | None = None
+        self._running: dict[int, Running] = {}
+        self._transfers: dict[str, events.Transfer] = {}
+        self._notices: set[str] = set()
+        self._shown = Shown()
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._take(event)
+            self._shown = Shown(tuple((step.title, step.started, tuple(step.tail)) for step in self._running.values()),
+                                tuple(map(transfer, self._transfers.values())))
+            self._stand() if self._running or self._transfers else self._fall()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case events.StepStarted():
+                self._running[event.step] = Running(event)
+            case events.StepCached() if event.step in self._running:
+                self._running[event.step].cached = True
+            case events.StepOutput() if event.step in self._running:
+                running = self._running[event.step]
+                running.tail.extend(running.lines[event.stream].feed(event.data))
+            case events.StepFinished() if event.step in self._running:
+                self._finish(self._running.pop(event.step), event)
+            case events.Transfer():
+                self._move(event)
+            case events.ImageTagged():
+                self._print(Text(clean(f"tagged {event.name}")))
+            case events.ImageBuilt():
+                self._print(Text(f"built {event.image_id} in {event.seconds:.1f}s", style="bold"))
+            case events.Notice() if event.text not in self._notices:
+                self._notices.add(event.text)
+                self._print(Text(clean(f"{event.level}: {event.text}"), style="yellow"))
+
+    def _finish(self, running: Running, event: events.StepFinished) -> None:
+        note = "CACHED" if running.cached else f"{event.seconds:.1f}s"
+        effect = f"  {clean(event.effect)}" if event.effect else ""
+        self._print(Text.assemble((f"{running.title}  ", "cyan" if running.cached else "blue"), note, (effect, "dim")))
+
+    def _move(self, event: events.Transfer) -> None:
+        if event.total and event.done >= event.total:
+            if self._transfers.pop(event.digest, None):
+                self._print(Text(f"{transfer(event)} done", style="dim"))
+        else:
+            self._transfers[event.digest] = event
+
+    def _print(self, text: Text) -> None:
+        self._console.print(text, overflow="ellipsis", no_wrap=True)
+
+    def _stand(self) -> None:
+        if self._region is None:
+            self._region = Region(console=self._console, get_renderable=self._drawn, transient=True,
+                                  refresh_per_second=8, redirect_stdout=False, redirect_stderr=False)
+            self._region.start()
+
+    def _fall(self) -> None:
+        region, self._region = self._region, None
+        if region:
+            region.stop()
+
+    def close(self) -> None:
+        """Takes the region down, whatever still runs: an error is about to be shown."""
+        with self._lock:
+            self._running.clear()
+            self._transfers.clear()
+            self._fall()
+
+    def _drawn(self) -> RenderableType:
+        shown, now = self._shown, time.monotonic()
+        parts: list[Text] = []
+        for name, started, tail in shown.running:
+            parts.append(Text.assemble((f"{name}  ", "bold blue"), f"{now - started:.1f}s"))
+            parts += [Text(f"   {line}", style="dim") for line in tail]
+        parts += [Text(line, style="dim") for line in shown.transfers]
+        for part in parts:
+            part.no_wrap, part.overflow = True, "ellipsis"
+        return Group(*parts)
