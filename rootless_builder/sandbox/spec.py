@@ -1,0 +1,128 @@
+"""The whole contract between the launcher and the sandbox's child: frozen values, JSON both ways."""
+
+import dataclasses
+import enum
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import mounts
+from .idmap import Extent, IdMap
+from .mounts import Mount
+
+DEFAULT_CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+                        "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT",
+                        "CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_SETFCAP")
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Network(enum.Enum):
+    """HOST: the one we run in. NONE: a new one with lo alone. PRIVATE: a new one with published ports, and a way out
+    where pasta or slirp4netns works.
+    """
+
+    HOST = "host"
+    NONE = "none"
+    PRIVATE = "private"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A TCP port of the host that leads to one inside (PRIVATE only). host_ip "": all addresses; host_port 0: any."""
+
+    host_ip: str = ""
+    host_port: int
+    container_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """name as setrlimit(2) has it after RLIMIT_, lower case: nofile, nproc, core … -1: unlimited."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakerootSpec:
+    """table: the file with the initial owner table ("" for none). dev: st_dev its inodes are on. fsync: sync calls
+    are really done.
+    """
+
+    table: str = ""
+    dev: int = 0
+    fsync: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """root: the folder that becomes / (a mount point for a KernelOverlay, or the tree itself).
+    env: "K=V"; HOME is added from the image's passwd where it is missing, nothing else is.
+    user: "", name, uid, name:group, uid:gid …, resolved from the image's own /etc/passwd and /etc/group.
+    ids: None for no user namespace. init: a reaper of ours is pid 1, and forwards signals; else the command is.
+    tty: the command gets a terminal of its own (Sandbox.terminal is the other end), stdio is not used.
+    """
+
+    root: str
+    mounts: tuple[Mount, ...] = ()
+    argv: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    ids: IdMap | None = None
+    hostname: str = ""
+    network: Network = Network.HOST
+    ports: tuple[Port, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
+    init: bool = False
+    tty: bool = False
+    fakeroot: FakerootSpec | None = None
+    no_new_privileges: bool = False
+
+    def to_json(self) -> str:
+        return json.dumps(_encode(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "SandboxSpec":
+        """The inverse of to_json. KeyError, TypeError or ValueError for anything else."""
+        return _decode(cls, json.loads(text))  # type: ignore[no-any-return]
+
+
+_MOUNTS: Mapping[str, type] = types.MappingProxyType({
+    kind.__name__: kind for kind in (mounts.Bind, mounts.FileBind, mounts.Tmpfs, mounts.Proc, mounts.Dev, mounts.Sysfs,
+                                     mounts.KernelOverlay)})
+_INNER: Mapping[str, type] = types.MappingProxyType({
+    "ids": IdMap, "uids": Extent, "gids": Extent, "limits": Limit, "ports": Port, "fakeroot": FakerootSpec})
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        coded = {item.name: _encode(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        if type(value).__name__ in _MOUNTS:
+            coded["kind"] = type(value).__name__
+        return coded
+    return value
+
+
+def _decode(kind: type, data: Mapping[str, Any]) -> Any:
+    return kind(**{name: _decode_field(kind, name, value) for name, value in data.items() if name != "kind"})
+
+
+def _decode_field(kind: type, name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode_field(kind, name, item) for item in value)
+    if isinstance(value, dict):
+        return _decode(_MOUNTS[value["kind"]] if name == "mounts" else _INNER[name], value)
+    annotation = typing.cast(Any, kind).__dataclass_fields__[name].type
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return annotation(value)
+    return value
