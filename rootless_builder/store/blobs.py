@@ -1,0 +1,107 @@
+"""Content-addressed blobs: blobs/ALGORITHM/HEX, written under a temporary name, verified, renamed into place."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from ..errors import StoreError
+from ..oci.digest import Digest
+from . import atomic
+from .blobwriter import BlobWriter, claim_partial
+from .layout import REMEDY, Layout
+from .leases import Leases
+
+READ_LIMIT = 16 << 20  # bytes: what `read` takes into memory unless told otherwise
+
+
+class Blobs:
+    def __init__(self, layout: Layout, leases: Leases) -> None:
+        self._layout = layout
+        self._leases = leases
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob is or would be."""
+        return self._layout.blob(digest)
+
+    def size(self, digest: Digest) -> int | None:
+        """Bytes, None when the blob is not here. A blob on its way out is taken back."""
+        with atomic.explained("read the store", self.path(digest), remedy=REMEDY):
+            for _ in range(2):
+                with contextlib.suppress(FileNotFoundError):
+                    return os.stat(self.path(digest)).st_size
+                if not self._rescue(digest):
+                    return None
+        return None
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Whether the blob is here, and of this size if one is given."""
+        found = self.size(digest)
+        return found is not None and size in (None, found)
+
+    def use(self, digest: Digest, size: int | None = None) -> bool:
+        """`has`, and from now on the blob stays until the lease of this process ends."""
+        self._leases.protect((digest,))
+        return self.has(digest, size)
+
+    def open(self, digest: Digest) -> int:
+        """A read-only fd that the caller closes. The bytes are not verified here: `read` does, and so does
+        whoever streams them. Errors: StoreError when the blob is not here.
+        """
+        with atomic.explained("read a blob", self.path(digest), remedy=REMEDY):
+            for _ in range(2):
+                with contextlib.suppress(FileNotFoundError):
+                    return os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                if not self._rescue(digest):
+                    break
+        raise StoreError(f"cannot read the blob {digest}: it is not in the store {self._layout.root}",
+                         hint="pull or build the image again.")
+
+    def read(self, digest: Digest, limit: int = READ_LIMIT) -> bytes:
+        """All bytes, verified. Errors: StoreError (absent, longer than `limit`, damaged)."""
+        with open(self.open(digest), "rb") as source, \
+                atomic.explained("read a blob", self.path(digest), remedy=REMEDY):
+            data = source.read(limit + 1)
+        if len(data) > limit:
+            raise StoreError(f"cannot read the blob {digest}: it is longer than {limit} bytes")
+        if Digest.of(data, digest.algorithm) != digest:
+            raise StoreError(f"cannot read the blob {digest}: its bytes do not have this digest "
+                             f"({self.path(digest)})", hint="remove this file, then pull or build the image again.")
+        return data
+
+    def put(self, data: bytes) -> Digest:
+        """Errors: DiskFull, StoreError."""
+        digest = Digest.of(data)
+        if self.use(digest, len(data)):
+            return digest
+        with self.writer() as writer:
+            writer.write(data)
+            return writer.commit(digest)
+
+    def writer(self) -> BlobWriter:
+        """For a new blob of unknown digest. Errors: DiskFull, StoreError."""
+        self._leases.begin()
+        return BlobWriter(self._layout, atomic.temporary_name(self._layout.tmp, "blob."))
+
+    def partial(self, digest: Digest) -> BlobWriter:
+        """A writer that goes on where an earlier download of this blob ended, in this process or another.
+
+        Left without `commit`, its bytes are kept for the next one. Errors: DiskFull, StoreError.
+        """
+        self._leases.begin()
+        return claim_partial(self._layout, digest)
+
+    def remove(self, digest: Digest) -> int:
+        """The bytes freed. Only gc.py and a caller who knows that nobody uses the blob may call it."""
+        with atomic.explained("remove a blob", self.path(digest), remedy=REMEDY), \
+                contextlib.suppress(FileNotFoundError):
+            freed = os.stat(self.path(digest)).st_blocks * 512
+            os.unlink(self.path(digest))
+            return freed
+        return 0
+
+    def _rescue(self, digest: Digest) -> bool:
+        """Takes a blob back from the sweeper, which asks the leases again before it removes anything."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self._layout.trash / f"{digest.algorithm}-{digest.hex}", self.path(digest))
+            return True
+        return False

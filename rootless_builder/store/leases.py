@@ -1,0 +1,147 @@
+"""Who uses what, told by files alone: right without flock, on NFS, and after any kill.
+
+    leases/TOKEN     one for each process that reads or writes blobs; the name tells whose (owner.py)
+        {"host": …, "pid": …}              for people
+        blob sha256:…                      appended, a line for each thing in use
+        image sha256:…                     (a manifest: with its config and layers)
+
+What a live lease names stays, and so does every blob written or touched since the oldest live lease began: a
+process need not announce what it is about to write. A user first protects, then looks whether the blob is
+there; the sweeper first moves a blob to trash/, then reads leases and times again, and puts it back if somebody
+came in between. A reader that finds nothing looks in trash/ and takes the blob back itself.
+"""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StoreError
+from ..oci.digest import Digest, InvalidDigest
+from . import atomic
+from .layout import REMEDY, Layout
+from .owner import Owner, abandoned
+
+_RENEWAL = 3600 * 10**9  # ns: a lease older than this is touched when it is used; a fraction of owner.GRACE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InUse:
+    """What the live leases keep. since: ns; whatever was written at or after it is in use too; None: no lease."""
+
+    blobs: frozenset[Digest]
+    images: frozenset[Digest]
+    since: int | None
+
+
+class Leases:
+    """The lease of this process, made when first needed and removed by `close`, and the view of all others'."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._fd = -1
+        self._pid = 0
+        self._path = layout.leases
+        self._renewed = 0
+        self._named: set[str] = set()
+
+    def begin(self) -> None:
+        """What this process writes from now on stays until `close`. Errors: DiskFull, StoreError."""
+        self._append(())
+
+    def protect(self, digests: Iterable[Digest], *, kind: str = "blob") -> None:
+        """Keeps these blobs (or, kind "image", manifests and all they name) until `close` or the process ends.
+
+        A store that cannot be written cannot be swept from here either: there it does nothing.
+        Errors: DiskFull.
+        """
+        with contextlib.suppress(StoreError):
+            self._append(f"{kind} {digest}" for digest in digests)
+
+    @contextlib.contextmanager
+    def hold(self, digests: Iterable[Digest] = (), *, kind: str = "blob") -> Iterator["Leases"]:
+        """`protect` for the length of a command; the lease file is gone afterwards."""
+        self.protect(digests, kind=kind)
+        try:
+            yield self
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Gives all back. A later use begins a new lease."""
+        if self._fd >= 0 and self._pid == os.getpid():
+            os.close(self._fd)
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+        self._fd = -1
+        self._named = set()
+
+    def in_use(self) -> InUse:
+        """Reads all leases and removes those of processes that are gone. Errors: StoreError."""
+        now = self._layout.now()
+        lines: set[str] = set()
+        since: list[int] = []
+        with atomic.explained("read the leases", self._layout.leases, remedy=REMEDY):
+            for name in _names(self._layout.leases):
+                with contextlib.suppress(FileNotFoundError):
+                    lease = self._layout.leases / name
+                    if abandoned(name, now - lease.stat().st_mtime_ns):
+                        atomic.remove(lease)
+                        continue
+                    first, *rest = lease.read_text("ascii", "replace").split("\n")
+                    lines.update(rest)
+                    since.append(_began(first))
+        return InUse(blobs=frozenset(_digests(lines, "blob ")), images=frozenset(_digests(lines, "image ")),
+                     since=min(since, default=None))
+
+    def _append(self, lines: Iterable[str]) -> None:
+        new = [line for line in lines if line not in self._named]
+        with atomic.explained("take a lease in the store", self._layout.leases, remedy=REMEDY):
+            if self._fd < 0 or self._pid != os.getpid():
+                self._start()
+            elif new and self._layout.now() - self._renewed > _RENEWAL:
+                self._renew()
+            if new:
+                atomic.write_all(self._fd, "".join(f"{line}\n" for line in new).encode())
+                self._named.update(new)
+
+    def _start(self) -> None:
+        """A new lease file; one inherited through a fork stays the parent's."""
+        began = self._layout.now()
+        head = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "began": began})
+        owner = Owner.current().token
+        self._path = self._layout.leases / f"{owner}.{os.urandom(4).hex()}"
+        self._fd = atomic.create(self._path)
+        self._pid = os.getpid()
+        self._renewed = began
+        self._named = set()
+        atomic.write_all(self._fd, f"{head}\n".encode())
+
+    def _renew(self) -> None:
+        os.utime(self._fd)
+        self._renewed = self._layout.now()
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def _began(first_line: str) -> int:
+    """0 (everything is in use) for a lease that is just being written or was cut off."""
+    try:
+        return int(json.loads(first_line)["began"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def _digests(lines: Iterable[str], prefix: str) -> Iterator[Digest]:
+    for line in lines:
+        if line.startswith(prefix):
+            with contextlib.suppress(InvalidDigest):
+                yield Digest.parse(line.removeprefix(prefix))

@@ -1,0 +1,105 @@
+"""Names of images, one small file each, and index.json, the view of them that other tools read.
+
+    refs/NAME    {"name": "docker.io/library/test:latest", "manifest": {descriptor}}
+
+A name is set or removed by one rename or unlink: two processes that tag at once need no lock. index.json is
+written whole after each change, and again if names changed meanwhile: whoever renames last has looked last.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError, UnsafeArchive
+from ..oci.descriptor import Descriptor
+from ..oci.manifest import Index
+from . import atomic
+from .layout import REMEDY, Layout
+
+REF_NAME = "org.opencontainers.image.ref.name"  # annotations.md; what comes after the second ":" of oci:DIR:NAME
+_ROUNDS = 20  # of rewriting index.json because others tag at the same time
+
+
+class Names:
+    """name (canonical reference) → descriptor of a manifest."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def get(self, name: str) -> Descriptor | None:
+        """Errors: StoreError when the file is damaged."""
+        found = read_record(self._layout.refs / atomic.escape(name))
+        return None if found is None else _descriptor(found, name)
+
+    def set(self, name: str, manifest: Descriptor) -> None:
+        data = json.dumps({"name": name, "manifest": manifest.to_json()}, sort_keys=True).encode()
+        self._layout.write(self._layout.refs / atomic.escape(name), data, f"tag {name}", durable=True)
+
+    def remove(self, name: str) -> bool:
+        """Whether there was such a name."""
+        with atomic.explained(f"untag {name}", self._layout.refs, remedy=REMEDY):
+            return atomic.remove(self._layout.refs / atomic.escape(name))
+
+    def all(self) -> dict[str, Descriptor]:
+        """Every name, in order. A damaged file is passed over: one bad name must not hide the others."""
+        found = {}
+        for record in records(self._layout.refs):
+            with contextlib.suppress(StoreError):
+                name = str(record.get("name", ""))
+                found[name] = _descriptor(record, name)
+        return dict(sorted(found.items()))
+
+    def write_index(self, unnamed: Callable[[], list[Descriptor]]) -> None:
+        """index.json anew: all names, then the manifests of images without one. Errors: DiskFull, StoreError."""
+        written = None
+        for _ in range(_ROUNDS):
+            named = self.all()
+            entries = [replace(manifest, annotations={**manifest.annotations, REF_NAME: name})
+                       for name, manifest in named.items()]
+            digests = {manifest.digest for manifest in entries}
+            entries += [manifest for manifest in unnamed() if manifest.digest not in digests]
+            data = Index(manifests=tuple(entries)).to_json()
+            if data == written:
+                return
+            self._layout.write(self._layout.index, data, "write the index of images", durable=True)
+            written = data
+
+
+def records(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every readable JSON object of a folder of small files."""
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except FileNotFoundError:
+        return
+    for name in names:
+        with contextlib.suppress(StoreError):
+            record = read_record(folder / name)
+            if record is not None:
+                yield record
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A small JSON object of ours; None when it is not there. Errors: StoreError."""
+    try:
+        with atomic.explained("read the store", path, remedy=REMEDY):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                return None
+        value = json.loads(data)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise StoreError(f"cannot read the store: {path} is damaged", hint="remove this file, then try again.")
+    return value
+
+
+def _descriptor(record: Mapping[str, Any], name: str) -> Descriptor:
+    try:
+        return Descriptor.from_json(record["manifest"])
+    except (KeyError, AttributeError, TypeError, UnsafeArchive) as error:
+        raise StoreError(f"cannot read the name {name} in the store: its file is damaged",
+                         hint="tag or pull the image again.") from error

@@ -1,0 +1,51 @@
+"""The store: one façade over blobs, images, layers' trees and the build cache. Opened once, passed down."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from .blobs import Blobs
+from .buildcache import BuildCache
+from .compressed import Compressed
+from .gc import Collector, Policy, Report
+from .images import Images
+from .layout import Layout, open_layout
+from .leases import Leases
+from .trees import Trees
+
+
+class Store:
+    """Context manager; `close` gives its lease back. Threads may share it; a forked child opens its own."""
+
+    def __init__(self, layout: Layout, *, tars: Path) -> None:
+        self.layout = layout
+        self.leases = Leases(layout)
+        self.blobs = Blobs(layout, self.leases)
+        self.images = Images(layout, self.blobs, self.leases)
+        self.cache = BuildCache(layout, self.blobs)
+        self.compressed = Compressed(layout)
+        self.trees = Trees(layout, self.blobs, tars)
+
+    @classmethod
+    def open(cls, root: Path, *, create: bool = True, tars: Path | None = None) -> "Store":
+        """The store at `root`, made if it is not there and `create` is set.
+
+        tars: folder (made when needed) for layers inflated for random access; scratch's, else one in the store.
+        Errors: StoreError (not a store, a later format, unwritable), DiskFull.
+        """
+        layout = open_layout(root, create=create)
+        return cls(layout, tars=Path(os.path.abspath(tars)) if tars is not None else layout.root / "tars")
+
+    def collect(self, policy: Policy | None = None) -> Report:
+        """Removes what nothing needs, and what `policy` says besides. Errors: DiskFull, StoreError."""
+        return Collector(self.layout, self.blobs, self.images, self.cache, self.leases).collect(policy or Policy())
+
+    def close(self) -> None:
+        self.leases.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
