@@ -1,0 +1,164 @@
+"""A layer's changes, packed: read back in a fraction of a second, however large the tar is.
+
+    magic 8 │ counts 5×u64 │ zlib of:  records │ paths │ targets │ xattrs │ extents
+
+One fixed record for each change, in canonical order; texts are joined by NUL, since no path holds one. The
+format has a version in its magic and is private to this store: an unknown one is "no index", and is made anew.
+"""
+
+import stat
+import struct
+import zlib
+from collections.abc import Iterable
+
+from ..errors import StoreError
+from ..paths import ImagePath, decode, encode
+from ..tree.changes import Change, ChangeSet, Opaque, Put, Remove
+from ..tree.node import Content, Device, Directory, File, Meta, Node, Symlink
+from .content import Extent, LayerEntry, LayerExtents, Opener, TarExtents, TarRange
+
+_MAGIC = b"ieindex1"
+_HEAD = struct.Struct("<8s5Q")
+# kind and mode, uid, gid, mtime, then by kind: file size and offset (or index of its extents); a hard link's
+# first record; a device's numbers. Last: index of the extended attributes, 0 for none.
+_RECORD = struct.Struct("<IIIqQQI")
+_EXTENT = struct.Struct("<QQQ")
+_LENGTHS = struct.Struct("<II")
+
+_REMOVE, _OPAQUE, _FILE, _SPARSE, _LINK, _DIRECTORY, _SYMLINK, _DEVICE = range(8)
+
+
+def dump(changes: Iterable[Change]) -> bytes:
+    """Pack `changes`, in canonical order, as `write_layer` and `read_layer` give them."""
+    packer = _Packer()
+    for number, change in enumerate(changes):
+        packer.add(number, change)
+    parts = (b"".join(packer.records), b"\0".join(packer.paths), b"\0".join(packer.targets),
+             b"".join(packer.xattrs), b"".join(packer.extents))
+    head = _HEAD.pack(_MAGIC, *(len(part) for part in parts))
+    return head + zlib.compress(b"".join(parts), 1)
+
+
+def load(data: bytes, opener: Opener) -> ChangeSet:
+    """The changes that `dump` packed, each file readable through `opener`. Errors: StoreError."""
+    try:
+        magic, *lengths = _HEAD.unpack_from(data)
+        if magic != _MAGIC:
+            raise ValueError("unknown format")
+        body = zlib.decompress(memoryview(data)[_HEAD.size:])
+        if len(body) != sum(lengths):
+            raise ValueError("wrong length")
+        parts, start = [], 0
+        for length in lengths:
+            parts.append(body[start:start + length])
+            start += length
+        return _unpack(parts, opener)
+    except (ValueError, struct.error, zlib.error, IndexError) as error:
+        raise StoreError(f"cannot read the index of a layer: {error}") from error
+
+
+class _Packer:
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.paths: list[bytes] = []
+        self.targets: list[bytes] = []
+        self.xattrs: list[bytes] = []
+        self.extents: list[bytes] = []
+        self._first: dict[File, int] = {}
+        self._xattr_numbers: dict[tuple[tuple[str, bytes], ...], int] = {(): 0}
+
+    def add(self, number: int, change: Change) -> None:
+        self.paths.append(encode(change.path))
+        if not isinstance(change, Put):
+            kind = _REMOVE if isinstance(change, Remove) else _OPAQUE
+            self.records.append(_RECORD.pack(kind << 16, 0, 0, 0, 0, 0, 0))
+            return
+        kind, first, second = self._node(number, change.node)
+        meta = change.node.meta
+        self.records.append(_RECORD.pack(kind << 16 | meta.mode, meta.uid, meta.gid, meta.mtime, first, second,
+                                         self._xattrs(meta)))
+
+    def _node(self, number: int, node: Node) -> tuple[int, int, int]:
+        if isinstance(node, File):
+            if node in self._first:
+                return _LINK, self._first[node], 0
+            self._first[node] = number
+            if isinstance(node.content, TarRange | LayerEntry):
+                return _FILE, node.size, node.content.offset
+            return _SPARSE, node.size, self._extents(node.content)
+        if isinstance(node, Directory):
+            return _DIRECTORY, 0, 0
+        if isinstance(node, Symlink):
+            self.targets.append(encode(node.target))
+            return _SYMLINK, 0, 0
+        return _DEVICE, node.kind, node.major << 32 | node.minor
+
+    def _extents(self, content: Content) -> int:
+        """Number of this file's extents; each list begins with its own length."""
+        if not isinstance(content, TarExtents | LayerExtents):
+            raise TypeError(f"{content!r} is not in a layer")
+        number = len(self.extents)
+        self.extents.append(_EXTENT.pack(len(content.extents), 0, 0))
+        self.extents.extend(_EXTENT.pack(*extent) for extent in content.extents)
+        return number
+
+    def _xattrs(self, meta: Meta) -> int:
+        number = self._xattr_numbers.setdefault(meta.xattrs, len(self._xattr_numbers))
+        if number == len(self.xattrs) + 1:
+            packed = b"".join(_LENGTHS.pack(len(encode(name)), len(value)) + encode(name) + value
+                              for name, value in meta.xattrs)
+            self.xattrs.append(_LENGTHS.pack(len(meta.xattrs), 0) + packed)
+        return number
+
+
+def _unpack(parts: list[bytes], opener: Opener) -> ChangeSet:
+    records, paths, targets, xattrs, extents = parts
+    attributes = _unpack_xattrs(xattrs)
+    names = iter(decode(paths).split("\0")) if records else iter(())
+    links = iter(decode(targets).split("\0"))
+    spans = list(_EXTENT.iter_unpack(extents))
+    done: list[Change] = []
+    for kind_mode, uid, gid, mtime, first, second, attrs in _RECORD.iter_unpack(records):
+        path, kind = ImagePath(next(names)), kind_mode >> 16
+        if kind == _LINK:
+            target = done[first]
+            if not isinstance(target, Put):
+                raise ValueError("a hard link to no file")
+            done.append(Put(path, target.node))
+        elif kind in (_REMOVE, _OPAQUE):
+            done.append(Remove(path) if kind == _REMOVE else Opaque(path))
+        else:
+            meta = Meta(kind_mode & 0xFFFF, uid, gid, mtime, attributes[attrs])
+            if kind == _FILE:
+                node: Node = File(meta, LayerEntry(opener, second, first), first)
+            elif kind == _DIRECTORY:
+                node = Directory(meta)
+            elif kind == _SYMLINK:
+                node = Symlink(meta, next(links))
+            elif kind == _SPARSE:
+                node = File(meta, LayerExtents(opener, _file_extents(spans, second), first), first)
+            else:
+                node = Device(meta, stat.S_IFMT(first), second >> 32, second & 0xFFFFFFFF)
+            done.append(Put(path, node))
+    return ChangeSet(tuple(done))
+
+
+def _file_extents(spans: list[Extent], number: int) -> tuple[Extent, ...]:
+    return tuple(spans[number + 1:number + 1 + spans[number][0]])
+
+
+def _unpack_xattrs(packed: bytes) -> list[tuple[tuple[str, bytes], ...]]:
+    sets: list[tuple[tuple[str, bytes], ...]] = [()]
+    at = 0
+    while at < len(packed):
+        count, _ = _LENGTHS.unpack_from(packed, at)
+        at += _LENGTHS.size
+        pairs = []
+        for _ in range(count):
+            name_length, value_length = _LENGTHS.unpack_from(packed, at)
+            at += _LENGTHS.size
+            name = decode(packed[at:at + name_length])
+            pairs.append((name, packed[at + name_length:at + name_length + value_length]))
+            at += name_length + value_length
+        sets.append(tuple(pairs))
+    return sets

@@ -1,0 +1,193 @@
+"""ChangeSet → an uncompressed layer tar, the same bytes everywhere; its digest is taken in the same pass.
+
+    at each path, canonical order:   Put → header [content]     then what was deleted there, as a marker
+    a File met a second time         a hard link to the first path
+
+`write_layer` also returns where in the tar each file's bytes are: the index that lets the tree be loaded
+without reading the tar again.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
+from typing import NoReturn
+
+from .. import layercore
+from ..errors import DiskFull, SourceError
+from ..oci.digest import Digest
+from ..paths import ImagePath, decode
+from ..tree.changes import Change, ChangeSet, Opaque, Put, Remove
+from ..tree.node import Content, Directory, File, HostFile, Inline, Node
+from . import sparse
+from .content import TarExtents, TarRange
+from .header import SECOND, data_extents, node_header, padded, sparse_header, whiteout_header
+from .whiteout import check_name, marker
+
+_BATCH = 256  # entries handed to the core in one call
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenLayer:
+    """diff_id: SHA-256 of the whole tar, `size` bytes long. entries: the changes, each File's content a place in it."""
+
+    diff_id: Digest
+    size: int
+    entries: tuple[Change, ...]
+
+
+def write_layer(changes: ChangeSet, out_fd: int, *, clamp: int | None = None) -> WrittenLayer:
+    """Write `changes` as a tar to `out_fd` (-1: nowhere, for the digest alone).
+
+    clamp: seconds since the epoch, SOURCE_DATE_EPOCH; later modification times are set to it.
+    Errors: SourceError when a file cannot be read or changes under us, DiskFull, OSError for other trouble with
+    `out_fd`, UnsupportedError for names that a layer cannot hold. After an error what was written is no layer.
+    """
+    writer = _Writer(out_fd, clamp)
+    for change in _as_written(changes):
+        if isinstance(change, Put):
+            writer.put(change.path, change.node)
+        else:
+            writer.mark(change)
+    return writer.finish()
+
+
+def _as_written(changes: ChangeSet) -> Iterator[Change]:
+    """Each path's Put before its marker, and no more than one marker: a Put of anything but a folder replaces what
+    was there by itself, and a folder removed and put again is an opaque one."""
+    for path, at_path in groupby(changes, key=attrgetter("path")):
+        kinds: dict[type[Change], Change] = {type(change): change for change in at_path}
+        put = kinds.get(Put)
+        if isinstance(put, Put):
+            yield put
+            if isinstance(put.node, Directory) and len(kinds) > 1:
+                yield Opaque(path)
+        else:
+            yield kinds.get(Opaque) or kinds[Remove]
+
+
+class _Writer:
+    """The tar so far: how long it is, what stands where, which file was first under which path."""
+
+    def __init__(self, out_fd: int, clamp: int | None) -> None:
+        self._sink = layercore.TarSink(out_fd)
+        self._latest = None if clamp is None else clamp * SECOND
+        self._length = 0
+        self._first: dict[File, Put] = {}
+        self._entries: list[Change] = []
+        self._batch: list[tuple[bytes, bytes | None, int]] = []
+        self._batch_fd = -1
+
+    def mark(self, change: Remove | Opaque) -> None:
+        last = self._entries[-1] if self._entries else None
+        if isinstance(last, Put) and last.path == change.path:
+            self._entries.insert(-1, change)  # in canonical order the marker comes first
+        else:
+            self._entries.append(change)
+        self._queue(whiteout_header(marker(change)))
+
+    def put(self, path: ImagePath, node: Node) -> None:
+        check_name(path)
+        original = node
+        if self._latest is not None and node.meta.mtime > self._latest:
+            node = node.with_meta(replace(node.meta, mtime=self._latest))
+        if not isinstance(node, File) or not isinstance(original, File):
+            self._entries.append(Put(path, node))
+            self._queue(node_header(path, node))
+        elif original in self._first:
+            first = self._first[original]
+            self._entries.append(Put(path, first.node))
+            self._queue(node_header(path, node, link=first.path))
+        else:
+            content = self._put_file(path, node)
+            entry = Put(path, File(node.meta, content, node.size))
+            self._first[original] = entry
+            self._entries.append(entry)
+
+    def finish(self) -> WrittenLayer:
+        self._flush()
+        try:
+            digest, size = self._sink.finish()
+        except OSError as error:
+            _refuse(error, None)
+        return WrittenLayer(Digest.of_raw(digest), size, tuple(self._entries))
+
+    def _put_file(self, path: ImagePath, node: File) -> TarRange | TarExtents:
+        source = node.content
+        if node.size >= sparse.MIN_SIZE:
+            parts = self._extents(path, node)
+            if parts is not None:
+                return self._put_sparse(path, node, parts)
+        header = node_header(path, node)
+        offset = self._length + len(header)
+        if not node.size:
+            self._queue(header)
+        elif isinstance(source, HostFile):
+            self._queue(header, source.dir_fd, source.path, node.size)
+        elif isinstance(source, Inline):
+            self._queue(header + source.data + bytes(-node.size % 512))
+        else:
+            self._put_ranges(path, source, header, [(0, node.size)])
+        return TarRange(offset, node.size)
+
+    def _put_sparse(self, path: ImagePath, node: File, parts: list[tuple[int, int]]) -> TarExtents:
+        header = sparse_header(path, node, parts)
+        offset = self._length + len(header)
+        self._put_ranges(path, node.content, header, parts)
+        return TarExtents(data_extents(parts, offset), node.size)
+
+    def _extents(self, path: ImagePath, node: File) -> list[tuple[int, int]] | None:
+        try:
+            fd, start = node.content.open()
+            try:
+                return sparse.extents(fd, start, node.size)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            _refuse(error, path)
+
+    def _put_ranges(self, path: ImagePath, source: Content, header: bytes, parts: list[tuple[int, int]]) -> None:
+        """`header`, then the parts (offset, length) of `source`; only the last may end within a block."""
+        self._flush()
+        try:
+            fd, start = source.open()
+            try:
+                for offset, length in parts:
+                    self._sink.add_range(header, fd, start + offset, length)
+                    self._length += len(header) + padded(length)
+                    header = b""
+            finally:
+                os.close(fd)
+            if header:
+                self._queue(header)
+        except OSError as error:
+            _refuse(error, path)
+
+    def _queue(self, header: bytes, dir_fd: int = -1, path: bytes | None = None, size: int = 0) -> None:
+        if len(self._batch) >= _BATCH or (path is not None and dir_fd != self._batch_fd):
+            self._flush()
+        if path is not None:
+            self._batch_fd = dir_fd
+        self._batch.append((header, path, size))
+        self._length += len(header) + padded(size)
+
+    def _flush(self) -> None:
+        try:
+            self._sink.add_many(self._batch_fd, self._batch)
+        except OSError as error:
+            _refuse(error, None)
+        self._batch = []
+
+
+def _refuse(error: OSError, path: ImagePath | None) -> NoReturn:
+    """The core names a file in what it could not read, and none in what it could not write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise DiskFull(f"cannot write the layer: {error.strerror}",
+                       hint="Free some space, or run iechor prune.") from error
+    if path is None and error.filename is None:
+        raise error
+    name = path if path is not None else error.filename
+    name = decode(name) if isinstance(name, bytes) else name
+    raise SourceError(f"cannot read {name}: {error.strerror}") from error

@@ -1,0 +1,35 @@
+"""The door to C: the layer core, compiled (`_layercore`) or in Python (`_layercore_py`), one surface.
+
+    scan(root_fd) -> Snapshot              every path below a folder, with its lstat; len(), get(path)
+    diff(before, after) -> [(kind, path)]  ADDED, CHANGED or REMOVED, canonical order
+    hash_files(root_fd, paths) -> [sha256]
+    TarSink(out_fd)                        add, add_many, add_range, add_bytes, finish: writes, pads and hashes a tar
+    KERNEL                                 what computes SHA-256: "sha-ni", "armv8", "scalar" in C, "hashlib" in Python
+
+Paths are bytes, relative to a folder given by descriptor; no symlink is followed. Errors are OSError, and
+ESTALE means that a file changed while it was read. IECHOR_NO_NATIVE=1 asks for the Python twin: read here and
+nowhere else, because the choice is made once, at import, in every process alike.
+"""
+
+import os
+
+try:
+    if os.environ.get("IECHOR_NO_NATIVE", "") not in ("", "0"):
+        raise ImportError("IECHOR_NO_NATIVE is set")
+    from ._layercore import ADDED, CHANGED, KERNEL, REMOVED, Snapshot, TarSink, diff, hash_files, scan
+except ImportError:  # asked for, or installed without a compiler
+    from ._layercore_py import (  # type: ignore[assignment]
+        ADDED,
+        CHANGED,
+        KERNEL,
+        REMOVED,
+        Snapshot,
+        TarSink,
+        diff,
+        hash_files,
+        scan,
+    )
+
+NATIVE = KERNEL != "hashlib"
+
+__all__ = ["ADDED", "CHANGED", "KERNEL", "NATIVE", "REMOVED", "Snapshot", "TarSink", "diff", "hash_files", "scan"]
