@@ -104,6 +104,21 @@ class Copier:
         else:
             self._put_below(target, node.with_meta(self._meta(node)))
 
+    def replace(self, target: ImagePath, node: Node) -> None:
+        """An archive's entry: a folder on a folder takes its metadata, every other pair replaces what is there."""
+        real = join(resolve(self._overlay.tree, parent(target)), basename(target))
+        if isinstance(node, Directory):
+            if not isinstance(self._overlay.tree.lookup(real), Directory):
+                self._clear(real)
+            self._put_below(real, Directory(self._meta(node)))
+        else:
+            self._clear(real)
+            self.put(real, node)
+
+    def _clear(self, target: ImagePath) -> None:
+        if self._overlay.tree.lookup(target) is not None:
+            self._overlay.remove(target)
+
     def _put_below(self, target: ImagePath, node: Node) -> None:
         """An excluded folder whose child is kept is made when the child comes."""
         if self._overlay.tree.lookup(parent(target)) is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import IechorfileError, UnsupportedError
 from ..language import instructions as i
-from ..language.words import expand, expand_raw, expand_words
+from ..language.words import expand, expand_body, expand_words
 from ..oci.config import Healthcheck, ImageConfig, RunConfig
 from ..paths import absolute, image_path
 from .ports import exposed_ports
@@ -55,8 +55,6 @@ class Lowering:
         self.image = replace(inherited.image, config=replace(inherited.image.config, onbuild=()))
         self.env = dict(inherited.env) or dict(_pair(entry) for entry in self.image.config.env)
         self.args = list(inherited.args)
-        self.unmatched: list[tuple[str, i.Instruction]] = []
-        self.used: set[str] = set()
         self._cmd_set = False
 
     def steps(self, triggers: Iterable[i.Instruction] = ()) -> Iterator[Step]:
@@ -70,10 +68,8 @@ class Lowering:
     def inherited(self) -> Inherited:
         return Inherited(image=self.image, args=tuple(self.args), env=tuple(self.env.items()))
 
-    def expand(self, text: str, instruction: i.Instruction) -> str:
-        value, unmatched = expand(text, self.env, escape=self.arguments.escape)
-        self.unmatched += [(name, instruction) for name in sorted(unmatched)]
-        return value
+    def expand(self, text: str) -> str:
+        return expand(text, self.env, escape=self.arguments.escape)[0]
 
     def configure(self, **changes: object) -> None:
         self.image = replace(self.image, config=replace(self.config, **changes))  # type: ignore[arg-type]
@@ -96,7 +92,7 @@ class Lowering:
 
 
 def _env(low: Lowering, this: i.Env) -> Step:
-    pairs = [(low.expand(key, this), low.expand(value, this)) for key, value in this.pairs]
+    pairs = [(low.expand(key), low.expand(value)) for key, value in this.pairs]
     env = dict(_pair(entry) for entry in low.config.env)
     for key, value in pairs:
         env[key] = value
@@ -106,7 +102,7 @@ def _env(low: Lowering, this: i.Env) -> Step:
 
 
 def _label(low: Lowering, this: i.Label) -> Step:
-    pairs = [(low.expand(key, this), low.expand(value, this)) for key, value in this.pairs]
+    pairs = [(low.expand(key), low.expand(value)) for key, value in this.pairs]
     low.configure(labels={**low.config.labels, **dict(pairs)})
     return low.config_step(this, "LABEL" + "".join(f" {key}={value}" for key, value in pairs))
 
@@ -115,11 +111,10 @@ def _arg(low: Lowering, this: i.Arg) -> Step:
     shown = []
     for name, default in this.args:
         value = low.arguments.build.get(name)
-        low.used.add(name)
         if value is None and default is None:
             value = low.arguments.graph.global_args.get(name)
         elif value is None and default is not None:
-            value = low.expand(default, this)
+            value = low.expand(default)
         if value is not None:
             low.env[name] = value
         low.args.append((name, value))
@@ -128,12 +123,12 @@ def _arg(low: Lowering, this: i.Arg) -> Step:
 
 
 def _user(low: Lowering, this: i.User) -> Step:
-    low.configure(user=low.expand(this.user, this))
+    low.configure(user=low.expand(this.user))
     return low.config_step(this, f"USER {low.config.user}")
 
 
 def _workdir(low: Lowering, this: i.Workdir) -> Step:
-    path = absolute(image_path(low.expand(this.path, this), cwd=image_path(low.config.working_dir)))
+    path = absolute(image_path(low.expand(this.path), cwd=image_path(low.config.working_dir)))
     low.configure(working_dir=path)
     created_by = f"WORKDIR {path}"
     if path == "/":
@@ -152,7 +147,7 @@ def _expose(low: Lowering, this: i.Expose) -> Step:
 
 
 def _volume(low: Lowering, this: i.Volume) -> Step:
-    paths = [low.expand(path, this) for path in this.paths]
+    paths = [low.expand(path) for path in this.paths]
     if "" in paths:
         raise IechorfileError("VOLUME specified can not be an empty string")
     low.configure(volumes=tuple(sorted({*low.config.volumes, *paths})))
@@ -177,7 +172,7 @@ def _shell(low: Lowering, this: i.Shell) -> Step:
 
 
 def _stop_signal(low: Lowering, this: i.StopSignal) -> Step:
-    name = low.expand(this.signal, this)
+    name = low.expand(this.signal)
     if not is_signal(name):
         raise IechorfileError(f"Invalid signal: {name}", hint="give a name as SIGTERM, or a number from 1 to 64")
     low.configure(stop_signal=name)
@@ -222,9 +217,9 @@ def _run(low: Lowering, this: i.Run) -> Step:
 def _copy(low: Lowering, this: "i.Copy | i.Add") -> Step:
     word = "COPY" if isinstance(this, i.Copy) else "ADD"
     _refuse_copy_flags(this, word)
-    sources = tuple(low.expand(source, this) for source in this.sources)
-    dest = low.expand(this.dest, this)
-    owner, chmod = low.expand(this.chown, this), low.expand(this.chmod, this)
+    sources = tuple(low.expand(source) for source in this.sources)
+    dest = low.expand(this.dest)
+    owner, chmod = low.expand(this.chown), low.expand(this.chmod)
     origin = low.arguments.graph.origin(this.from_, low.stage, this) if isinstance(this, i.Copy) and this.from_ else None
     if isinstance(this, i.Add):
         _refuse_remote(sources)
@@ -237,7 +232,7 @@ def _copy(low: Lowering, this: "i.Copy | i.Add") -> Step:
 
 
 def _inline(low: Lowering, file: i.InlineFile) -> InlineFile:
-    content = expand_raw(file.content, low.env) if file.expand else file.content
+    content = expand_body(file.content, low.env)[0] if file.expand else file.content
     return InlineFile(name=file.name, data=_bytes(content))
 
 
@@ -290,7 +285,6 @@ def _proxies(low: Lowering) -> tuple[str, ...]:
     declared = {name for name, _ in low.args}
     given = {name: value for name, value in low.arguments.build.items()
              if name.lower() in PROXIES and name not in declared}
-    low.used |= given.keys()
     return tuple(f"{name}={value}" for name, value in sorted(given.items()))
 
 

@@ -1,0 +1,107 @@
+"""What FROM and --from name outside the file: an image of the store, of a registry, or a named context.
+
+A named context that is a folder or an archive becomes an image of one layer, kept under the digest of what it holds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .contexts import Contexts, ImageSource, Source
+from .errors import ImageNotFound, UsageError
+from .events import Emit, Notice
+from .oci.config import ImageConfig, RunConfig
+from .oci.platform import Platform
+from .oci.reference import Reference
+from .paths import ROOT
+from .plan.cachekey import digest_of
+from .plan.lower import DEFAULT_PATH
+from .records import layers_of, write_step
+from .store.images import Image, LayerRef
+from .store.store import Store
+from .tree.changes import ChangeSet, Put
+
+PullPolicy = Literal["always", "missing", "never", "newer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """layers: the lowest first. image: its config, with a PATH always, as BuildKit has it."""
+
+    layers: tuple[LayerRef, ...]
+    image: ImageConfig
+
+
+class Bases:
+    """Resolves names for one build; each name once. pull: (reference, platform) → Image, from a registry."""
+
+    def __init__(self, contexts: Contexts, store: Store, *, pull: Callable[[Reference, Platform], Image],
+                 policy: PullPolicy, default_registry: str, emit: Emit) -> None:
+        self._contexts = contexts
+        self._store = store
+        self._pull = pull
+        self._policy = policy
+        self._default_registry = default_registry
+        self._emit = emit
+        self._found: dict[tuple[str, Platform], Base] = {}
+
+    def get(self, name: str, platform: Platform) -> Base:
+        """Errors: ImageNotFound, RegistryError, AuthError, UsageError, SourceError."""
+        if (name, platform) not in self._found:
+            self._found[name, platform] = self._resolve(name, platform)
+        return self._found[name, platform]
+
+    def context(self, name: str) -> Source | None:
+        """The folder or archive that stands for `name`, to copy from without making it an image."""
+        named = self._contexts.named(name)
+        return None if isinstance(named, ImageSource) else named
+
+    def _resolve(self, name: str, platform: Platform) -> Base:
+        if name == "scratch":
+            return scratch_base(platform)
+        named = self._contexts.named(name)
+        if named is None:
+            return image_base(self._image(name, platform))
+        self._emit(Notice(text=f"{name} is not pulled: the build context {self._contexts.told(name)} stands in for it"))
+        if not isinstance(named, ImageSource):
+            return self._from_tree(named, platform)
+        if named.kind == "docker-image":
+            return image_base(self._image(named.place, platform))
+        return image_base(load_layout(named.place, self._store, platform))
+
+    def _image(self, name: str, platform: Platform) -> Image:
+        try:
+            reference = Reference.parse(name, default_registry=self._default_registry).with_default_tag()
+        except UsageError as error:
+            raise ImageNotFound(f'"{name}" is neither a stage of this file nor the name of an image',
+                                hint=error.hint) from None
+        here = self._store.images.get(reference)
+        if here is not None and not platform.matches(here.config.platform):
+            here = None
+        if here is not None and self._policy in ("missing", "never"):
+            return here
+        if self._policy == "never":
+            raise ImageNotFound(f"{reference.familiar()} is not in the store, and --pull=never forbids asking a registry",
+                                hint=f"iechor pull {reference.familiar()}")
+        return self._pull(reference, platform)
+
+    def _from_tree(self, source: Source, platform: Platform) -> Base:
+        key = digest_of({"context": source.digest([(ROOT, ROOT)])})
+        record = self._store.cache.get(key)
+        if record is None or record.diff_id is None:
+            changes = ChangeSet.of(Put(path, node) for path, node in source.tree().walk() if path)
+            record = write_step(changes, key, "FROM a build context", self._store, clamp=None, facts={})
+        return Base(layers=layers_of(record), image=scratch_base(platform).image)
+
+
+def scratch_base(platform: Platform) -> Base:
+    config = ImageConfig(architecture=platform.architecture, os=platform.os, variant=platform.variant,
+                         config=RunConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/"))
+    return Base(layers=(), image=config)
+
+
+def image_base(image: Image) -> Base:
+    config = image.config
+    if not any(entry.startswith("PATH=") for entry in config.config.env):
+        config = replace(config, config=replace(config.config, env=(*config.config.env, f"PATH={DEFAULT_PATH}")))
+    return Base(layers=image.layers, image=config)

@@ -1,0 +1,235 @@
+"""`iechor build`, top to bottom: a fold of steps over states, one stage after the other.
+
+    text ──parse──▶ Script ──▶ StageGraph ──reachable──▶ stages ──lower──▶ steps
+    state, step ──key──▶ hit: the record of the last time · miss: perform, write the layer, record it ──▶ next state
+    last state ──▶ config, manifest, names
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .bases import Base, Bases, PullPolicy
+from .committing import commit
+from .contexts import Contexts
+from .errors import IechorError, IechorfileError
+from .events import Emit, ImageBuilt, LayerWritten, Notice, StepCached, StepFinished, StepMissed, StepStarted
+from .language.instructions import Add, Arg, Copy, Instruction, Run, Script, Workdir
+from .language.keywords import is_builtin_syntax
+from .language.parser import parse, parse_trigger
+from .oci.config import History
+from .oci.platform import Platform, host_platform
+from .oci.reference import Reference
+from .perform import StageState, World, inputs, perform
+from .plan.cachekey import base_key, cache_key, describe, digest_of
+from .plan.lower import PROXIES, Arguments, Inherited, Lowering
+from .plan.stages import Stage, StageGraph
+from .plan.steps import ConfigStep, Step
+from .records import layers_of, write_step
+from .runstep import RunSettings
+from .store.buildcache import Cache, NoCache, StepRecord
+from .store.images import Image
+from .store.store import Store
+from .tree.changes import ChangeSet, Put, Remove
+from .tree.node import Directory, File
+
+COMMENT = "iechor.iechorfile.v1"
+RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What the user asked. build_args: name → value; build_contexts: name → source, as typed.
+
+    platform: None for the host's. source_date_epoch: seconds. now: nanoseconds since the epoch.
+    """
+
+    context: str
+    file: str | None = None
+    tags: tuple[Reference, ...] = ()
+    target: str | None = None
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    build_contexts: Mapping[str, str] = field(default_factory=dict)
+    no_cache: bool = False
+    pull: PullPolicy = "missing"
+    platform: Platform | None = None
+    ignorefile: str | None = None
+    source_date_epoch: int | None = None
+    default_registry: str = "docker.io"
+    now: int
+
+
+def build(request: BuildRequest, store: Store, run: RunSettings, pull: Callable[[Reference, Platform], Image], *,
+          tmp: Path, clock: Callable[[], float], emit: Emit) -> Image:
+    """The image, in the store under every tag that was asked for. Errors: any IechorError, pointing into the file."""
+    began = clock()
+    with Contexts(request.context, request.build_contexts, tmp=tmp,
+                  default_registry=request.default_registry) as contexts:
+        file = contexts.read_build_file(request.file, request.ignorefile)
+        script = parse(file.text, file=file.name)
+        note_what_is_odd(script, request, emit)
+        platform = request.platform or host_platform()
+        graph = StageGraph.of(script, build_args=request.build_args,
+                              platform_args=platform_args(platform, request.target))
+        bases = Bases(contexts, store, pull=pull, policy=request.pull,
+                      default_registry=request.default_registry, emit=emit)
+        world = World(store=store, contexts=contexts, bases=bases, platform=platform, done={}, run=run, tmp=tmp,
+                      emit=emit, now=request.now, clamp=request.source_date_epoch)
+        fold = Fold(request, script, graph, world, clock)
+        target = graph.target(request.target)
+        for stage in graph.reachable(target):
+            fold.stage(stage)
+        image = commit(world.done[target.index], world, labels=request.labels, tags=request.tags)
+    emit(ImageBuilt(image_id=str(image.id), manifest=str(image.manifest_descriptor.digest), seconds=clock() - began))
+    return image
+
+
+class Fold:
+    """Carries a build from state to state. Its only memory between steps is the number of the step, for events."""
+
+    def __init__(self, request: BuildRequest, script: Script, graph: StageGraph, world: World,
+                 clock: Callable[[], float]) -> None:
+        self._request = request
+        self._script = script
+        self._graph = graph
+        self._world = world
+        self._clock = clock
+        self._cache: Cache = NoCache(world.store.cache) if request.no_cache else world.store.cache
+        self._step = 0
+
+    def stage(self, stage: Stage) -> StageState:
+        """The finished stage; those it turns out to need come first (ONBUILD can name more)."""
+        world = self._world
+        if stage.index in world.done:
+            return world.done[stage.index]
+        try:
+            state = self._start(stage)
+            triggers = [parse_trigger(text, span=stage.source.span) for text in state.image.config.onbuild]
+        except IechorError as error:
+            raise error.at(stage.source.span) from None
+        for needed in self._graph.needs(replace(stage, instructions=(*triggers, *stage.instructions))):
+            self.stage(self._graph.stages[needed])
+        total = 1 + sum(isinstance(one, (Run, Copy, Add, Workdir)) for one in [*triggers, *stage.instructions])
+        lowering = Lowering(stage, state.inherited, Arguments(
+            build=self._request.build_args, graph=self._graph, escape=self._script.directives.escape))
+        number = 1
+        for step in lowering.steps(triggers):
+            number += not isinstance(step, ConfigStep)
+            try:
+                state = self._advance(state, step, stage, number, total)
+            except IechorError as error:
+                raise error.at(step.shown.span) from None
+        world.done[stage.index] = replace(state, image=lowering.image, inherited=lowering.inherited())
+        return world.done[stage.index]
+
+    def _start(self, stage: Stage) -> StageState:
+        """FROM: a finished stage of this file, or a base from outside."""
+        world = self._world
+        if stage.base_stage is not None:
+            below = self.stage(self._graph.stages[stage.base_stage])
+            return below
+        platform = Platform.parse(stage.platform) if stage.platform else world.platform
+        check_runs(stage, platform)
+        self._step += 1
+        began = self._clock()
+        world.emit(StepStarted(step=self._step, stage=stage.title, number=1, text=f"FROM {stage.base}",
+                               total=1 + sum(isinstance(one, (Run, Copy, Add, Workdir)) for one in stage.instructions)))
+        base: Base = world.bases.get(stage.base, platform)
+        world.emit(StepFinished(step=self._step, seconds=self._clock() - began))
+        key = base_key([str(layer.diff_id) for layer in base.layers], f"{platform} {world.clamp}")
+        return StageState(layers=base.layers, key=key, image=base.image, history=base.image.history,
+                          inherited=Inherited(image=base.image))
+
+    def _advance(self, state: StageState, step: Step, stage: Stage, number: int, total: int) -> StageState:
+        shown = step.shown
+        if isinstance(step, ConfigStep):
+            return replace(state, image=step.image, history=(
+                *state.history, History(created_by=shown.created_by, comment=COMMENT, empty_layer=True)))
+        self._step += 1
+        began = self._clock()
+        emit = self._world.emit
+        emit(StepStarted(step=self._step, stage=stage.title, number=number, total=total, text=shown.text))
+        given = inputs(step, self._world)
+        key = cache_key(state.key, step, [digest for _, digest in given])
+        record = self._cache.get(key)
+        if record is not None:
+            emit(StepCached(step=self._step, key=key))
+        else:
+            record = self._record(state, step, key, f"{self._script.file} {stage.title} {number}", given)
+            emit(StepFinished(step=self._step, seconds=self._clock() - began, effect=record.facts.get("effect", "")))
+        layers = layers_of(record)
+        return replace(state, key=key, image=step.image, layers=(*state.layers, *layers), history=(
+            *state.history, History(created=record.facts.get("created") or None, created_by=shown.created_by,
+                                    comment=COMMENT, empty_layer=not layers)))
+
+    def _record(self, state: StageState, step: Step, key: str, position: str,
+                given: list[tuple[str, str]]) -> StepRecord:
+        world = self._world
+        told = [("the steps before it", state.key),
+                *((name, digest_of(value)) for name, value in describe(step).items()), *given]
+        world.emit(StepMissed(step=self._step, reason=self._cache.explain(position, told)))
+        changes = perform(step, state, world, self._step)
+        seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
+        created = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+        record = write_step(changes, key, step.shown.created_by, world.store, clamp=world.clamp,
+                            facts={"created": created, "effect": effect_of(changes)})
+        self._cache.remember_inputs(position, told)
+        if record.diff_id is not None:
+            world.emit(LayerWritten(step=self._step, diff_id=str(record.diff_id), size=record.size))
+        return record
+
+
+def note_what_is_odd(script: Script, request: BuildRequest, emit: Emit) -> None:
+    """Says what the user should know before anything is done."""
+    syntax = script.directives.syntax
+    if syntax is not None and not is_builtin_syntax(syntax.value):
+        emit(Notice(level="warning", text=f"{syntax.span}: # syntax={syntax.value} is not built in; the file is read "
+                                          "as iechor/iechorfile:1, and no frontend image is fetched"))
+    for warning in script.warnings:
+        emit(Notice(level="warning", text=f"{warning.span}: {warning.text}"))
+    declared = {name for one in script.instructions if isinstance(one, Arg) for name, _ in one.args}
+    known = declared | RESERVED_ARGS | platform_args(host_platform(), None).keys()
+    unused = [name for name in request.build_args if name not in known and name.lower() not in PROXIES]
+    if unused:
+        emit(Notice(level="warning", text=f"one or more build-args {unused} were not consumed: no ARG declares them"))
+
+
+def check_runs(stage: Stage, platform: Platform) -> None:
+    """Before anything is pulled: can RUN of this stage run here? Errors: IechorfileError."""
+    run = next((one for one in stage.instructions if isinstance(one, Run)), None)
+    if run is None or platform in host_platform().runs() or interpreter(platform).exists():
+        return
+    raise IechorfileError(f"cannot run {platform} programs on this {host_platform()} machine", span=run.span,
+                          hint=f"register the interpreter qemu-{QEMU.get(platform.architecture, platform.architecture)} "
+                               "with binfmt_misc (package qemu-user-static), or build for this machine's platform")
+
+
+def interpreter(platform: Platform) -> Path:
+    """Where the kernel shows that programs of `platform` can be run by qemu."""
+    return Path("/proc/sys/fs/binfmt_misc") / f"qemu-{QEMU.get(platform.architecture, platform.architecture)}"
+
+
+QEMU = {"amd64": "x86_64", "386": "i386", "arm64": "aarch64", "ppc64le": "ppc64le", "riscv64": "riscv64"}
+
+
+def platform_args(platform: Platform, target: str | None) -> dict[str, str]:
+    """The ARGs every file has without declaring them globally (reference, "Automatic platform ARGs")."""
+    host = host_platform()
+    return {"BUILDPLATFORM": str(host), "BUILDOS": host.os, "BUILDARCH": host.architecture,
+            "BUILDVARIANT": host.variant, "TARGETPLATFORM": str(platform), "TARGETOS": platform.os,
+            "TARGETARCH": platform.architecture, "TARGETVARIANT": platform.variant,
+            "TARGETSTAGE": target or "default"}
+
+
+def effect_of(changes: ChangeSet) -> str:
+    """What a step did, in one line: "+312 files, 84.1 MB, -3"."""
+    files = [one.node for one in changes if isinstance(one, Put) and isinstance(one.node, File)]
+    others = sum(isinstance(one, Put) and not isinstance(one.node, (File, Directory)) for one in changes)
+    gone = sum(isinstance(one, Remove) for one in changes)
+    size = sum(file.size for file in files)
+    told = [f"+{len(files)} files, {size / 1e6:.1f} MB"] if files else []
+    told += [f"+{others} links and devices"] if others else []
+    told += [f"-{gone}"] if gone else []
+    return ", ".join(told) or ("folders" if changes.changes else "nothing changed")

@@ -1,0 +1,36 @@
+"""What a step made, on disk: its layer as a blob, the layer's index, and the record that the cache finds it by."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .layer.writer import write_layer
+from .oci.descriptor import MEDIA_TYPE_LAYER, Descriptor
+from .store.buildcache import StepRecord
+from .store.images import LayerRef
+from .store.store import Store
+from .tree.changes import ChangeSet
+
+
+def write_step(changes: ChangeSet, key: str, created_by: str, store: Store, *, clamp: int | None,
+               facts: Mapping[str, str]) -> StepRecord:
+    """Writes the layer, hashed in the same pass, then its record. No changes, no layer.
+
+    facts: what a later hit is to say again ("created", RFC 3339; "effect"). Errors: DiskFull, SourceError.
+    """
+    record = StepRecord(created_by=created_by, facts=facts)
+    if changes.changes:
+        with store.blobs.writer() as writer:
+            written = write_layer(changes, writer.fd, clamp=clamp)
+            writer.commit(written.diff_id, written.size)
+        store.trees.remember(written.diff_id, written.entries)
+        record = replace(record, diff_id=written.diff_id, size=written.size)
+    store.cache.put(key, record)
+    return record
+
+
+def layers_of(record: StepRecord) -> tuple[LayerRef, ...]:
+    """The layer of a record, or none."""
+    if record.diff_id is None:
+        return ()
+    blob = Descriptor(media_type=MEDIA_TYPE_LAYER, digest=record.diff_id, size=record.size)
+    return (LayerRef(diff_id=record.diff_id, blob=blob),)
