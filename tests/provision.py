@@ -1,0 +1,129 @@
+"""Makes a Debian machine ready for the tests, as root; run again, it does only what is missing.
+
+    python3 tests/provision.py              everything
+    python3 tests/provision.py packages     what apt installs
+    python3 tests/provision.py users        iechor-sub (with a subordinate id range) and iechor-plain (without one)
+    python3 tests/provision.py venv         the virtual environment with iechor and the tests' packages
+    python3 tests/provision.py base         the Debian root file system that stands in for ubuntu:22.04
+
+    /var/cache/iechor-tests/
+    ├── venv/           readable by the plain users, whose tests run the iechor installed here
+    ├── base-DAY.tar    made once a day: archives move on
+    └── …               what fixtures keep (images made from the base)
+
+Only the standard library: it runs before anything else is installed.
+"""
+
+import datetime
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path("/var/cache/iechor-tests")
+VENV = CACHE / "venv"
+SUBUID_USER = "iechor-sub"
+PLAIN_USER = "iechor-plain"
+PYTHON = "/usr/bin/python3"  # the distribution's: any user can read it
+
+PACKAGES = """
+    apache2-utils apt-utils buildah busybox-static ca-certificates crun curl docker-registry gcc git libc6-dev libcap-dev
+    libcap2-bin make man-db mmdebstrap podman python3 python3-dev python3-pip python3-venv skopeo uidmap umoci util-linux
+""".split()
+
+
+def run(*argv: str | Path, **kwargs: object) -> None:
+    print("+", *argv, file=sys.stderr, flush=True)
+    subprocess.run([str(word) for word in argv], check=True, stdin=subprocess.DEVNULL, **kwargs)  # type: ignore[call-overload]
+
+
+def packages() -> None:
+    listed = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n"], capture_output=True,
+                            text=True, check=True).stdout.splitlines()
+    installed = {line.partition(" ")[2] for line in listed if line.startswith("installed ")}
+    missing = [name for name in PACKAGES if name not in installed]
+    if missing:
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        run("apt-get", "-q", "update", env=quiet)
+        run("apt-get", "-q", "install", "-y", "--no-install-recommends", *missing, env=quiet)
+
+
+def users() -> None:
+    for name in (SUBUID_USER, PLAIN_USER):
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            run("useradd", "--create-home", "--shell", "/bin/bash", name)
+    _range(Path("/etc/subuid"), Path("/etc/subgid"))
+
+
+def _range(*files: Path) -> None:
+    """useradd gives every new user a range where login.defs says so: the one keeps it, the other loses it."""
+    for file in files:
+        lines = file.read_text().splitlines() if file.exists() else []
+        kept = [line for line in lines if not line.startswith(f"{PLAIN_USER}:")]
+        if not any(line.startswith(f"{SUBUID_USER}:") for line in kept):
+            ends = [int(first) + int(count) for _, first, count in (line.split(":") for line in kept if line)]
+            kept.append(f"{SUBUID_USER}:{max([100000, *ends])}:65536")
+        if kept != lines:
+            file.write_text("".join(f"{line}\n" for line in kept))
+
+
+def venv() -> None:
+    """The dependencies once, and again when setup.cfg changes; iechor itself every time."""
+    stamp = VENV / "setup.cfg.sha256"
+    wanted = hashlib.sha256((ROOT / "setup.cfg").read_bytes()).hexdigest()
+    python = VENV / "bin" / "python"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        shutil.rmtree(VENV, ignore_errors=True)
+        run(PYTHON, "-m", "venv", VENV)
+        run(python, "-m", "pip", "install", "-q", "--upgrade", "pip", "setuptools", "wheel")
+        run(python, "-m", "pip", "install", "-q", *_requirements())
+        stamp.write_text(wanted)
+    native = {**os.environ, "IECHOR_REQUIRE_NATIVE": "1"}
+    # From a copy, as pip builds in the source folder, and in place for the tests that run in this process.
+    copy = CACHE / "source"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", "*.so",
+                                                              ".*_cache", ".hypothesis", ".tox"))
+    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--force-reinstall", copy, env=native)
+    run(python, "setup.py", "-q", "build_ext", "--inplace", cwd=ROOT, env=native)
+    shutil.rmtree(copy)
+
+
+def _requirements() -> list[str]:
+    """install_requires and the extra "test" of setup.cfg."""
+    import configparser
+
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lines = config["options"]["install_requires"] + config["options.extras_require"]["test"]
+    return [line for line in lines.splitlines() if line and not line.startswith("#")]
+
+
+def base() -> Path:
+    """Today's base; older ones are removed."""
+    today = CACHE / f"base-{datetime.datetime.now(datetime.UTC):%Y-%m-%d}.tar"
+    if not today.exists():
+        for old in CACHE.glob("base-*"):
+            old.unlink()
+        run(ROOT / "examples" / "debian-base.sh", today)
+        today.chmod(0o644)
+    return today
+
+
+def main(wanted: list[str]) -> None:
+    if os.geteuid() != 0:
+        sys.exit("tests/provision.py: it installs packages and makes users, so it has to run as root")
+    os.umask(0o022)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for name in wanted or ["packages", "users", "venv", "base"]:
+        {"packages": packages, "users": users, "venv": venv, "base": base}[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
