@@ -10,6 +10,7 @@ import hashlib
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from ..errors import UnsafeArchive
 from ..oci.digest import Digest
@@ -97,7 +98,7 @@ class BlobWriter:
         os.close(self._fd)
         self._fd = -1
 
-    def __enter__(self) -> "BlobWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

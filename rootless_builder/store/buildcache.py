@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 from ..errors import StoreError
 from ..oci.digest import Digest, InvalidDigest
-from . import atomic
 from .blobs import Blobs
 from .layout import Layout
 from .names import read_record

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from .blobs import Blobs
 from .buildcache import BuildCache
@@ -43,7 +44,7 @@ class Store:
     def close(self) -> None:
         self.leases.close()
 
-    def __enter__(self) -> "Store":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import UnsafeArchive
+from ..errors import StoreError
+from ..layer import index
 from ..layer.content import Opener
 from ..oci.descriptor import compression_of
 from ..oci.digest import Digest
@@ -20,10 +21,12 @@ from ..tree.tree import Tree
 from . import atomic
 from .blobs import Blobs
 from .images import LayerRef
-from .layout import REMEDY, Layout
+from .inflate import TarStream, tar_stream
+from .layout import Layout
 
 TARS_REMEDY = "free space there (everything in it may be deleted), or set IECHOR_SCRATCH to a larger disk."
 _CHUNK = 1 << 20
+_READ_ONLY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Trees:
@@ -44,35 +47,58 @@ class Trees:
 
         Errors: StoreError (blob absent), UnsafeArchive (a tar that lies, or is not what the config says), DiskFull.
         """
-        from ..layer import index  # TODO until layer/index.py is there
         opener = self._opener(layer)
-        with contextlib.suppress(OSError, ValueError, UnsafeArchive):
+        with contextlib.suppress(OSError, StoreError):
             return index.load(self._layout.tree(layer.diff_id).read_bytes(), opener)
-        self.remember(layer.diff_id, self._read(layer))
-        return index.load(self._layout.tree(layer.diff_id).read_bytes(), opener)
+        from ..layer.reader import read_layer  # read only when an index is missing
+
+        with tar_stream(self._blobs, layer) as stream:
+            entries = ChangeSet.of(read_layer(stream))
+            stream.finish()
+        self.remember(layer.diff_id, entries)
+        return index.load(index.dump(entries), opener)
 
     def known(self, diff_id: Digest) -> bool:
         """Whether the layer's index is here, so that it need not be read for it."""
         return self._layout.tree(diff_id).exists()
 
     def remember(self, diff_id: Digest, entries: Iterable[Change]) -> None:
-        """The index of a layer just written or read: its changes, each File's content a place in its tar.
-
-        Errors: DiskFull, StoreError.
+        """The index of a layer just written or read: its changes in canonical order, each File's content a place
+        in its tar. Errors: DiskFull, StoreError.
         """
-        from ..layer import index
-        self._layout.write(self._layout.tree(diff_id), index.dump(tuple(entries)), "remember a layer's files")
+        self._layout.write(self._layout.tree(diff_id), index.dump(entries), "remember a layer's files")
+
+    def stream(self, layer: LayerRef) -> contextlib.AbstractContextManager[TarStream]:
+        """The uncompressed tar from its beginning, verified at the end by `finish`. Errors: as `changes`."""
+        return tar_stream(self._blobs, layer)
 
     def tar(self, layer: LayerRef) -> int:
         """A new read-only fd of the uncompressed tar, for random access. Errors: as `changes`."""
         if compression_of(layer.blob.media_type) == "none":
             return self._blobs.open(layer.blob.digest)
         path = self._tars / layer.diff_id.hex
-        for _ in range(3):
-            with contextlib.suppress(FileNotFoundError):
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            self._inflate(layer, path)
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, _READ_ONLY)
+        return self._inflate(layer, path)
+
+    def _inflate(self, layer: LayerRef, path: Path) -> int:
+        """Of two that do so at once, each has its own file, and the later name wins. The fd is of a whole tar even
+        when somebody removes the file at once."""
+        part = atomic.temporary_name(self._tars, "part.")
+        with atomic.explained("inflate a layer", path, remedy=TARS_REMEDY), tar_stream(self._blobs, layer) as stream:
+            fd = atomic.create(part)
+            try:
+                while data := stream.read(_CHUNK):
+                    atomic.write_all(fd, data)
+                stream.finish()
+                kept = os.open(part, _READ_ONLY)
+                atomic.move(part, path)
+                return kept
+            except BaseException:
+                atomic.remove(part)
+                raise
+            finally:
+                os.close(fd)
 
     def _opener(self, layer: LayerRef) -> Opener:
         return lambda: self.tar(layer)
