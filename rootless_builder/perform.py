@@ -6,7 +6,7 @@ COPY, ADD and WORKDIR happen on trees, in memory; no namespace, no unpacking. RU
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .bases import Bases
@@ -30,7 +30,7 @@ from .tree.node import File, Inline, Meta
 from .tree.overlay import Overlay
 from .tree.tree import Tree
 
-HEAD = 1 << 16  # bytes that tell an archive from other files
+HEAD = 1 << 20  # bytes that tell an archive from other files: a bzip2 block is up to 900 kB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +64,21 @@ class World:
     emit: Emit
     now: int
     clamp: int | None
+    trees: dict[tuple[LayerRef, ...], Tree] = field(default_factory=dict)
+
+    def tree(self, layers: tuple[LayerRef, ...]) -> Tree:
+        """The files of these layers, grown from the longest chain below them that this build has looked at."""
+        if layers not in self.trees:
+            below = self.tree(layers[:-1]) if layers else None
+            self.trees[layers] = below.apply(self.store.trees.changes(layers[-1])) if below else Tree.empty()
+        return self.trees[layers]
 
 
 def perform(step: Step, state: StageState, world: World, number: int) -> ChangeSet:
     """What `step` changes in `state`. number: of the step within the build, for its events."""
     if isinstance(step, RunStep):
         return run_step(step, state.layers, world.store, world.run, emit=world.emit, number=number)
-    overlay = Overlay(world.store.trees.load(state.layers))
+    overlay = Overlay(world.tree(state.layers))
     if isinstance(step, CopyStep):
         _copy(step, overlay, world)
     elif isinstance(step, WorkdirStep):
@@ -112,9 +120,9 @@ def _copy(step: CopyStep, overlay: Overlay, world: World) -> None:
 
 def _origin_tree(step: CopyStep, world: World) -> Tree:
     if isinstance(step.origin, int):
-        return world.store.trees.load(world.done[step.origin].layers)
+        return world.tree(world.done[step.origin].layers)
     source = _source(step, world)
-    return source.tree() if source is not None else world.store.trees.load(_image_layers(step, world))
+    return source.tree() if source is not None else world.tree(_image_layers(step, world))
 
 
 def _source(step: CopyStep, world: World) -> Source | None:

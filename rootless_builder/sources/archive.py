@@ -4,14 +4,16 @@ The archive, whatever compressed it, is inflated once into an unnamed file of th
 this process is; nodes read from there. Owners are the archive's.
 """
 
+import errno
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import DiskFull, SourceError
-from ..layer.compress import decompressor, sniff
+from ..layer.compress import inflated
 from ..layer.content import bind
 from ..layer.reader import read_layer
 from ..paths import ImagePath
@@ -54,20 +56,17 @@ class ArchiveSource:
     def _duplicate(self) -> int:
         return os.open(f"/proc/self/fd/{self._tar.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
 
-    def _inflate(self, stream: "os.PathLike[str] | object") -> str:
-        head = stream.read(CHUNK)  # type: ignore[attr-defined]
-        inflate = decompressor(sniff(head))
+    def _inflate(self, stream: BinaryIO) -> str:
         digest = hashlib.sha256()
+        source = inflated(stream)
         try:
-            while head:
-                data = inflate.decompress(head)
+            while data := source.read(CHUNK):
                 digest.update(data)
                 self._tar.write(data)
-                head = stream.read(CHUNK)  # type: ignore[attr-defined]
+            self._tar.flush()
         except OSError as error:
-            if error.errno in (28, 122):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"cannot unpack {self.what}: {error.strerror}",
                                hint="set IECHOR_SCRATCH to a larger disk") from error
             raise SourceError(f"cannot read {self.what}: {error.strerror}") from error
-        self._tar.flush()
         return digest.hexdigest()

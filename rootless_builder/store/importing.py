@@ -1,0 +1,218 @@
+"""Images that come as files: an OCI image layout or a docker archive, as a folder or inside a tar.
+
+    Reader.open(path) → a stream of one file, None where there is none       (FolderReader, TreeReader)
+    index.json     → every manifest it names, their configs and layers       (image-layout.md)
+    manifest.json  → docker save of any age: [{Config, RepoTags, Layers}]
+
+Every blob is verified while it is copied in; nothing is named before all of its image is there.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from ..errors import ImageNotFound, UnsafeArchive, UsageError
+from ..layer.compress import sniff
+from ..oci.descriptor import (
+    MEDIA_TYPE_IMAGE_CONFIG,
+    MEDIA_TYPE_LAYER,
+    MEDIA_TYPE_LAYER_GZIP,
+    MEDIA_TYPE_LAYER_ZSTD,
+    Descriptor,
+)
+from ..oci.digest import Digest
+from ..oci.manifest import Index, Manifest, parse_manifest
+from ..oci.platform import Platform, best
+from ..oci.reference import Reference
+from ..paths import image_path
+from ..tree.node import File
+from ..tree.tree import Tree
+from .images import Image
+from .names import REF_NAME
+from .store import Store
+
+JSON_LIMIT = 4 << 20  # bytes
+CHUNK = 1 << 20
+TYPES = {"none": MEDIA_TYPE_LAYER, "gzip": MEDIA_TYPE_LAYER_GZIP, "zstd": MEDIA_TYPE_LAYER_ZSTD}
+
+
+class Reader(Protocol):
+    what: str
+
+    def open(self, path: str) -> BinaryIO | None:
+        """A stream of the file, which the caller closes. A path that leaves the layout is as one that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReader:
+    folder: Path
+    what: str
+
+    def open(self, path: str) -> BinaryIO | None:
+        clean = image_path(path)
+        try:
+            return (self.folder / clean).open("rb")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class TreeReader:
+    """Symlinks inside (docker save of old has them) stay inside."""
+
+    tree: Tree
+    what: str
+
+    def open(self, path: str) -> BinaryIO | None:
+        node = self.tree.lookup(self.tree.resolve(image_path(path)))
+        if not isinstance(node, File):
+            return None
+        fd, offset = node.content.open()
+        stream = open(fd, "rb")
+        stream.seek(offset)
+        return _Limited(stream, node.size)  # type: ignore[return-value]
+
+
+class _Limited:
+    """`size` bytes of a stream, as a stream."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self._left = size
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def __enter__(self) -> "_Limited":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.close()
+
+
+def import_images(reader: Reader, store: Store, *, default_registry: str, platform: Platform,
+                  wanted: str | None = None) -> list[tuple[str | None, Image]]:
+    """Every image of the layout, or the one called `wanted` (a tag or a whole name): (its name or None, the image).
+
+    Nothing is named here: the caller does. Errors: UnsafeArchive, ImageNotFound, DiskFull.
+    """
+    with contextlib.ExitStack() as stack:
+        index = reader.open("index.json")
+        if index is not None:
+            found = _from_layout(json_of(stack.enter_context(index), reader), reader, store, platform, wanted)
+        else:
+            docker = reader.open("manifest.json")
+            if docker is None:
+                raise UnsafeArchive(f"cannot load {reader.what}: it has neither index.json nor manifest.json",
+                                    hint="give what `iechor save`, `docker save` or `podman save` wrote")
+            found = _from_docker(json_of(stack.enter_context(docker), reader), reader, store)
+        images = [(_name(name, default_registry), image) for name, image in found]
+    if not images:
+        raise ImageNotFound(f"cannot find {wanted or 'an image'} in {reader.what}")
+    return images
+
+
+def json_of(stream: BinaryIO, reader: Reader) -> Any:
+    data = stream.read(JSON_LIMIT + 1)
+    if len(data) > JSON_LIMIT:
+        raise UnsafeArchive(f"cannot load {reader.what}: its index is longer than {JSON_LIMIT} bytes")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise UnsafeArchive(f"cannot load {reader.what}: its index is not JSON") from None
+
+
+def _from_layout(index: Any, reader: Reader, store: Store, platform: Platform,
+                 wanted: str | None) -> Iterator[tuple[str | None, Image]]:
+    parsed = Index.from_json(json.dumps(index).encode())
+    for entry in parsed.manifests:
+        name = entry.annotations.get("io.containerd.image.name") or entry.annotations.get(REF_NAME)
+        if wanted is not None and wanted not in (name, entry.annotations.get(REF_NAME), str(entry.digest)):
+            continue
+        yield name, _image(entry, reader, store, platform)
+
+
+def _image(entry: Descriptor, reader: Reader, store: Store, platform: Platform, depth: int = 0) -> Image:
+    _copy_blob(entry, reader, store)
+    parsed = parse_manifest(store.blobs.read(entry.digest, JSON_LIMIT), entry.media_type)
+    if isinstance(parsed, Index):
+        chosen = best(parsed.manifests, platform)
+        if chosen is None or depth > 2:
+            raise ImageNotFound(f"cannot find an image for {platform} in {reader.what}")
+        return _image(chosen, reader, store, platform, depth + 1)
+    for part in (parsed.config, *parsed.layers):
+        _copy_blob(part, reader, store)
+    return store.images.add(Descriptor(media_type=parsed.media_type, digest=entry.digest, size=entry.size))
+
+
+def _copy_blob(part: Descriptor, reader: Reader, store: Store) -> None:
+    if store.blobs.use(part.digest, part.size):
+        return
+    source = reader.open(f"blobs/{part.digest.algorithm}/{part.digest.hex}")
+    if source is None:
+        raise UnsafeArchive(f"cannot load {reader.what}: the blob {part.digest} is missing")
+    with source, store.blobs.writer() as writer:
+        while data := source.read(CHUNK):
+            writer.write(data)
+        writer.commit(part.digest, part.size)
+
+
+def _from_docker(entries: Any, reader: Reader, store: Store) -> Iterator[tuple[str | None, Image]]:
+    if not isinstance(entries, list):
+        raise UnsafeArchive(f"cannot load {reader.what}: manifest.json is not a list")
+    for entry in entries:
+        try:
+            config, layers, names = str(entry["Config"]), list(entry["Layers"]), list(entry.get("RepoTags") or [None])
+        except (TypeError, KeyError, AttributeError):
+            raise UnsafeArchive(f"cannot load {reader.what}: manifest.json is not docker's") from None
+        image = _docker_image(config, [str(layer) for layer in layers], reader, store)
+        for name in names:
+            yield name, image
+
+
+def _docker_image(config: str, layers: list[str], reader: Reader, store: Store) -> Image:
+    source = _must(config, reader)
+    with source:
+        data = source.read(JSON_LIMIT + 1)
+    described = Descriptor(media_type=MEDIA_TYPE_IMAGE_CONFIG, digest=store.blobs.put(data), size=len(data))
+    manifest = Manifest(config=described, layers=tuple(_docker_layer(path, reader, store) for path in layers))
+    body = manifest.to_json()
+    return store.images.add(Descriptor(media_type=manifest.media_type, digest=store.blobs.put(body), size=len(body)))
+
+
+def _docker_layer(path: str, reader: Reader, store: Store) -> Descriptor:
+    """A layer of docker save has no descriptor: its digest and kind are found out while it is copied."""
+    digest, size, head = hashlib.sha256(), 0, b""
+    with _must(path, reader) as source, store.blobs.writer() as writer:
+        while data := source.read(CHUNK):
+            head = head or data
+            digest.update(data)
+            size += len(data)
+            writer.write(data)
+        found = writer.commit(Digest("sha256", digest.hexdigest()), size)
+    kind = sniff(head)
+    if kind not in TYPES:
+        raise UnsafeArchive(f"cannot load {reader.what}: the layer {path} is compressed with {kind}")
+    return Descriptor(media_type=TYPES[kind], digest=found, size=size)
+
+
+def _must(path: str, reader: Reader) -> BinaryIO:
+    source = reader.open(path)
+    if source is None:
+        raise UnsafeArchive(f"cannot load {reader.what}: {path} is missing")
+    return source
+
+
+def _name(name: str | None, default_registry: str) -> str | None:
+    if name is None or ("/" not in name and ":" not in name):
+        return None  # a bare tag, as umoci and skopeo write it, is the name of nothing
+    try:
+        return str(Reference.parse(name, default_registry=default_registry).with_default_tag())
+    except UsageError:
+        return None
