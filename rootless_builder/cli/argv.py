@@ -7,7 +7,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 
-from .parser import Later
+from .options import Later
 
 ALONE: Mapping[str, str] = {"--pull": "always"}
 _TRUE = ("true", "1", "t")

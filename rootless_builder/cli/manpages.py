@@ -2,29 +2,38 @@
 
     manpages.iechor        the overview: global options and a list of the commands
     manpages.build, …      the parser of `iechor build`, as a page of its own, called iechor-build
+
+The groups `image`, `container` and `system` have no pages: what they hold has.
 """
 
 import argparse
 
-from .parser import Parser, get_parser
+from .options import Parser
+from .parser import get_parser
 
 
-def __getattr__(name: str) -> argparse.ArgumentParser:
+def commands() -> tuple[str, ...]:
+    """The names that have a page."""
+    return tuple(name for name, parser in _subparsers(get_parser()).choices.items() if "handler" in parser._defaults)
+
+
+def __getattr__(name: str) -> Parser:
     """`iechor` or the name of a command. argparse-manpage reads attributes, so that is what we offer."""
-    whole = get_parser()
-    choices = next(action for action in whole._actions if isinstance(action, argparse._SubParsersAction))
-    if name == "iechor":
-        return _overview(whole, choices)
-    if name.startswith("_") or name not in choices.choices:
+    if name.startswith("__"):
         raise AttributeError(name)
-    page: argparse.ArgumentParser = choices.choices[name]
+    whole = get_parser()
+    listed = _subparsers(whole)
+    if name == "iechor":
+        listed.choices.clear()  # their options stand on their own pages
+        whole.man_short_description = "build and run OCI images without root"
+        return whole
+    if name not in listed.choices:
+        raise AttributeError(name)
+    page = listed.choices[name]
     page.usage = " ".join(page.format_usage().split()[1:])
     page.prog = f"iechor-{name}"
     return page
 
 
-def _overview(whole: Parser, choices: "argparse._SubParsersAction[Parser]") -> Parser:
-    """The whole parser without what stands on the commands' own pages."""
-    choices.choices.clear()
-    whole.man_short_description = "build and run OCI images without root"
-    return whole
+def _subparsers(parser: Parser) -> "argparse._SubParsersAction[Parser]":
+    return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))

@@ -2,7 +2,7 @@
 
 import argparse
 
-from .parser import Commands, Parser, add_later, add_platform, add_userns, command
+from .options import Commands, Parser, add_later, add_platform, add_userns, command
 
 DESCRIPTION = (
     "Builds an image from the iEchorfile (else Dockerfile, else Containerfile) in the build context and keeps it in "
@@ -11,16 +11,17 @@ DESCRIPTION = (
 )
 
 LATER = {
-    "--secret": "id=ID[,src=PATH]", "--ssh": "ID[=SOCKET|KEY]", "-o/--output": "type=TYPE,dest=PATH", "--push": "",
+    "--secret": "id=ID[,src=PATH]", "--ssh": "ID[=SOCKET]", "-o/--output": "type=TYPE,dest=PATH", "--push": "",
     "--cache-from": "SOURCE", "--cache-to": "DEST", "--no-cache-filter": "STAGE", "--annotation": "KEY=VALUE",
     "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT",
     "--call": "METHOD|build", "--check": "", "--squash": "", "--squash-all": "", "--env": "KEY=VALUE",
     "--from": "IMAGE", "--mount": "SPEC", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
     "--security-opt": "OPTION", "--shm-size": "SIZE", "--ulimit": "SPEC", "-m/--memory": "SIZE", "--cpus": "N",
-    "--isolation": "TYPE|oci|default|rootless", "--format": "FORMAT|oci", "--manifest": "NAME", "--all-platforms": "",
-    "--arch": "ARCH", "--os": "OS|linux", "--variant": "VARIANT", "--authfile": "FILE", "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR",
-    "--tls-verify": "BOOL|true", "--logfile": "FILE", "--cgroup-parent": "PATH", "--builder": "NAME",
-    "--policy": "FILE", "--unsetenv": "NAME", "--omit-history": "", "--dns": "ADDRESS", "--retry": "N", "--retry-delay": "DURATION",
+    "--isolation": "TYPE|oci|default|rootless", "--format": "FORMAT|oci", "--manifest": "NAME",
+    "--all-platforms": "", "--arch": "ARCH", "--os": "OS|linux", "--variant": "VARIANT", "--authfile": "FILE",
+    "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR", "--tls-verify": "BOOL|true", "--logfile": "FILE",
+    "--cgroup-parent": "PATH", "--builder": "NAME", "--policy": "FILE", "--unsetenv": "NAME", "--omit-history": "",
+    "--dns": "ADDRESS", "--retry": "N", "--retry-delay": "DURATION",
 }
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from .parser import Commands, Parser, add_later, add_platform, command
+from .options import Commands, Parser, add_later, add_platform, command
 
 PROGRESS = ("auto", "tty", "plain", "rawjson", "quiet", "none")
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from .parser import Commands, Parser, add_later, add_platform, add_userns, command
+from .options import Commands, Parser, add_later, add_platform, add_userns, command
 
 RUN = (
     "Runs a command in a container made from an image. Changes to its files are thrown away when it is removed; the "

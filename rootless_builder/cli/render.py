@@ -9,21 +9,13 @@
 Renderers are called from several threads when stages are built side by side.
 """
 
-import base64
 import contextlib
-import dataclasses
-import json
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from .. import events
-from ..events import Emit, Event
-from . import tables
-from .terminal import Lines, clean
-
-TRANSFER_EVERY = 2.0  # seconds between two plain lines about one blob
+from ..events import Emit
+from .render_lines import Plain, RawJson
 
 
 @contextlib.contextmanager
@@ -43,118 +35,3 @@ def showing(progress: str, out: TextIO, environ: Mapping[str, str]) -> Iterator[
         yield RawJson(out)
     else:
         yield events.quiet if progress in ("quiet", "none") else Plain(out)
-
-
-class RawJson:
-    """Bytes are base64, as in BuildKit's rawjson; times are seconds since the epoch."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> None:
-        fields = {name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
-                  for name, value in dataclasses.asdict(event).items()}
-        line = json.dumps({"event": type(event).__name__, "time": round(time.time(), 3), **fields})
-        with self._lock:
-            self._out.write(line + "\n")
-            self._out.flush()
-
-
-def title(event: events.StepStarted) -> str:
-    """[2/4] RUN make, [builder 2/4] RUN make; the first stage without a name goes without saying."""
-    stage = f"stage-{event.stage}" if event.stage.isdecimal() else event.stage
-    stage = "" if stage in ("", "stage-0") else f"{stage} "
-    return clean(f"[{stage}{event.number}/{event.total}] {' '.join(event.text.split())}")
-
-
-def transfer(event: events.Transfer) -> str:
-    """pulling debian:12 sha256:0123456789ab 5.2MB / 29MB"""
-    total = f" / {tables.size(event.total)}" if event.total else ""
-    return clean(f"{event.verb} {event.name} {event.digest[:19]} {tables.size(event.done)}{total}")
-
-
-class Plain:
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._lock = threading.Lock()
-        self._started: dict[int, float] = {}
-        self._lines: dict[tuple[int, int], Lines] = {}
-        self._last_step: int | None = None
-        self._transfers: dict[str, float] = {}
-        self._notices: set[str] = set()
-
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            self._show(event)
-            self._out.flush()
-
-    def _show(self, event: Event) -> None:
-        match event:
-            case events.StepStarted():
-                self._started[event.step] = time.monotonic()
-                self._step(event.step, title(event))
-            case events.StepCached():
-                self._step(event.step, "CACHED")
-            case events.StepMissed():
-                self._step(event.step, clean(f"not cached: {event.reason}"))
-            case events.StepOutput():
-                lines = self._lines.setdefault((event.step, event.stream), Lines())
-                self._output(event.step, lines.feed(event.data))
-            case events.StepFinished():
-                self._finished(event)
-            case events.Transfer():
-                self._transfer(event)
-            case events.ImageTagged():
-                self._say(clean(f"tagged {event.name}"))
-            case events.ImageBuilt():
-                self._say(f"built {event.image_id} in {event.seconds:.1f}s")
-            case events.Notice():
-                self._notice(event)
-            case events.LayerWritten():
-                pass  # said with the step's effect
-
-    def _step(self, step: int, text: str) -> None:
-        """A blank line wherever the talk goes over to another step."""
-        if self._last_step not in (None, step):
-            self._out.write("\n")
-        self._last_step = step
-        self._out.write(f"#{step} {text}\n")
-
-    def _say(self, text: str) -> None:
-        if self._last_step is not None:
-            self._out.write("\n")
-        self._last_step = None
-        self._out.write(f"{text}\n")
-
-    def _output(self, step: int, lines: list[str]) -> None:
-        since = time.monotonic() - self._started.get(step, time.monotonic())
-        for line in lines:
-            self._step(step, f"{since:.3f} {line}".rstrip())
-
-    def _finished(self, event: events.StepFinished) -> None:
-        for stream in (1, 2):
-            lines = self._lines.pop((event.step, stream), None)
-            self._output(event.step, lines.rest() if lines else [])
-        effect = f" {clean(event.effect)}" if event.effect else ""
-        self._step(event.step, f"DONE {event.seconds:.1f}s{effect}")
-
-    def _transfer(self, event: events.Transfer) -> None:
-        """Each blob's first and last word, and one now and then between."""
-        now = time.monotonic()
-        complete = bool(event.total) and event.done >= event.total
-        if complete or now - self._transfers.get(event.digest, float("-inf")) >= TRANSFER_EVERY:
-            self._transfers[event.digest] = float("inf") if complete else now
-            self._say_again(transfer(event) + (" done" if complete else ""))
-
-    def _say_again(self, text: str) -> None:
-        """Lines about blobs stand together, without blank lines between them."""
-        if self._last_step is not None:
-            self._say(text)
-        else:
-            self._out.write(f"{text}\n")
-
-    def _notice(self, event: events.Notice) -> None:
-        if event.text not in self._notices:
-            self._notices.add(event.text)
-            self._say_again(clean(f"{event.level}: {event.text}"))

@@ -19,8 +19,8 @@ from rich.text import Text
 
 from .. import events
 from ..events import Event
-from .render import title, transfer
 from .terminal import Lines, clean
+from .wording import title, transfer
 
 TAIL = 5  # last lines of a running step
 
@@ -33,7 +33,6 @@ class Running:
         self.started = time.monotonic()
         self.lines = {1: Lines(), 2: Lines()}
         self.tail: deque[str] = deque(maxlen=TAIL)
-        self.cached = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Live:
             case events.StepStarted():
                 self._running[event.step] = Running(event)
             case events.StepCached() if event.step in self._running:
-                self._running[event.step].cached = True
+                self._print(Text(f"{self._running.pop(event.step).title}  CACHED", style="cyan"))
             case events.StepOutput() if event.step in self._running:
                 running = self._running[event.step]
                 running.tail.extend(running.lines[event.stream].feed(event.data))
@@ -86,9 +85,8 @@ class Live:
                 self._print(Text(clean(f"{event.level}: {event.text}"), style="yellow"))
 
     def _finish(self, running: Running, event: events.StepFinished) -> None:
-        note = "CACHED" if running.cached else f"{event.seconds:.1f}s"
         effect = f"  {clean(event.effect)}" if event.effect else ""
-        self._print(Text.assemble((f"{running.title}  ", "cyan" if running.cached else "blue"), note, (effect, "dim")))
+        self._print(Text.assemble((f"{running.title}  ", "blue"), f"{event.seconds:.1f}s", (effect, "dim")))
 
     def _move(self, event: events.Transfer) -> None:
         if event.total and event.done >= event.total:

@@ -1,0 +1,23 @@
+# What one types here. Each target is one command of the tools; HACKING.md says which to use when.
+
+PYTHON ?= python3
+# The man pages carry the date of the release they belong to, never that of the day they were made.
+RELEASED = $(shell sed -n 's/^\#\# [^ ]* (\([0-9-]*\))$$/\1/p' CHANGELOG.md | head -n 1)
+
+.PHONY: test soak lint man wheel
+
+test:  ## every test; as root on a Debian machine, since it makes the plain users the tests run as
+	tests/run
+
+soak:  ## the whole-build tests, ten times over, to find what happens once in a while
+	for round in 1 2 3 4 5 6 7 8 9 10; do tests/run tests/flows tests/sandbox || exit 1; done
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+man:
+	COLUMNS=80 SOURCE_DATE_EPOCH=$$(date -u -d "$(RELEASED)" +%s) $(PYTHON) setup.py -q build_manpages
+
+wheel:  ## one abi3 wheel for CPython 3.11 and later; HACKING.md has the manylinux one
+	IECHOR_REQUIRE_NATIVE=1 $(PYTHON) -m build --wheel

@@ -1,0 +1,18 @@
+"""Events in words, the same for every renderer."""
+
+from .. import events
+from . import tables
+from .terminal import clean
+
+
+def title(event: events.StepStarted) -> str:
+    """[2/4] RUN make, [builder 2/4] RUN make; the first stage without a name goes without saying."""
+    stage = f"stage-{event.stage}" if event.stage.isdecimal() else event.stage
+    stage = "" if stage in ("", "stage-0") else f"{stage} "
+    return clean(f"[{stage}{event.number}/{event.total}] {' '.join(event.text.split())}")
+
+
+def transfer(event: events.Transfer) -> str:
+    """pulling debian:12 sha256:0123456789ab 5.2MB / 29MB"""
+    total = f" / {tables.size(event.total)}" if event.total else ""
+    return clean(f"{event.verb} {event.name} {event.digest[:19]} {tables.size(event.done)}{total}")

@@ -1,0 +1,141 @@
+"""Who may import whom, checked on the import graph; an import inside a function counts like any other.
+
+            cli
+             │
+    build · run · catalog · …        flows: every module that stands beside the rooms and is not ground
+     │       │        │
+    plan  registry  store  scratch  containers  sources
+     │        │    │   │     │  │       │
+     │        └────┤  layer ─┘  sandbox ┘
+    language     oci   tree
+     │             │     │
+     └── ground: errors, span, events, paths, config, layercore
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "rootless_builder"
+GROUND = {"__init__", "errors", "span", "events", "paths", "layercore"}
+# A room may import itself, the ground, and what stands here: a room, or a module of one.
+ROOMS: dict[str, set[str]] = {
+    "span": set(), "paths": set(), "events": set(), "errors": {"span"}, "_layercore_py": {"errors"},
+    "layercore": {"errors", "_layercore", "_layercore_py"},
+    "config": {"errors", "span"},
+    "language": set(), "oci": set(), "tree": set(),
+    "layer": {"tree", "oci"},
+    "plan": {"language", "oci"},
+    "store": {"layer", "tree", "oci"},
+    "sandbox": {"errors", "span", "_fakeroot"},
+    "scratch": {"store", "layer", "tree", "oci", "sandbox"},
+    "sources": {"layer", "tree", "oci", "language.ignore"},
+    "outputs": {"store", "registry", "layer", "tree", "oci", "config"},
+    "containers": {"sandbox", "oci"},
+    "registry": {"store", "oci", "layer", "config"},
+    "cli": {"flows", "config", "language.keywords", "oci.reference", "oci.platform", "containers", "store.store",
+            "scratch.scratch", "sandbox.idmap", "sandbox.launcher", "registry.client", "registry.auth"},
+}
+ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "_layercore_py", "layercore"}  # no ground for free
+PURE = ("language", "oci", "tree", "plan", "layer")
+IMPURE = {"subprocess", "ctypes", "prctl", "psutil", "socket", "multiprocessing", "threading", "urllib3"}
+FORKS = {"fork", "forkpty", "posix_spawn", "posix_spawnp", "execv", "execve", "execvp", "execvpe"}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield ".".join(path.relative_to(PACKAGE).with_suffix("").parts), ast.parse(path.read_text())
+
+
+def imported(name: str, tree: ast.Module) -> Iterator[str]:
+    """Modules of ours, as "room.module", that the module `name` imports."""
+    package = name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rootless_builder"):
+            base = (node.module or "").split(".")[1:]
+        else:
+            continue
+        for alias in node.names:
+            inner = [*base, alias.name]
+            found = inner if _exists(inner) else base
+            yield ".".join(found) if found else "__init__"
+
+
+def _exists(parts: list[str]) -> bool:
+    path = PACKAGE.joinpath(*parts)
+    return path.with_suffix(".py").exists() or path.is_dir() or path.with_suffix(".pyi").exists() or \
+        parts in (["_fakeroot"], ["_layercore"])
+
+
+def room(name: str) -> str:
+    head = name.split(".")[0]
+    if head in ROOMS or head in GROUND or head.startswith("_"):
+        return head
+    return "flows"
+
+
+GRAPH = {name: sorted(set(imported(name, tree))) for name, tree in modules()}
+
+
+@pytest.mark.parametrize("name", GRAPH)
+def test_imports_go_downward(name: str) -> None:
+    mine = room(name)
+    if mine == "flows" or name.startswith("__"):
+        above = [other for other in GRAPH[name] if room(other) == "cli"]
+        assert not above or name == "__main__"
+        return
+    allowed = ROOMS[mine] | {mine} | (set() if mine in ONLY_ITS_OWN else GROUND)
+    for other in GRAPH[name]:
+        parts = other.split(".")
+        names = {room(other), other, ".".join(parts[:2])}
+        assert names & allowed, f"{name} imports {other}: {mine} may import {sorted(allowed)}"
+
+
+def test_build_and_run_do_not_know_each_other() -> None:
+    assert "run" not in GRAPH.get("build", [])
+    assert "build" not in GRAPH.get("run", [])
+
+
+def test_there_is_no_ring() -> None:
+    """Along real imports, those for type checkers alone left out: they would make rings that never close."""
+    graph = {name: sorted(set(imported(name, _without_typing(tree)))) for name, tree in modules()}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " → ".join([*path[path.index(name):], name])
+        if name not in done and name in graph:
+            for other in graph[name]:
+                if other != name:
+                    visit(other, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def _without_typing(tree: ast.Module) -> ast.Module:
+    kept = [node for node in tree.body
+            if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")]
+    return ast.Module(body=kept, type_ignores=[])
+
+
+@pytest.mark.parametrize("name", [name for name in GRAPH if name.split(".")[0] in PURE])
+def test_the_pure_rooms_start_nothing(name: str) -> None:
+    tree = ast.parse((PACKAGE / f"{name.replace('.', '/')}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found = {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found = {(node.module or "").split(".")[0]}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            found = {node.attr} & FORKS
+            assert not found, f"{name}:{node.lineno} forks"
+            continue
+        else:
+            continue
+        allowed = {"threading", "multiprocessing"} if name == "layer.compress" else set()
+        assert not found & (IMPURE - allowed), f"{name}:{node.lineno} imports {found & IMPURE}"
