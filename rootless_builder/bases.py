@@ -5,6 +5,7 @@ A named context that is a folder or an archive becomes an image of one layer, ke
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from .contexts import Contexts, ImageSource, Source
@@ -18,6 +19,7 @@ from .plan.cachekey import digest_of
 from .plan.lower import DEFAULT_PATH
 from .records import layers_of, write_step
 from .store.images import Image, LayerRef
+from .store.importing import FolderReader, import_images
 from .store.store import Store
 from .tree.changes import ChangeSet, Put
 
@@ -67,7 +69,7 @@ class Bases:
             return self._from_tree(named, platform)
         if named.kind == "docker-image":
             return image_base(self._image(named.place, platform))
-        return image_base(load_layout(named.place, self._store, platform))
+        return image_base(load_layout(named.place, self._store, platform, self._default_registry))
 
     def _image(self, name: str, platform: Platform) -> Image:
         try:
@@ -105,3 +107,18 @@ def image_base(image: Image) -> Base:
     if not any(entry.startswith("PATH=") for entry in config.config.env):
         config = replace(config, config=replace(config.config, env=(*config.config.env, f"PATH={DEFAULT_PATH}")))
     return Base(layers=image.layers, image=config)
+
+
+def load_layout(place: str, store: Store, platform: Platform, default_registry: str) -> Image:
+    """PATH, PATH:TAG or PATH@DIGEST of an image layout folder, into the store without a name. Errors: ImageNotFound."""
+    path, at, wanted = place.partition("@")
+    if not at and not Path(path).is_dir():
+        path, _, wanted = place.rpartition(":")
+    if not Path(path).is_dir():
+        raise ImageNotFound(f"cannot read the image layout {place}: there is no such folder")
+    found = import_images(FolderReader(Path(path), what=place), store, default_registry=default_registry,
+                          platform=platform, wanted=wanted or None)
+    if len(found) > 1:
+        raise UsageError(f"cannot tell which image of {place} is meant: it has {len(found)}",
+                         hint="name one: oci-layout://PATH:TAG")
+    return found[0][1]

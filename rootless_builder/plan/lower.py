@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import IechorfileError, UnsupportedError
 from ..language import instructions as i
-from ..language.words import expand, expand_body, expand_words
+from ..language.words import expand, expand_raw, expand_words
 from ..oci.config import Healthcheck, ImageConfig, RunConfig
 from ..paths import absolute, image_path
 from .ports import exposed_ports
@@ -232,7 +232,7 @@ def _copy(low: Lowering, this: "i.Copy | i.Add") -> Step:
 
 
 def _inline(low: Lowering, file: i.InlineFile) -> InlineFile:
-    content = expand_body(file.content, low.env)[0] if file.expand else file.content
+    content = expand_raw(file.content, low.env) if file.expand else file.content
     return InlineFile(name=file.name, data=_bytes(content))
 
 
