@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import mounts
-from .idmap import Extent, IdMap
+from .idmap import Extent, IdMap, IdMode
 from .mounts import Mount
 
 DEFAULT_CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
@@ -64,7 +64,8 @@ class SandboxSpec:
     env: "K=V"; HOME is added from the image's passwd where it is missing, nothing else is.
     user: "", name, uid, name:group, uid:gid …, resolved from the image's own /etc/passwd and /etc/group.
     ids: None for no user namespace. init: a reaper of ours is pid 1, and forwards signals; else the command is.
-    tty: the command gets a terminal of its own (Sandbox.terminal is the other end), stdio is not used.
+    tty: the command gets a terminal of its own (Sandbox.master is the other end), stdio is not used.
+    read_only: the root itself; volumes, tmpfs and /dev stay as they are.
     """
 
     root: str
@@ -83,6 +84,12 @@ class SandboxSpec:
     tty: bool = False
     fakeroot: FakerootSpec | None = None
     no_new_privileges: bool = False
+    read_only: bool = False
+
+    @property
+    def needs_launcher(self) -> bool:
+        """Whether the child waits, once it has its namespaces, for the launcher to map ids or bring up a network."""
+        return (self.ids is not None and self.ids.mode is IdMode.SUBUID) or self.network is Network.PRIVATE
 
     def to_json(self) -> str:
         return json.dumps(_encode(self))
@@ -126,3 +133,22 @@ def _decode_field(kind: type, name: str, value: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return annotation(value)
     return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Of the command and all it waited for. Seconds; peak_memory: bytes of the largest single process."""
+
+    user_seconds: float
+    system_seconds: float
+    peak_memory: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitStatus:
+    """code: the command's own, or 128 + signal. usage: None where the sandbox was killed before it could tell."""
+
+    code: int
+    signal: int | None = None
+    usage: Usage | None = None
+    timed_out: bool = False

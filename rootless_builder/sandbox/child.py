@@ -1,0 +1,455 @@
+"""The sandbox's own processes, top to bottom.
+
+    iechor          the launcher, threads and all
+      └─ server     one for each build: exec'ed, single-threaded, forks and reaps; ends with the launcher
+           └─ P1    forked for each step; outside the pid namespace, inside the others; holds the host's /proc
+               ├─ forwarder   only with published ports
+               └─ P2          pid 1: mounts, changes the root; then becomes the command, or the reaper of
+                    └─ P3     the command (spec.init)
+
+Each death ends what hangs below it. The launcher's: the server sees the end of its control socket. The server's: P1
+has a death signal. P1's: P2 has one, and where a set-uid exec took it away, the server inherits P2 and kills it.
+P2's: the kernel kills the whole pid namespace.
+"""
+
+import fcntl
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..errors import IechorError, NamespaceError, SandboxError
+from . import execute, linux, mounts, network, privileges, wire
+from .failures import act, encode
+from .idmap import IdMode
+from .spec import Network, SandboxSpec
+
+NAMESPACES = {"user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS, "uts": linux.CLONE_NEWUTS,
+              "ipc": linux.CLONE_NEWIPC, "net": linux.CLONE_NEWNET, "pid_for_children": linux.CLONE_NEWPID}
+NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
+                 signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """As the launcher sent it. join: the P1 of a running container to enter, 0 for a new one."""
+
+    spec: SandboxSpec
+    join: int
+    status: socket.socket
+    report: socket.socket
+    stdio: tuple[int, ...]
+    listeners: tuple[int, ...]
+    passed: tuple[int, ...]
+    final: int | None
+
+
+def main(control_fd: int) -> NoReturn:
+    """The server: host namespaces, the caller's uid (root of the mapped namespace with --userns=subuid)."""
+    control = socket.socket(fileno=control_fd)
+    linux.set_name("iechor-server")
+    os.chdir("/")  # P1 stands there too, so that P2's pivot_root moves it
+    privileges.adopt_orphans()
+    wake, wake_inner = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_inner, warn_on_full_buffer=False)
+    running: set[int] = set()
+    gc.freeze()
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    poll.register(wake, select.POLLIN)
+    while True:
+        ready = dict(poll.poll())
+        if wake in ready:
+            os.read(wake, 4096)
+            reap(running)
+        if control.fileno() in ready:
+            message = wire.receive(control)
+            if message is None:
+                end(running)
+            server = os.getpid()
+            pid = fork_for(message)
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                control.close()
+                os.close(wake)
+                os.close(wake_inner)
+                supervise_step(message, server)
+            running |= {pid} - {-1}
+            for fd in message.fds:
+                os.close(fd)
+
+
+def fork_for(message: wire.Message) -> int:
+    """The pid of a new P1, 0 in it; -1 where the system has no room for one, which the launcher is told."""
+    try:
+        return os.fork()
+    except OSError as error:
+        with socket.socket(fileno=os.dup(message.fds[2])) as report:
+            wire.send(report, {"error": encode(SandboxError(f"cannot start a process: {error.strerror}"))})
+        return -1
+
+
+def reap(running: set[int]) -> None:
+    """Collect what has ended. What we inherited from a killed P1 is killed."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if pid in running:
+            running.discard(pid)
+            if status:
+                kill_inherited(running)
+
+
+def kill_inherited(running: set[int]) -> None:
+    try:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN: P2's death signal is what remains
+        return
+    for pid in set(map(int, children)) - running:
+        os.kill(pid, signal.SIGKILL)
+
+
+def end(running: set[int]) -> NoReturn:
+    """The launcher is gone, or done: nothing may be left."""
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, 0)
+        except ChildProcessError:
+            os._exit(0)
+        running.discard(pid)
+        kill_inherited(running)
+
+
+def supervise_step(message: wire.Message, server: int) -> NoReturn:
+    """P1. Never returns into the server's loop, whatever happens."""
+    code = 1
+    try:
+        request = receive_request(message)
+        try:
+            code = live(request, server)
+        except IechorError as error:
+            wire.send(request.report, {"error": encode(error)})
+        except Exception as error:
+            wire.send(request.report, {"error": encode(bug(error))})
+    finally:
+        os._exit(code)
+
+
+def bug(error: Exception) -> SandboxError:
+    """One of ours that nobody caught: where it is, in one line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
+    return SandboxError(f"cannot prepare the sandbox: {type(error).__name__}: {error} ({place})",
+                        hint="This is a bug of iechor: please report it.")
+
+
+def receive_request(message: wire.Message) -> Request:
+    spec_fd, *rest = message.fds
+    with open(spec_fd, "rb") as stream:
+        spec = SandboxSpec.from_json(stream.read())
+    # Out of the way of 0, 1, 2 …, which the command's own fds will become.
+    channels = [socket.socket(fileno=fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, execute.HIGH_FD)) for fd in rest[:2]]
+    for fd in rest[:2]:
+        os.close(fd)
+    listeners = message.body["listeners"]
+    other = rest[5:]
+    final = other.pop() if message.body["final"] else None
+    return Request(spec=spec, join=message.body["join"], status=channels[0], report=channels[1],
+                   stdio=tuple(rest[2:5]), listeners=tuple(other[:listeners]), passed=tuple(other[listeners:]),
+                   final=final)
+
+
+def live(request: Request, server: int) -> int:
+    """P1: host namespaces at first. Ends when the step has ended and its status is told."""
+    privileges.die_with_parent()
+    if os.getppid() != server:
+        return 1
+    linux.set_name("iechor-step")
+    wire.send(request.status, {"pid": os.getpid()}, pidfds(os.getpid()))
+    host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    forwarder = 0
+    if request.join:
+        join(request.join)
+    else:
+        leave(request)
+        # P1: root of the new user namespace, in its network; the host's files are still in sight, as they are for
+        # the forwarder, which is forked before the pid namespace and ends with us.
+        forwarder = start_forwarder(request)
+        with act("make a pid namespace"):
+            linux.unshare(linux.CLONE_NEWPID)
+    privileges.die_with_parent()  # again: a change of credentials may have cleared it
+    sys.meta_path.clear()  # from here on an import could find a module of the image
+    link, link_inner = wire.pair()
+    pid = os.fork()
+    if pid == 0:
+        link.close()
+        request.status.close()
+        become_command(request, link_inner)
+    link_inner.close()
+    wire.send(request.status, {"init": pid}, pidfds(pid))
+    for fd in (*request.stdio, *request.listeners, *request.passed):
+        os.close(fd)
+    request.report.close()
+    if request.spec.fakeroot is not None:
+        serve_fakeroot(request, link, host_proc)
+    # P1: container's root as our own since P2 changed it; waiting.
+    status, usage = wait_for(pid)
+    told = wire.receive(link)
+    if told is not None:
+        status = told.body["status"]
+    if forwarder:
+        os.kill(forwarder, signal.SIGKILL)
+        os.waitpid(forwarder, 0)
+    wire.send(request.status, {"exit": status, "usage": [usage.ru_utime, usage.ru_stime, usage.ru_maxrss]})
+    return 0
+
+
+def pidfds(pid: int) -> tuple[int, ...]:
+    """A handle that cannot come to mean another process; nothing before Linux 5.3."""
+    try:
+        return (linux.pidfd_open(pid),)
+    except OSError:
+        return ()
+
+
+def leave(request: Request) -> None:
+    """P1 leaves the host's namespaces, all but that of pids."""
+    spec = request.spec
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
+    if spec.ids is not None:
+        flags |= linux.CLONE_NEWUSER
+    if spec.network is not Network.HOST:
+        flags |= linux.CLONE_NEWNET
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        linux.unshare(flags)
+    except OSError as error:
+        kind = "user namespace" if spec.ids is not None else "mount namespace"
+        raise NamespaceError(f"cannot make a {kind}: {error.strerror}",
+                             hint="Run `iechor doctor`: it tells which setting of this host forbids it.") from None
+    if spec.ids is not None and spec.ids.mode is IdMode.FAKEROOT:
+        map_single(uid, gid)
+    if spec.needs_launcher:
+        # The launcher maps more ids than our own, and starts what gives the network a way out.
+        wire.send(request.status, {"unshared": True})
+        if wire.receive(request.status) is None:
+            raise SandboxError("cannot prepare the sandbox: the launcher has ended")
+    if spec.network is not Network.HOST:
+        with act("bring up the loopback interface"):
+            network.raise_loopback()
+
+
+def map_single(uid: int, gid: int) -> None:
+    """Root inside is the user: allowed to everybody, once setgroups is given up."""
+    hint = "Run `iechor doctor`: AppArmor or a seccomp filter of an outer container may forbid it."
+    try:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1\n")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1\n")
+    except OSError as error:
+        raise NamespaceError(f"cannot map the user's id into the new user namespace: {error.strerror}",
+                             hint=hint) from None
+
+
+def join(target: int) -> None:
+    """P1 of an `exec` enters the namespaces of the container whose P1 is `target`. Root of its user namespace."""
+    with act(f"enter the container (process {target})"):
+        root = os.open(f"/proc/{target}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        entered = []
+        for name, kind in NAMESPACES.items():
+            fd = os.open(f"/proc/{target}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            if not same_namespace(fd, name):
+                entered.append((fd, kind))
+        for fd, kind in entered:
+            linux.setns(fd, kind)
+            os.close(fd)
+        os.fchdir(root)
+        os.chroot(".")
+        os.chdir("/")
+        os.close(root)
+
+
+def same_namespace(fd: int, name: str) -> bool:
+    own, other = os.stat(f"/proc/self/ns/{name}"), os.fstat(fd)
+    return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
+
+
+def start_forwarder(request: Request) -> int:
+    """The forwarder: container's user and network namespace, host's pids. 0 where no port is published."""
+    if not request.listeners:
+        return 0
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        privileges.die_with_parent()
+        linux.set_name("iechor-forward")
+        request.report.close()
+        request.status.close()
+        for fd in (*request.stdio, *request.passed):
+            os.close(fd)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        ports = [port.container_port for port in request.spec.ports]
+        network.Forwarder([(socket.socket(fileno=fd), port)
+                           for fd, port in zip(request.listeners, ports, strict=True)]).serve()
+    finally:
+        os._exit(1)
+
+
+def become_command(request: Request, link: socket.socket) -> NoReturn:
+    """P2: pid 1 of the new namespace (with `join`: one more process of the running one)."""
+    code = 1
+    try:
+        code = prepare_root(request, link)
+    except IechorError as error:
+        wire.send(request.report, {"error": encode(error)})
+    except Exception as error:
+        wire.send(request.report, {"error": encode(bug(error))})
+    finally:
+        os._exit(code)
+
+
+def prepare_root(request: Request, link: socket.socket) -> int:
+    """P2: mounts, root, hostname; then the command, by exec or as the child of a reaper."""
+    spec = request.spec
+    link = socket.socket(fileno=fcntl.fcntl(link, fcntl.F_DUPFD_CLOEXEC, execute.HIGH_FD))
+    os.setsid()
+    privileges.die_with_parent()
+    if launcher_side_closed(link):
+        return 1
+    for fd in request.listeners:
+        os.close(fd)
+    if not request.join:
+        place = change_root(spec)
+        # P2: the container's root is ours, and P1's: pivot_root moves every process of the mount namespace.
+        wire.send(request.report, {"created": place.created, "notices": place.notices})
+        if spec.hostname:
+            with act(f"set the host name to {spec.hostname}"):
+                linux.sethostname(spec.hostname)
+    if spec.init and not request.join:
+        pid = os.fork()
+        if pid:
+            return reap_container(request, link, pid)
+        # P3: the command-to-be. Its death signal is the pid namespace.
+    command = execute.Command(
+        spec=spec, stdio=request.stdio, passed=request.passed, joining=bool(request.join),
+        show_master=lambda master: wire.send(request.report, {"master": True}, (master,)),
+        install_filter=(lambda: install_fakeroot(request, link)) if spec.fakeroot is not None else None)
+    env = execute.prepare(command)
+    privileges.die_with_parent()
+    if launcher_side_closed(link):
+        return 1
+    execute.run_command(spec.argv, env)
+
+
+def launcher_side_closed(link: socket.socket) -> bool:
+    """Whether P1 ended before our death signal was set: it never writes, so only the end makes it readable."""
+    return bool(select.select([link], [], [], 0)[0])
+
+
+def change_root(spec: SandboxSpec) -> mounts.Place:
+    """P2: host's files in sight, root of the mount namespace's user namespace. After it the old root is gone."""
+    with act("make the mounts private"):
+        linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    with act(f"open the root folder {spec.root}"):
+        tree = os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with act("mount a tmpfs for generated files"):
+        # On the root folder itself, since it is ours; the root covers it next.
+        linux.mount("tmpfs", spec.root, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0700")
+        staging = os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    rest = list(spec.mounts)
+    place = mounts.Place(root=spec.root, root_fd=-1, staging_fd=staging,
+                         own_network=spec.network is not Network.HOST)
+    if rest and isinstance(rest[0], mounts.KernelOverlay) and rest[0].target == "/":
+        overlay = rest.pop(0)
+        with act(overlay.describe()):
+            overlay.execute(place)
+    else:
+        with act(f"mount {spec.root} as the root"):
+            mounts.bind(mounts.fd_path(tree), spec.root)  # not recursive: our tmpfs is on it
+    place.root_fd = os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with act("mark the root nodev"):
+        mounts.restrict(place.root_fd, linux.MOUNT_ATTR_NODEV, recursive=False)
+    os.umask(0o022)
+    for mount in rest:
+        with act(mount.describe()):
+            mount.execute(place)
+    if spec.read_only:
+        with act("make the root read-only"):
+            mounts.restrict(place.root_fd, linux.MOUNT_ATTR_RDONLY, recursive=False)
+    with act("change the root"):
+        os.fchdir(place.root_fd)
+        linux.pivot_root(".", ".")
+        linux.umount2(".", linux.MNT_DETACH)
+        os.chdir("/")
+    return place
+
+
+def reap_container(request: Request, link: socket.socket, command: int) -> int:
+    """P2 as the reaper: pid 1, root inside with every capability there, so it shows its memory to nobody. Holds none
+    of the step's output, whose readers wait for its end. When it returns, the kernel kills whoever is left.
+    """
+    privileges.hide_memory()
+    linux.set_name("iechor-init")
+    for fd in (*request.stdio, *request.passed):
+        os.close(fd)
+    request.report.close()
+
+    def forward(number: int, _: Any) -> None:
+        try:
+            os.kill(command, number)
+        except ProcessLookupError:
+            pass
+
+    for number in signal.valid_signals() - NOT_FORWARDED:
+        signal.signal(number, forward)
+    while True:
+        pid, status = os.wait()
+        if pid == command:
+            wire.send(link, {"status": status})
+            return 0
+
+
+def wait_for(pid: int) -> tuple[int, resource.struct_rusage]:
+    _, status, usage = os.wait4(pid, 0)
+    return status, usage
+
+
+def install_fakeroot(request: Request, link: socket.socket) -> None:
+    """The command-to-be loads the filter and hands its listener to P1, which serves it from then on."""
+    from . import fakeroot  # imported by P1 already
+
+    assert request.spec.fakeroot is not None
+    with act("load the fakeroot filter"):
+        listener = fakeroot.install(request.spec.fakeroot)
+    wire.send(link, {"listener": True}, (listener,))
+    os.close(listener)
+
+
+def serve_fakeroot(request: Request, link: socket.socket, host_proc: int) -> None:
+    """P1: answers for the step until no process under the filter is left, then writes the table down."""
+    from . import fakeroot
+
+    assert request.spec.fakeroot is not None
+    message = wire.receive(link)
+    if message is not None and message.fds:
+        fakeroot.serve(message.fds[0], host_proc=host_proc, spec=request.spec.fakeroot, final_fd=request.final)
+
+
