@@ -1,37 +1,133 @@
 """RUN: the one place of a build where the model and a process meet.
 
-    layers ──scratch──▶ root file system ──sandbox──▶ the command runs, its output goes to events and a log
+    layers ──scratch──▶ root file system ──sandbox──▶ the command runs; its output goes to events and to a log
                                   └──────── what it left changed ──────▶ ChangeSet
 """
 
+import tempfile
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import StepFailed
 from .events import Emit, Notice, StepOutput
+from .plan.lower import PIPES
 from .plan.steps import RunStep
-from .scratch.scratch import Scratch
+from .sandbox.launcher import Launcher
+from .sandbox.mounts import Bind, FileBind, Mount, standard
+from .sandbox.spec import Network, SandboxSpec
+from .sandbox.supervise import ExitStatus, supervise
+from .scratch.scratch import Rootfs, Scratch
 from .store.images import LayerRef
 from .store.store import Store
 from .tree.changes import ChangeSet
 
 LAST_LINES = 20
 HOSTNAME = "iechor"
+NETWORKS = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE, "private": Network.PRIVATE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """How every RUN of this build is run. volumes: "source:target[:ro]"; add_hosts: (name, address)."""
+    """How every RUN of a build is run. binds: from --volume; add_hosts: (name, address); logs: a folder.
+
+    resolv_conf, hosts: the text of the host's own files. scratch, launcher: made at the first RUN, not before.
+    """
 
     scratch: Callable[[], Scratch]
-    network: str = "host"
-    volumes: tuple[str, ...] = ()
+    launcher: Callable[[], Launcher]
+    logs: Path
+    network: str = "default"
+    binds: tuple[Bind, ...] = ()
     add_hosts: tuple[tuple[str, str], ...] = ()
-    fsync: bool = False
-    logs: Path | None = None
+    resolv_conf: str = ""
+    hosts: str = ""
 
 
 def run_step(step: RunStep, layers: Sequence[LayerRef], store: Store, settings: RunSettings, *, emit: Emit,
              number: int) -> ChangeSet:
-    raise StepFailed("RUN is being built")
+    """Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull."""
+    with settings.scratch().rootfs(layers, store) as rootfs, StepLog(settings.logs, emit, number) as log:
+        spec = spec_of(step, rootfs, settings)
+        with settings.launcher().launch(spec) as sandbox:
+            for text in sandbox.notices:
+                emit(Notice(text=text))
+            status = supervise(sandbox, on_output=log.write)
+            if status.code:
+                raise failed(step, status, log)
+            table = sandbox.final_table()
+        log.forget()
+        return rootfs.changes(table, created=sandbox.created)
+
+
+def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings) -> SandboxSpec:
+    network = step.network if step.network != "default" else settings.network
+    covered = {bind.target for bind in settings.binds}
+    return SandboxSpec(
+        root=rootfs.root, mounts=(*rootfs.mounts, *(mount for mount in base_mounts(step, settings)
+                                                   if mount.target not in covered), *settings.binds),
+        argv=step.argv, env=(*step.env, *step.proxies), cwd=step.cwd, user=step.user, ids=rootfs.ids,
+        hostname=HOSTNAME, network=NETWORKS[network], init=True, fakeroot=rootfs.fakeroot)
+
+
+def base_mounts(step: RunStep, settings: RunSettings) -> tuple[Mount, ...]:
+    """What every RUN has, and its heredoc script."""
+    added = "".join(f"{address}\t{name}\n" for name, address in settings.add_hosts)
+    own = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    mounts = standard(resolv_conf=settings.resolv_conf, hosts=own + settings.hosts + added)
+    if step.script is None:
+        return mounts
+    text = step.script.data.decode("utf-8", "surrogateescape")
+    return (*mounts, FileBind(content=text, target=f"{PIPES}/{step.script.name}", mode=0o755, read_only=True))
+
+
+def failed(step: RunStep, status: ExitStatus, log: "StepLog") -> StepFailed:
+    how = f"was killed by signal {status.signal}" if status.signal else f"ended with exit code {status.code}"
+    shown = step.argv[-1] if len(step.argv) == 3 and step.argv[1] == "-c" else " ".join(step.argv)
+    first, _, more = shown.strip().partition("\n")
+    lines = log.last_lines()
+    notes = (*([f"its last {len(lines)} lines:"] if lines else []), *(f"  {line}" for line in lines),
+             f"the whole output: {log.keep()}")
+    return StepFailed(f"cannot run `{first}{' …' if more else ''}`: it {how}", span=step.shown.span, notes=notes)
+
+
+class StepLog:
+    """Everything a step writes: to the renderer as it comes, and to a file that stays when the step fails."""
+
+    def __init__(self, folder: Path, emit: Emit, number: int) -> None:
+        self._emit = emit
+        self._number = number
+        self._last: deque[bytes] = deque(maxlen=LAST_LINES)
+        self._rest = b""
+        folder.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(prefix=f"step-{number}-", suffix=".log", dir=folder)
+        self.path = Path(name)
+        self._file = open(fd, "wb", buffering=0)
+        self._kept = False
+
+    def __enter__(self) -> "StepLog":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+        if not self._kept:
+            self.path.unlink(missing_ok=True)
+
+    def write(self, stream: int, data: bytes) -> None:
+        self._emit(StepOutput(step=self._number, stream=stream, data=data))
+        self._file.write(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._last.extend(line[-1000:] for line in lines)
+        self._rest = self._rest[-1000:]
+
+    def last_lines(self) -> list[str]:
+        lines = [*self._last, *([self._rest] if self._rest else [])][-LAST_LINES:]
+        return [line.decode("utf-8", "replace") for line in lines]
+
+    def keep(self) -> Path:
+        self._kept = True
+        return self.path
+
+    def forget(self) -> None:
+        self._kept = False
