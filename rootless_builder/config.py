@@ -189,7 +189,7 @@ def _one_of(*choices: str) -> Callable[[Any, _Origin], str]:
 Check = Callable[[Any, _Origin], Any]
 _KEYS: Mapping[str, Check] = {
     "default_registry": _host, "ca_file": _file, "store": _file, "scratch": _file,
-    "userns": _one_of(*USERNS_MODES), "compression": _one_of(*COMPRESSIONS), "compression_level": _whole(0, 22),
+    "userns": _one_of(*USERNS_MODES), "compression": _one_of(*COMPRESSIONS), "compression_level": _whole(1, 19),
     "jobs": _whole(1, 64),
 }
 _REGISTRY_KEYS: Mapping[str, Check] = {

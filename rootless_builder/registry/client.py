@@ -187,6 +187,9 @@ class RegistryClient:
         """Ends all transfers, from another thread."""
         self._transport.cancel()
 
+    def pause(self, seconds: float) -> None:
+        self._pause(seconds)
+
     @property
     def cancelled(self) -> bool:
         return self._transport.cancelled

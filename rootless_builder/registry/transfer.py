@@ -1,0 +1,282 @@
+"""Pull and push: whole images between a registry and the store.
+
+    pull    manifest (index → the one for the platform) ─▶ config ─▶ layers, side by side ─▶ image, named
+    push    layers, side by side: known there? mounted? (compressed and) uploaded ─▶ config ─▶ manifest
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from ..errors import ImageNotFound, RegistryError, StoreError, UnsafeArchive, UnsupportedError, UsageError
+from ..events import Emit, Notice, Transfer, quiet
+from ..layer.compress import compress
+from ..oci import descriptor as media
+from ..oci.config import CONFIG_LIMIT, ImageConfig
+from ..oci.descriptor import LAYER_OF_COMPRESSION, MEDIA_TYPE_IMAGE_CONFIG, Descriptor, compression_of, is_layer
+from ..oci.digest import Digest
+from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
+from ..oci.platform import Platform, best, host_platform
+from ..oci.reference import Reference
+from ..store.atomic import write_all
+from ..store.images import Image, LayerRef
+from ..store.store import Store
+from .client import Fetched, RegistryClient, doing
+from .download import download_layer
+
+_CONFIGS = (MEDIA_TYPE_IMAGE_CONFIG, media.DOCKER_CONFIG)
+_OCI_LAYERS: Mapping[str, str] = {kind: LAYER_OF_COMPRESSION[compression_of(kind)] for kind in (
+    media.DOCKER_LAYER, media.DOCKER_LAYER_GZIP, media.DOCKER_LAYER_ZSTD)}
+_STEPS = 200  # of a blob: how often its progress is told
+_HIGHEST_LEVELS = {"gzip": 9, "zstd": 19, "none": 0}
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def pull(reference: Reference, store: Store, *, platform: Platform | None = None, client: RegistryClient,
+         emit: Emit = quiet, jobs: int = 4) -> Image:
+    """The image `reference` names, for `platform` (this machine's if None), into the store under that name.
+
+    What is in the store already is not fetched again. Errors: ImageNotFound, AuthError, RegistryError,
+    UnsafeArchive (something lies; nothing is named then), UnsupportedError (not an image), DiskFull, StoreError.
+    """
+    reference = reference.with_default_tag()
+    with doing(f"pull {reference.familiar()}"):
+        fetched, manifest = _manifest(reference, platform or host_platform(), client)
+        data = _config_blob(manifest, fetched, reference, client)
+        config = ImageConfig.from_json(data)
+        _check(reference, manifest, config, platform, emit)
+        layers = {blob.digest: LayerRef(diff_id=diff_id, blob=blob) for diff_id, blob in
+                  zip(config.rootfs_diff_ids, manifest.layers, strict=True)}
+        told = _Teller("pulling", reference, emit)
+        _side_by_side(lambda layer: _pull_layer(layer, store, client, fetched, reference.path, told),
+                      layers.values(), jobs, told, client)
+        _put(store, manifest.config.digest, data)
+        _put(store, fetched.descriptor.digest, fetched.data)
+        return store.images.add(fetched.descriptor, reference=reference)
+
+
+def push(image: Image, reference: Reference, store: Store, *, client: RegistryClient, emit: Emit = quiet,
+         compression: str = "gzip", level: int | None = None, jobs: int = 4) -> Descriptor:
+    """Sends the image to where `reference` says; the descriptor of its manifest there.
+
+    Layers that came compressed go out byte for byte, those we built as `compression` says; blobs that are there
+    already are not sent. Errors: AuthError, RegistryError, UsageError, StoreError, DiskFull.
+    """
+    if compression not in _HIGHEST_LEVELS or not 0 <= (level or 0) <= _HIGHEST_LEVELS[compression]:
+        raise UsageError(f"cannot compress layers with {compression} at level {level}",
+                         hint="gzip has levels 1 to 9, zstd 1 to 19, none has none.")
+    reference = reference.with_default_tag()
+    with doing(f"push {reference.familiar()}"):
+        told = _Teller("pushing", reference, emit)
+        sender = _Sender(store, client, reference, compression, level, told, jobs)
+        distinct = {layer.blob.digest: layer for layer in image.layers}
+        sent = dict(zip(distinct, _side_by_side(sender.layer, distinct.values(), jobs, told, client), strict=True))
+        sender.stored(image.manifest.config)
+        layers = tuple(sent[layer.blob.digest] for layer in image.layers)
+        if layers == image.manifest.layers:
+            descriptor, data = image.manifest_descriptor, store.blobs.read(image.manifest_descriptor.digest,
+                                                                           MANIFEST_LIMIT)
+        else:
+            if image.manifest.media_type == media.MEDIA_TYPE_IMAGE_MANIFEST:
+                layers = tuple(replace(blob, media_type=_OCI_LAYERS.get(blob.media_type, blob.media_type))
+                               for blob in layers)
+            manifest = replace(image.manifest, layers=layers)
+            descriptor, data = manifest.descriptor(), manifest.to_json()
+        client.put_manifest(reference, data, descriptor)
+        return descriptor
+
+
+# ---- pull ------------------------------------------------------------------------------------------------------
+
+def _manifest(reference: Reference, platform: Platform, client: RegistryClient) -> tuple[Fetched, Manifest]:
+    """The manifest of one image, whatever stands before it."""
+    fetched = client.manifest(reference)
+    parsed = parse_manifest(fetched.data, fetched.descriptor.media_type)
+    if isinstance(parsed, Index):
+        chosen = best(parsed.manifests, platform)
+        if chosen is None:
+            offered = sorted({str(entry.platform) for entry in parsed.manifests if entry.platform
+                              and entry.platform.os != "unknown"})
+            hint = f"there are {', '.join(offered)}; choose one with --platform." if offered else None
+            raise ImageNotFound(f"it is not there for {platform}", hint=hint)
+        fetched = client.manifest(reference.with_digest(chosen.digest), sources=fetched.sources)
+        if fetched.descriptor.size != chosen.size:
+            raise UnsafeArchive(f"the manifest {chosen.digest} is not as long as its index says")
+        parsed = parse_manifest(fetched.data, fetched.descriptor.media_type)
+        if isinstance(parsed, Index):
+            raise UnsafeArchive(f"the index {reference} names another index")
+    return replace(fetched, descriptor=replace(fetched.descriptor, media_type=parsed.media_type)), parsed
+
+
+def _config_blob(manifest: Manifest, fetched: Fetched, reference: Reference, client: RegistryClient) -> bytes:
+    if manifest.config.media_type not in _CONFIGS or not all(is_layer(blob.media_type) for blob in manifest.layers):
+        kind = manifest.artifact_type or manifest.config.media_type
+        raise UnsupportedError(f"cannot pull {reference.familiar()}: it is not a container image but {kind[:100]}")
+    data = client.blob(fetched, reference.path, manifest.config.digest).read(CONFIG_LIMIT)
+    if len(data) != manifest.config.size or Digest.of(data, manifest.config.digest.algorithm) != manifest.config.digest:
+        raise UnsafeArchive(f"the config arrived with other bytes than {manifest.config.digest}")
+    return data
+
+
+def _check(reference: Reference, manifest: Manifest, config: ImageConfig, platform: Platform | None,
+           emit: Emit) -> None:
+    if len(config.rootfs_diff_ids) != len(manifest.layers):
+        raise UnsafeArchive(f"its config has {len(config.rootfs_diff_ids)} layers, its manifest {len(manifest.layers)}")
+    if config.architecture and not (platform or host_platform()).matches(config.platform):
+        if platform is not None:
+            raise ImageNotFound(f"it is for {config.platform}, not for {platform}")
+        emit(Notice(text=f"{reference.familiar()} is for {config.platform}, this machine is {host_platform()}",
+                    level="warning"))
+
+
+def _pull_layer(layer: LayerRef, store: Store, client: RegistryClient, fetched: Fetched, path: str,
+                told: "_Teller") -> None:
+    """Skips what is here. That a blob inflates to this diff_id is remembered, else a config could lie about it."""
+    blob, pair = layer.blob, f"blob-{layer.blob.digest.hex[:40]}"
+    if store.blobs.use(blob.digest, blob.size):
+        if store.compressed.get(layer.diff_id, pair, None) is None:
+            with store.trees.stream(layer) as tar:
+                tar.finish()
+    else:
+        download_layer(layer, store, client, fetched, path, told.progress(blob))
+    store.compressed.put(layer.diff_id, pair, None, blob)
+    told.done(blob)
+
+
+def _put(store: Store, digest: Digest, data: bytes) -> None:
+    """A small blob under a digest that may be of another algorithm than the store's own."""
+    if not store.blobs.use(digest, len(data)):
+        with store.blobs.partial(digest) as writer:
+            writer.restart()
+            writer.write(data)
+            writer.commit(digest, len(data))
+
+
+# ---- push ------------------------------------------------------------------------------------------------------
+
+class _Sender:
+    """What the blobs of one push have in common."""
+
+    def __init__(self, store: Store, client: RegistryClient, reference: Reference, compression: str,
+                 level: int | None, told: "_Teller", jobs: int) -> None:
+        self._store = store
+        self._client = client
+        self._reference = reference
+        self._compression = compression
+        self._level = level
+        self._told = told
+        self._jobs = jobs
+        self._lock = threading.Lock()
+        self._elsewhere: Mapping[Digest, str] | None = None
+
+    def layer(self, layer: LayerRef) -> Descriptor:
+        """The blob of this layer as it is in the registry afterwards."""
+        if compression_of(layer.blob.media_type) != "none" or self._compression == "none":
+            self.stored(layer.blob)
+            return layer.blob
+        known = self._store.compressed.get(layer.diff_id, self._compression, self._level)
+        if known is not None and self._there(known):
+            return known
+        source = self._store.trees.tar(layer)
+        with open(source, "rb", buffering=0), self._store.blobs.writer() as writer:
+            digest, size = compress(source, partial(write_all, writer.fd), self._compression, level=self._level,
+                                    jobs=self._jobs)
+            blob = Descriptor(media_type=LAYER_OF_COMPRESSION[self._compression], digest=digest, size=size)
+            self._store.compressed.put(layer.diff_id, self._compression, self._level, blob)
+            if blob == known or not self._there(blob):
+                self._client.upload(self._reference, blob, writer.fd, self._told.progress(blob))
+        self._told.done(blob)
+        return blob
+
+    def stored(self, blob: Descriptor) -> None:
+        """Sends a blob of the store as it is."""
+        if not self._there(blob):
+            with open(self._store.blobs.open(blob.digest), "rb", buffering=0) as source:
+                self._client.upload(self._reference, blob, source.fileno(), self._told.progress(blob))
+            self._told.done(blob)
+
+    def _there(self, blob: Descriptor) -> bool:
+        """Whether the registry has it in this repository, or takes it over from another one."""
+        found = self._client.has_blob(self._reference, blob.digest)
+        if not found:
+            source = self._sources().get(blob.digest)
+            found = source is not None and self._client.mount(self._reference, blob.digest, source)
+        if found:
+            self._told.done(blob)
+        return found
+
+    def _sources(self) -> Mapping[Digest, str]:
+        """digest → another repository of the same registry that an image here with this blob is named after."""
+        with self._lock:
+            if self._elsewhere is None:
+                self._elsewhere = dict(_blobs_elsewhere(self._store, self._reference))
+            return self._elsewhere
+
+
+def _blobs_elsewhere(store: Store, reference: Reference) -> Iterator[tuple[Digest, str]]:
+    for name, descriptor in store.images.names.all().items():
+        other = Reference.parse(name)
+        if other.domain == reference.domain and other.path != reference.path:
+            with suppress(StoreError, UnsafeArchive):  # a damaged image is no reason not to push another
+                manifest = Manifest.from_json(store.blobs.read(descriptor.digest, MANIFEST_LIMIT))
+                yield from ((blob.digest, other.path) for blob in (manifest.config, *manifest.layers))
+
+
+# ---- both ------------------------------------------------------------------------------------------------------
+
+class _Teller:
+    """Transfer events of one pull or push, from any thread, one at a time and not too many."""
+
+    def __init__(self, verb: str, reference: Reference, emit: Emit) -> None:
+        self._verb = verb
+        self._name = reference.familiar()
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Whoever reports progress next ends there."""
+        self._stopped.set()
+
+    def progress(self, blob: Descriptor) -> Callable[[int], None]:
+        """To be called with the number of bytes done, as often as one likes."""
+        step, told = max(1 << 16, blob.size // _STEPS), [-(1 << 62)]
+
+        def tell(done: int) -> None:
+            if self._stopped.is_set():
+                raise RegistryError("it was interrupted")
+            if abs(done - told[0]) >= step and done < blob.size:
+                told[0] = done
+                self._tell(blob, done)
+        return tell
+
+    def done(self, blob: Descriptor) -> None:
+        self._tell(blob, blob.size)
+
+    def _tell(self, blob: Descriptor, done: int) -> None:
+        with self._lock:
+            self._emit(Transfer(verb=self._verb, name=self._name, digest=str(blob.digest), done=done, total=blob.size))
+
+
+def _side_by_side(work: Callable[[Item], Result], items: Iterable[Item], jobs: int, told: _Teller,
+                  client: RegistryClient) -> list[Result]:
+    """`work` on each item in threads; results in order. The first error ends the others soon, Ctrl-C at once."""
+    with ThreadPoolExecutor(jobs, thread_name_prefix="transfer") as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        except BaseException as error:
+            told.stop()
+            if not isinstance(error, Exception):
+                client.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return [future.result() for future in futures]
