@@ -265,7 +265,7 @@ class _Zlib:
 
 
 class _Members:
-    """Members of gzip, frames of zstd, streams of bzip2 or xz, one after another; zeros after the last are padding (tapes, xz -z)."""
+    """Members of gzip, frames of zstd, streams of bzip2 or xz, one after another; zeros after the last are padding."""
 
     def __init__(self, source: _Ahead, new: Callable[[], _Decoder]) -> None:
         self._source = source

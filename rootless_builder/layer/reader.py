@@ -1,0 +1,210 @@
+"""A tar that nobody vouches for → ChangeSet: the layer of an image, or an archive that ADD extracts.
+
+What ends up in the set is what containerd would have put on disk, with stricter manners: nothing leaves the root,
+nothing goes through a symlink, a later entry replaces an earlier one (a folder on a folder only its metadata), and
+a deletion is about lower layers alone, wherever in the tar it stands (image-spec layer.md).
+
+    "/x", "./x", "x/"      → x                  "a/../x", "s/x" where s is a symlink or a file     refused
+    a/b without a          → Put(a/b) only      a hard link to what is not (yet) in this tar       refused
+    device nodes, FIFOs    → nodes like others  deletions of "", "." and ".."                      refused
+"""
+
+import stat
+from collections.abc import Iterator
+
+from ..paths import ROOT, ImagePath, basename, decode, encode, join, parent
+from ..tree.changes import Change, ChangeSet, Opaque, Put, Remove
+from ..tree.node import Content, Device, Directory, File, Meta, Node, Symlink
+from . import whiteout
+from .archive import Limits, TarReader
+from .compress import Readable
+from .content import TarExtents, TarRange
+from .entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, HARD_LINK, REGULAR, SYMLINK, Entry, refuse
+
+__all__ = ["Limits", "read_layer"]
+
+_MAX_PATH = 4096  # PATH_MAX and NAME_MAX of Linux: what is longer cannot be made on any disk
+_MAX_NAME = 255
+_DEFAULT_LIMITS = Limits()
+_DEVICES = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
+
+
+def read_layer(stream: Readable, *, limits: Limits = _DEFAULT_LIMITS, whiteouts: bool = True) -> ChangeSet:
+    """Read the uncompressed tar `stream` to its very end.
+
+    whiteouts: names with .wh. are deletions, as in a layer; False for other archives, where they are plain files.
+    Each File's content is its place in the tar (content.bind makes it readable). Errors: UnsafeArchive, and what
+    `stream.read` raises.
+    """
+    layer = _Layer(limits)
+    for entry in TarReader(stream, limits):
+        path = clean_path(entry.name)
+        if whiteouts and whiteout.is_reserved(path):
+            _reserved(layer, path, entry)
+        elif entry.kind == HARD_LINK:
+            layer.link(path, clean_path(entry.target))
+        else:
+            layer.put(path, _node(entry))
+    return ChangeSet(tuple(layer.changes()))
+
+
+def clean_path(name: bytes) -> ImagePath:
+    """An entry's name as a path of the image. Errors: UnsafeArchive where it would leave the root, or is too long."""
+    parts = [part for part in decode(name).split("/") if part and part != "."]
+    if ".." in parts:
+        raise refuse(f"{name!r} leads out of it")
+    if len(name) > _MAX_NAME and (len(name) > _MAX_PATH or max(map(len, name.split(b"/"))) > _MAX_NAME):
+        raise refuse(f"the name {name[:60]!r}… is too long")
+    return ImagePath("/".join(parts))
+
+
+def _reserved(layer: "_Layer", path: ImagePath, entry: Entry) -> None:
+    if parent(path) == whiteout.AUFS_LINKS and entry.kind == REGULAR:
+        layer.keep_aufs_link(path, File(_meta(entry), _content(entry), entry.size))
+        return
+    change = whiteout.parse(path)
+    if change is not None:
+        layer.mark(change)
+
+
+def _node(entry: Entry) -> Node:
+    meta = _meta(entry)
+    if entry.kind == REGULAR:
+        return File(meta, _content(entry), entry.size)
+    if entry.kind == DIRECTORY:
+        return Directory(meta)
+    if entry.kind == SYMLINK:
+        if not entry.target or len(entry.target) > _MAX_PATH:
+            raise refuse(f"the symlink {entry.name!r} leads nowhere")
+        return Symlink(Meta(0o777, meta.uid, meta.gid, meta.mtime, meta.xattrs), decode(entry.target))
+    return Device(meta, _DEVICES.get(entry.kind, stat.S_IFIFO), entry.major, entry.minor)
+
+
+def _meta(entry: Entry) -> Meta:
+    xattrs = tuple((decode(name), value) for name, value in entry.xattrs)
+    return Meta(entry.mode, entry.uid, entry.gid, entry.mtime, xattrs)
+
+
+def _content(entry: Entry) -> Content:
+    if entry.extents is not None:
+        return TarExtents(entry.extents, entry.size)
+    return TarRange(entry.offset, entry.size)
+
+
+class _Folder:
+    """What the tar said so far of one folder. nodes: None for a folder that is only implied."""
+
+    __slots__ = ("nodes", "opaque", "removed")
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node | None] = {}
+        self.removed: set[str] = set()
+        self.opaque = False
+
+
+class _Layer:
+    """The entries so far, the later ones winning. Work and memory are bounded by the number of entries."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._left = limits.entries
+        self._root: Directory | None = None
+        self._folders: dict[ImagePath, _Folder] = {ROOT: _Folder()}
+        self._aufs_links: dict[ImagePath, Node] = {}
+
+    def put(self, path: ImagePath, node: Node) -> None:
+        if not path:
+            if not isinstance(node, Directory):
+                raise refuse("its root is not a folder")
+            self._root = node
+            return
+        self._count()
+        siblings = self._folder(parent(path)).nodes
+        if isinstance(node, Directory):
+            self._folders.setdefault(path, _Folder())
+        elif path in self._folders:
+            self._drop(path)
+        siblings[basename(path)] = node
+
+    def link(self, path: ImagePath, target: ImagePath) -> None:
+        node = self._aufs_links.get(target) or self._lookup(target)
+        if node is None:
+            raise refuse(f"{path!r} is a hard link to {target!r}, which is no file of it")
+        self.put(path, node)
+
+    def mark(self, change: Remove | Opaque) -> None:
+        self._count()
+        if isinstance(change, Opaque):
+            self._folder(change.path).opaque = True
+        else:
+            self._folder(parent(change.path)).removed.add(basename(change.path))
+
+    def keep_aufs_link(self, path: ImagePath, node: File) -> None:
+        self._count()
+        self._aufs_links[path] = node
+
+    def changes(self) -> Iterator[Change]:
+        """Canonical order."""
+        root = self._folders[ROOT]
+        if root.opaque:
+            yield Opaque(ROOT)
+        if self._root is not None:
+            yield Put(ROOT, self._root)
+        pending = [self._below(ROOT)]
+        while pending:
+            path, name, folder = next(pending[-1], (ROOT, "", None))
+            if folder is None:
+                pending.pop()
+                continue
+            if name in folder.removed:
+                yield Remove(path)
+            inner = self._folders.get(path)
+            if inner is not None and inner.opaque:
+                yield Opaque(path)
+            node = folder.nodes.get(name)
+            if node is not None:
+                yield Put(path, node)
+            if inner is not None:
+                pending.append(self._below(path))
+
+    def _below(self, path: ImagePath) -> Iterator[tuple[ImagePath, str, _Folder | None]]:
+        folder = self._folders[path]
+        for name in sorted(folder.nodes.keys() | folder.removed, key=encode):
+            yield join(path, name), name, folder
+
+    def _lookup(self, path: ImagePath) -> Node | None:
+        folder = self._folders.get(parent(path))
+        node = folder.nodes.get(basename(path)) if folder is not None else None
+        return None if isinstance(node, Directory) else node
+
+    def _folder(self, path: ImagePath) -> _Folder:
+        """The folder at `path`, implied if need be. Errors: UnsafeArchive where something else is on the way."""
+        found = self._folders.get(path)
+        if found is not None:
+            return found
+        missing = []
+        while path not in self._folders:
+            missing.append(path)
+            path = parent(path)
+        folder = self._folders[path]
+        for path in reversed(missing):
+            if basename(path) in folder.nodes:
+                raise refuse(f"it has entries below {path!r}, which is not a folder")
+            self._count()
+            folder.nodes[basename(path)] = None
+            folder = self._folders[path] = _Folder()
+        return folder
+
+    def _drop(self, path: ImagePath) -> None:
+        """Forget the folder at `path` and all below it: something else takes its place."""
+        pending = [path]
+        while pending:
+            gone = pending.pop()
+            for name in self._folders.pop(gone).nodes:
+                inner = join(gone, name)
+                if inner in self._folders:
+                    pending.append(inner)
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise refuse("it has too many entries")
