@@ -13,13 +13,13 @@ P2's: the kernel kills the whole pid namespace.
 """
 
 import fcntl
-import gc
 import os
 import resource
 import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +28,7 @@ from ..errors import IechorError, NamespaceError, SandboxError
 from . import execute, linux, mounts, network, privileges, wire
 from .failures import act, encode
 from .idmap import IdMode
-from .spec import Network, SandboxSpec
+from .spec import FakerootSpec, Network, SandboxSpec
 
 NAMESPACES = {"user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS, "uts": linux.CLONE_NEWUTS,
               "ipc": linux.CLONE_NEWIPC, "net": linux.CLONE_NEWNET, "pid_for_children": linux.CLONE_NEWPID}
@@ -50,90 +50,6 @@ class Request:
     final: int | None
 
 
-def main(control_fd: int) -> NoReturn:
-    """The server: host namespaces, the caller's uid (root of the mapped namespace with --userns=subuid)."""
-    control = socket.socket(fileno=control_fd)
-    linux.set_name("iechor-server")
-    os.chdir("/")  # P1 stands there too, so that P2's pivot_root moves it
-    privileges.adopt_orphans()
-    wake, wake_inner = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_inner, warn_on_full_buffer=False)
-    running: set[int] = set()
-    gc.freeze()
-    poll = select.poll()
-    poll.register(control, select.POLLIN)
-    poll.register(wake, select.POLLIN)
-    while True:
-        ready = dict(poll.poll())
-        if wake in ready:
-            os.read(wake, 4096)
-            reap(running)
-        if control.fileno() in ready:
-            message = wire.receive(control)
-            if message is None:
-                end(running)
-            server = os.getpid()
-            pid = fork_for(message)
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                control.close()
-                os.close(wake)
-                os.close(wake_inner)
-                supervise_step(message, server)
-            running |= {pid} - {-1}
-            for fd in message.fds:
-                os.close(fd)
-
-
-def fork_for(message: wire.Message) -> int:
-    """The pid of a new P1, 0 in it; -1 where the system has no room for one, which the launcher is told."""
-    try:
-        return os.fork()
-    except OSError as error:
-        with socket.socket(fileno=os.dup(message.fds[2])) as report:
-            wire.send(report, {"error": encode(SandboxError(f"cannot start a process: {error.strerror}"))})
-        return -1
-
-
-def reap(running: set[int]) -> None:
-    """Collect what has ended. What we inherited from a killed P1 is killed."""
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        if pid in running:
-            running.discard(pid)
-            if status:
-                kill_inherited(running)
-
-
-def kill_inherited(running: set[int]) -> None:
-    try:
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN: P2's death signal is what remains
-        return
-    for pid in set(map(int, children)) - running:
-        os.kill(pid, signal.SIGKILL)
-
-
-def end(running: set[int]) -> NoReturn:
-    """The launcher is gone, or done: nothing may be left."""
-    for pid in running:
-        os.kill(pid, signal.SIGKILL)
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, 0)
-        except ChildProcessError:
-            os._exit(0)
-        running.discard(pid)
-        kill_inherited(running)
-
-
 def supervise_step(message: wire.Message, server: int) -> NoReturn:
     """P1. Never returns into the server's loop, whatever happens."""
     code = 1
@@ -143,7 +59,7 @@ def supervise_step(message: wire.Message, server: int) -> NoReturn:
             code = live(request, server)
         except IechorError as error:
             wire.send(request.report, {"error": encode(error)})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the launcher must hear of a bug, whatever it is
             wire.send(request.report, {"error": encode(bug(error))})
     finally:
         os._exit(code)
@@ -182,7 +98,7 @@ def live(request: Request, server: int) -> int:
         return 1
     linux.set_name("iechor-step")
     wire.send(request.status, {"pid": os.getpid()}, pidfds(os.getpid()))
-    host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    serve = prepare_fakeroot(request)
     forwarder = 0
     if request.join:
         join(request.join)
@@ -206,9 +122,11 @@ def live(request: Request, server: int) -> int:
     for fd in (*request.stdio, *request.listeners, *request.passed):
         os.close(fd)
     request.report.close()
-    if request.spec.fakeroot is not None:
-        serve_fakeroot(request, link, host_proc)
-    # P1: container's root as our own since P2 changed it; waiting.
+    # P1: the container's root is ours too, once P2 has changed it.
+    if serve is not None:
+        message = wire.receive(link)
+        if message is not None and message.fds:
+            serve(message.fds[0])
     status, usage = wait_for(pid)
     told = wire.receive(link)
     if told is not None:
@@ -304,7 +222,7 @@ def start_forwarder(request: Request) -> int:
         request.status.close()
         for fd in (*request.stdio, *request.passed):
             os.close(fd)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         ports = [port.container_port for port in request.spec.ports]
         network.Forwarder([(socket.socket(fileno=fd), port)
@@ -320,7 +238,7 @@ def become_command(request: Request, link: socket.socket) -> NoReturn:
         code = prepare_root(request, link)
     except IechorError as error:
         wire.send(request.report, {"error": encode(error)})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the launcher must hear of a bug, whatever it is
         wire.send(request.report, {"error": encode(bug(error))})
     finally:
         os._exit(code)
@@ -348,10 +266,11 @@ def prepare_root(request: Request, link: socket.socket) -> int:
         if pid:
             return reap_container(request, link, pid)
         # P3: the command-to-be. Its death signal is the pid namespace.
+    fakeroot = spec.fakeroot
     command = execute.Command(
         spec=spec, stdio=request.stdio, passed=request.passed, joining=bool(request.join),
         show_master=lambda master: wire.send(request.report, {"master": True}, (master,)),
-        install_filter=(lambda: install_fakeroot(request, link)) if spec.fakeroot is not None else None)
+        install_filter=None if fakeroot is None else lambda: install_fakeroot(fakeroot, link))
     env = execute.prepare(command)
     privileges.die_with_parent()
     if launcher_side_closed(link):
@@ -432,24 +351,27 @@ def wait_for(pid: int) -> tuple[int, resource.struct_rusage]:
     return status, usage
 
 
-def install_fakeroot(request: Request, link: socket.socket) -> None:
-    """The command-to-be loads the filter and hands its listener to P1, which serves it from then on."""
-    from . import fakeroot  # imported by P1 already
-
-    assert request.spec.fakeroot is not None
-    with act("load the fakeroot filter"):
-        listener = fakeroot.install(request.spec.fakeroot)
-    wire.send(link, {"listener": True}, (listener,))
-    os.close(listener)
-
-
-def serve_fakeroot(request: Request, link: socket.socket, host_proc: int) -> None:
-    """P1: answers for the step until no process under the filter is left, then writes the table down."""
+def prepare_fakeroot(request: Request) -> Callable[[int], None] | None:
+    """P1, host's files in sight: what the supervisor needs of them, and its module. The answer serves a listener
+    until no process under the filter is left, and writes the table down.
+    """
+    spec = request.spec.fakeroot
+    if spec is None:
+        return None
     from . import fakeroot
 
-    assert request.spec.fakeroot is not None
-    message = wire.receive(link)
-    if message is not None and message.fds:
-        fakeroot.serve(message.fds[0], host_proc=host_proc, spec=request.spec.fakeroot, final_fd=request.final)
+    host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with act(f"open the owner table {spec.table}"):
+        table = os.open(spec.table, os.O_RDONLY | os.O_CLOEXEC) if spec.table else None
+    return lambda listener: fakeroot.serve(listener, host_proc=host_proc, spec=spec, table_fd=table,
+                                           final_fd=request.final)
 
 
+def install_fakeroot(spec: FakerootSpec, link: socket.socket) -> None:
+    """The command-to-be loads the filter and hands its listener to P1, which serves it from then on."""
+    from . import fakeroot  # P1 has imported it
+
+    with act("load the fakeroot filter"):
+        listener = fakeroot.install(spec)
+    wire.send(link, {"listener": True}, (listener,))
+    os.close(listener)

@@ -1,0 +1,98 @@
+"""The server: exec'ed once for a build, single-threaded, forks a P1 for each step and reaps them (see child.py)."""
+
+import gc
+import os
+import select
+import signal
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+from ..errors import SandboxError
+from . import linux, privileges, wire
+from .child import supervise_step
+from .failures import encode
+
+
+def main(control_fd: int) -> NoReturn:
+    """The server: host namespaces, the caller's uid (root of the mapped namespace with --userns=subuid)."""
+    control = socket.socket(fileno=control_fd)
+    linux.set_name("iechor-server")
+    os.chdir("/")  # P1 stands there too, so that P2's pivot_root moves it
+    privileges.adopt_orphans()
+    wake, wake_inner = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_inner, warn_on_full_buffer=False)
+    running: set[int] = set()
+    gc.freeze()
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    poll.register(wake, select.POLLIN)
+    while True:
+        ready = dict(poll.poll())
+        if wake in ready:
+            os.read(wake, 4096)
+            reap(running)
+        if control.fileno() in ready:
+            message = wire.receive(control)
+            if message is None:
+                end(running)
+            server = os.getpid()
+            pid = fork_for(message)
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                control.close()
+                os.close(wake)
+                os.close(wake_inner)
+                supervise_step(message, server)
+            running |= {pid} - {-1}
+            for fd in message.fds:
+                os.close(fd)
+
+
+def fork_for(message: wire.Message) -> int:
+    """The pid of a new P1, 0 in it; -1 where the system has no room for one, which the launcher is told."""
+    try:
+        return os.fork()
+    except OSError as error:
+        with socket.socket(fileno=os.dup(message.fds[2])) as report:
+            wire.send(report, {"error": encode(SandboxError(f"cannot start a process: {error.strerror}"))})
+        return -1
+
+
+def reap(running: set[int]) -> None:
+    """Collect what has ended. What we inherited from a killed P1 is killed."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if pid in running:
+            running.discard(pid)
+            if status:
+                kill_inherited(running)
+
+
+def kill_inherited(running: set[int]) -> None:
+    try:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN: P2's death signal is what remains
+        return
+    for pid in set(map(int, children)) - running:
+        os.kill(pid, signal.SIGKILL)
+
+
+def end(running: set[int]) -> NoReturn:
+    """The launcher is gone, or done: nothing may be left."""
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, 0)
+        except ChildProcessError:
+            os._exit(0)
+        running.discard(pid)
+        kill_inherited(running)
