@@ -3,17 +3,20 @@
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import NamespaceError, UsageError
 
 if TYPE_CHECKING:
     from ..config import Settings
+    from ..containers.folders import Containers
     from ..events import Emit
+    from ..sandbox.idmap import IdMode
+    from ..scratch.scratch import Scratch
     from ..store.store import Store
 
 
@@ -50,7 +53,75 @@ class Call:
         """Errors: StoreError."""
         from ..store.store import Store
 
-        return Store.open(settings.store)
+        return Store.open(settings.store, tars=settings.scratch / "tars")
+
+    def containers(self, settings: "Settings") -> "Containers":
+        from ..containers.folders import Containers
+
+        return Containers(settings.scratch / "containers")
+
+    def tmp(self) -> Path:
+        """For archives while they are read: on a disk, since /tmp may be memory."""
+        return Path(self.environ.get("TMPDIR") or "/var/tmp")
+
+    def scratch(self, settings: "Settings") -> "Callable[[], Scratch]":
+        """How to open the scratch space. In subuid mode the command ends here and begins anew, as root of a user
+        namespace that newuidmap filled; where that is forbidden, only those who really open it are told.
+
+        Errors, of what is returned: NamespaceError, StoreError.
+        """
+        from ..sandbox.idmap import IdMode
+
+        mode = self.mode(settings)
+        refusal: NamespaceError | None = None
+        if mode is IdMode.SUBUID:
+            try:
+                self._become_mapped(settings)
+            except NamespaceError as error:
+                refusal = error
+
+        def opened() -> "Scratch":
+            from ..scratch.scratch import Scratch
+
+            if refusal is not None:
+                raise refusal
+            return Scratch.open(settings.scratch, mode=mode)
+
+        return opened
+
+    def mode(self, settings: "Settings") -> "IdMode":
+        """Who keeps owners: what was asked for; else real root itself, and the fakeroot supervisor for everyone else.
+
+        Errors: NamespaceError.
+        """
+        from ..sandbox.idmap import IdMode, has_many_ids
+
+        if settings.userns == "auto":
+            return IdMode.HOST if os.geteuid() == 0 and has_many_ids() else IdMode.FAKEROOT
+        if settings.userns == "host" and os.geteuid() != 0:
+            raise NamespaceError("cannot use --userns=host: you are not root",
+                                 hint="leave --userns out, or run iechor as root")
+        return IdMode(settings.userns)
+
+    def _become_mapped(self, settings: "Settings") -> None:
+        """Returns at once when this is the second life. Errors: NamespaceError."""
+        import pwd
+
+        from ..sandbox.idmap import subuid_map
+        from ..sandbox.launcher import already_mapped, reexec_mapped
+
+        if already_mapped(self.environ):
+            return
+        uid, gid = os.getuid(), os.getgid()
+        try:
+            user = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            user = str(uid)
+        ids, helpers = subuid_map(user, uid, gid)
+        # Over there uid is 0: places that depend on who we are have to be told.
+        places = {"IECHOR_HOME": str(settings.store.absolute()), "IECHOR_SCRATCH": str(settings.scratch.absolute()),
+                  "IECHOR_USERNS": "subuid"}
+        reexec_mapped(ids, helpers, [sys.executable, *sys.orig_argv[1:]], {**self.environ, **places})
 
     def showing(self) -> AbstractContextManager["Emit"]:
         """The renderer that --progress, --quiet and the terminal ask for; it writes to standard error."""

@@ -76,7 +76,9 @@ def ended_by(error: BaseException, call: Call | None, words: Sequence[str], *, d
             report.bug(error, words, show=debug)
             return _code(IechorError.exit_code, words)
         report.error(known, call.places() if call else (), error if debug else None)
-        return known.exit_code if isinstance(known, Interrupted) else _code(known.exit_code, words)
+        # ExecFailed has a status: 126 or 127, as a shell says it
+        code = getattr(known, "status", known.exit_code)
+        return code if isinstance(known, Interrupted) else _code(code, words)
     except BrokenPipeError:
         return _pipe_closed()
 

@@ -1,0 +1,144 @@
+"""`iechor build`: options → BuildRequest and RunSettings → the flow → what is printed and written."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DiskFull, SourceError, UnsupportedError, UsageError
+from .call import Call, env_lines, environment, host, pair
+
+if TYPE_CHECKING:
+    from ..build import BuildRequest
+    from ..config import Settings
+    from ..runstep import RunSettings
+    from ..sandbox.launcher import Launcher
+    from ..sandbox.mounts import Bind
+    from ..scratch.scratch import Scratch
+    from ..store.images import Image
+
+PULL = {"true": "always", "false": "missing"}  # docker's switch, podman's policy
+# Known without ARG, outside history and cache key; passed on as podman's --http-proxy does.
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+
+
+def build(call: Call) -> int:
+    from .. import build as flow
+    from .. import catalog
+    from ..sandbox.launcher import Launcher
+
+    for compatible, name in ((call.options.rm, "--rm=false"), (call.options.layers, "--layers=false")):
+        if not compatible:
+            raise UnsupportedError(f"cannot carry out {name}", hint=f"leave {name} out")
+    settings = call.settings()
+    scratch = call.scratch(settings)  # first of all: in subuid mode everything begins anew here
+    with Launcher() as launcher, call.store(settings) as store, call.showing() as emit:
+        run = run_settings(call, settings, scratch, launcher)
+        image = flow.build(request(call, settings), store, run, catalog.puller(store, settings, emit),
+                           tmp=call.tmp(), clock=time.monotonic, emit=emit)
+    write_ids(call, image)
+    if call.options.quiet or call.options.progress in ("quiet", "none"):
+        print(image.id)
+    return 0
+
+
+def request(call: Call, settings: "Settings") -> "BuildRequest":
+    """Errors: UsageError."""
+    from ..build import BuildRequest
+    from ..oci.platform import Platform
+    from ..oci.reference import Reference
+
+    options = call.options
+    tags = [Reference.parse(name, default_registry=settings.default_registry).with_default_tag()
+            for name in options.tag]
+    epoch = options.source_date_epoch
+    return BuildRequest(
+        context=options.context, file=options.file, tags=tuple(dict.fromkeys(tags)), target=options.target,
+        build_args=build_args(call), labels=dict(pair(text, "--label") for text in options.label),
+        build_contexts=dict(pair(text, "--build-context") for text in options.build_context),
+        no_cache=options.no_cache, pull=PULL.get(options.pull, options.pull),
+        platform=Platform.parse(options.platform) if options.platform else None, ignorefile=options.ignorefile,
+        source_date_epoch=epoch if epoch is not None else source_date_epoch(call.environ),
+        default_registry=settings.default_registry, now=time.time_ns())
+
+
+def build_args(call: Call) -> dict[str, str]:
+    """Files first, options over them; a name without a value takes the environment's, and is dropped without one."""
+    entries = [entry for path in call.options.build_arg_file
+               for entry in env_lines(path, call.environ, "--build-arg-file")]
+    entries += environment(call.options.build_arg, call.environ, "--build-arg")
+    given = dict(entry.split("=", 1) for entry in entries)
+    if any(name.upper() in PROXIES for name in given):
+        return given
+    names = [name for upper in PROXIES for name in (upper, upper.lower())]
+    return {**{name: call.environ[name] for name in names if call.environ.get(name)}, **given}
+
+
+def source_date_epoch(environ: Mapping[str, str]) -> int | None:
+    """Errors: UsageError (reproducible-builds.org: it has to be refused when it is no number)."""
+    text = environ.get("SOURCE_DATE_EPOCH", "")
+    if text and not text.isdecimal():
+        raise UsageError(f'cannot use SOURCE_DATE_EPOCH="{text}": not a number of seconds',
+                         hint="set it to seconds since 1970, or unset it")
+    return int(text) if text else None
+
+
+def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratch]",
+                 launcher: "Launcher") -> "RunSettings":
+    """The scratch space is opened, and the sandbox server started, by the first RUN alone."""
+    from ..runstep import RunSettings
+
+    options = call.options
+    if options.network == "private":
+        raise UnsupportedError("cannot carry out --network=private for a build", hint="take host or none")
+    return RunSettings(
+        scratch=scratch, launcher=lambda: launcher, logs=settings.scratch / "logs",
+        network=options.network, binds=tuple(bind(text) for text in options.volume),
+        add_hosts=tuple(host(text) for text in options.add_host), resolv_conf=host_file("/etc/resolv.conf"),
+        hosts=known_hosts(host_file("/etc/hosts")))
+
+
+def bind(volume: str) -> "Bind":
+    """SOURCE:TARGET[:OPTIONS]; a relative source begins at the current folder. Errors: UsageError, SourceError."""
+    from ..containers.options import Volume
+    from ..sandbox.mounts import Bind
+
+    parsed = Volume.parse(volume)
+    if parsed.source is None:
+        raise UsageError(f'cannot mount volume "{volume}": it names no source', hint="write SOURCE:TARGET[:ro]")
+    source = os.path.abspath(os.path.expanduser(parsed.source))
+    if not os.path.exists(source):
+        raise SourceError(f'cannot mount volume "{volume}": there is no {source}', hint="make it, or name another")
+    return Bind(source=source, target=parsed.target, read_only=parsed.read_only, nosuid="nosuid" in parsed.options,
+                noexec="noexec" in parsed.options, recursive="bind" not in parsed.options)
+
+
+def host_file(path: str) -> str:
+    """What the host says there, nothing where it says nothing."""
+    try:
+        return Path(path).read_text(errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+def known_hosts(text: str) -> str:
+    """The lines of /etc/hosts that name others than this machine: a container is another one."""
+    lines = (line.partition("#")[0].split() for line in text.splitlines())
+    return "".join("\t".join([fields[0], " ".join(fields[1:])]) + "\n" for fields in lines
+                   if len(fields) > 1 and not fields[0].startswith("127.") and fields[0] not in ("::1", "fe00::0")
+                   and not fields[0].startswith("ff0"))
+
+
+def write_ids(call: Call, image: "Image") -> None:
+    """--iidfile and --metadata-file, with the keys that docker's has."""
+    manifest = image.manifest_descriptor
+    told = {"containerimage.config.digest": str(image.id), "containerimage.digest": str(manifest.digest),
+            "containerimage.descriptor": manifest.to_json(), "image.name": ",".join(call.options.tag)}
+    for path, text in ((call.options.iidfile, str(image.id)), (call.options.metadata_file, json.dumps(told, indent=2))):
+        if path:
+            try:
+                Path(path).write_text(text)
+            except OSError as error:
+                raise DiskFull(f"cannot write {path}: {error.strerror}", hint="name another file") from error
