@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .bases import Base, Bases, PullPolicy
 from .committing import commit
@@ -27,12 +28,14 @@ from .plan.lower import PROXIES, Arguments, Inherited, Lowering
 from .plan.stages import Stage, StageGraph
 from .plan.steps import ConfigStep, Step
 from .records import layers_of, write_step
-from .runstep import RunSettings
 from .store.buildcache import Cache, NoCache, StepRecord
 from .store.images import Image
 from .store.store import Store
 from .tree.changes import ChangeSet, Put, Remove
 from .tree.node import Directory, File
+
+if TYPE_CHECKING:
+    from .runstep import RunSettings
 
 COMMENT = "iechor.iechorfile.v1"
 RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX"})
@@ -61,7 +64,7 @@ class BuildRequest:
     now: int
 
 
-def build(request: BuildRequest, store: Store, run: RunSettings, pull: Callable[[Reference, Platform], Image], *,
+def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callable[[Reference, Platform], Image], *,
           tmp: Path, clock: Callable[[], float], emit: Emit) -> Image:
     """The image, in the store under every tag that was asked for. Errors: any IechorError, pointing into the file."""
     began = clock()

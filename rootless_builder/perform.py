@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .bases import Bases
 from .contexts import Contexts, Source, near_names, read_file
@@ -21,7 +22,6 @@ from .paths import ImagePath, image_path
 from .plan.lower import Inherited
 from .plan.steps import CopyStep, InlineFile, RunStep, Step, WorkdirStep
 from .plan.wildcard import has_wildcards
-from .runstep import RunSettings, run_step
 from .sources.archive import ArchiveSource
 from .store.images import LayerRef
 from .store.store import Store
@@ -29,6 +29,9 @@ from .tree.changes import ChangeSet
 from .tree.node import File, Inline, Meta
 from .tree.overlay import Overlay
 from .tree.tree import Tree
+
+if TYPE_CHECKING:
+    from .runstep import RunSettings
 
 HEAD = 1 << 20  # bytes that tell an archive from other files: a bzip2 block is up to 900 kB
 
@@ -59,7 +62,7 @@ class World:
     bases: Bases
     platform: Platform
     done: dict[int, StageState]
-    run: RunSettings
+    run: "RunSettings"
     tmp: Path
     emit: Emit
     now: int
@@ -77,6 +80,8 @@ class World:
 def perform(step: Step, state: StageState, world: World, number: int) -> ChangeSet:
     """What `step` changes in `state`. number: of the step within the build, for its events."""
     if isinstance(step, RunStep):
+        from .runstep import run_step  # the sandbox is not imported by a build whose RUNs are all cached
+
         return run_step(step, state.layers, world.store, world.run, emit=world.emit, number=number)
     overlay = Overlay(world.tree(state.layers))
     if isinstance(step, CopyStep):
