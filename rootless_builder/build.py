@@ -7,12 +7,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bases import Base, Bases, PullPolicy
-from .committing import commit
+from .committing import commit, rfc3339
 from .contexts import Contexts
 from .errors import IechorError, IechorfileError
 from .events import Emit, ImageBuilt, LayerWritten, Notice, StepCached, StepFinished, StepMissed, StepStarted
@@ -175,9 +174,8 @@ class Fold:
         world.emit(StepMissed(step=self._step, reason=self._cache.explain(position, told)))
         changes = perform(step, state, world, self._step)
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
-        created = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
         record = write_step(changes, key, step.shown.created_by, world.store, clamp=world.clamp,
-                            facts={"created": created, "effect": effect_of(changes)})
+                            facts={"created": rfc3339(seconds), "effect": effect_of(changes)})
         self._cache.remember_inputs(position, told)
         if record.diff_id is not None:
             world.emit(LayerWritten(step=self._step, diff_id=str(record.diff_id), size=record.size))

@@ -45,16 +45,24 @@ def final_config(state: StageState, world: World, labels: Mapping[str, str]) -> 
 
 
 def dated(history: Sequence[History], inherited: int, base: str | None, world: World) -> tuple[tuple[History, ...], str]:
-    """(history with a time for each of our entries, the newest time). The first `inherited` are the base's own."""
-    now = world.clamp if world.clamp is not None else world.now / 1e9
-    time = base or datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
-    if world.clamp is not None:
-        time = datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
+    """(history with a time for each of our entries, the newest time). The first `inherited` are the base's own.
+
+    An entry without a layer has the time of the one before it, or of the first that has one.
+    """
+    ours = history[inherited:]
+    now = world.now / 1e9 if world.clamp is None else world.clamp
+    time = rfc3339(now)
+    if world.clamp is None:
+        time = base or next((entry.created for entry in ours if entry.created), None) or time
     done = list(history[:inherited])
-    for entry in history[inherited:]:
+    for entry in ours:
         time = entry.created or time
         done.append(replace(entry, created=time))
     return tuple(done), time
+
+
+def rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def in_oci_terms(blob: Descriptor) -> Descriptor:
