@@ -1,6 +1,6 @@
 """Makes a Debian machine ready for the tests, as root; run again, it does only what is missing.
 
-    python3 tests/provision.py              everything
+    python3 tests/provision.py [all]        everything
     python3 tests/provision.py packages     what apt installs
     python3 tests/provision.py users        iechor-sub (with a subordinate id range) and iechor-plain (without one)
     python3 tests/provision.py venv         the virtual environment with iechor and the tests' packages
@@ -121,8 +121,9 @@ def main(wanted: list[str]) -> None:
         sys.exit("tests/provision.py: it installs packages and makes users, so it has to run as root")
     os.umask(0o022)
     CACHE.mkdir(parents=True, exist_ok=True)
-    for name in wanted or ["packages", "users", "venv", "base"]:
-        {"packages": packages, "users": users, "venv": venv, "base": base}[name]()
+    steps = {"packages": packages, "users": users, "venv": venv, "base": base}
+    for name in steps if wanted in ([], ["all"]) else wanted:
+        steps[name]()
 
 
 if __name__ == "__main__":
