@@ -1,0 +1,1 @@
+"""Root file systems on node-local disk. `scratch.Scratch` is the way in."""

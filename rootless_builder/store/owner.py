@@ -73,3 +73,11 @@ def _start_time(pid: int) -> int | None:
         return None
     fields = stat.rpartition(b")")[2].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def boot() -> str:
+    """The boot of this machine; files written without fsync are believed within it only. "" when it has no name."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import StoreError
 from ..layer import index
 from ..layer.content import Opener
+from ..layer.reader import read_layer
 from ..oci.descriptor import compression_of
 from ..oci.digest import Digest
 from ..tree.changes import Change, ChangeSet
@@ -50,10 +51,8 @@ class Trees:
         opener = self._opener(layer)
         with contextlib.suppress(OSError, StoreError):
             return index.load(self._layout.tree(layer.diff_id).read_bytes(), opener)
-        from ..layer.reader import read_layer  # read only when an index is missing
-
         with tar_stream(self._blobs, layer) as stream:
-            entries = ChangeSet.of(read_layer(stream))
+            entries = read_layer(stream)
             stream.finish()
         self.remember(layer.diff_id, entries)
         return index.load(index.dump(entries), opener)

@@ -1,0 +1,96 @@
+"""Every path of a scratch folder. All of it is node-local and may be deleted at any moment but while it is in use.
+
+    SCRATCH/                      owned by the user, writable by nobody else
+    ├── fakeroot.1/ subuid.1/ host.1/    0700; one for each id mode, which never share an unpacked file
+    │   ├── layers/ID/            a layer unpacked once: root/ (a lower of overlays), layer.json, owners
+    │   ├── run/TOKEN/            one RUN: upper/, work/, root/ (mount point, or the tree checked out), lowers.json
+    │   ├── stubs/                lowest lower: the mount points that every container needs
+    │   ├── tmp/                  being unpacked; the name tells by whom
+    │   └── gone/                 being removed
+    ├── containers/ID/rootfs/     as run/TOKEN/, for as long as the container exists
+    └── tars/                     layers inflated for random access (store/trees.py)
+
+The number is the format of what lies below: another version of iechor uses another folder.
+"""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StoreError
+from ..sandbox.idmap import IdMode
+from ..store import atomic
+
+FORMAT = 1
+REMEDY = "free space there (`iechor prune`; everything in it may be deleted), or set IECHOR_SCRATCH to a larger disk."
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """root: the scratch folder. mode: whose files these are."""
+
+    root: Path
+    mode: IdMode
+
+    @property
+    def own(self) -> Path:
+        return self.root / f"{self.mode.value}.{FORMAT}"
+
+    @property
+    def layers(self) -> Path:
+        return self.own / "layers"
+
+    @property
+    def runs(self) -> Path:
+        return self.own / "run"
+
+    @property
+    def stubs(self) -> Path:
+        return self.own / "stubs"
+
+    @property
+    def tmp(self) -> Path:
+        return self.own / "tmp"
+
+    @property
+    def gone(self) -> Path:
+        return self.own / "gone"
+
+    @property
+    def containers(self) -> Path:
+        return self.root / "containers"
+
+    @property
+    def tars(self) -> Path:
+        return self.root / "tars"
+
+    def container(self, container_id: str) -> Path:
+        return self.containers / container_id / "rootfs"
+
+
+def make_places(root: Path, mode: IdMode) -> Places:
+    """The folders, made where they are missing. Errors: StoreError when others could write there, DiskFull."""
+    places = Places(Path(os.path.abspath(root)), mode)
+    with atomic.explained("make the scratch folder", places.root, remedy=REMEDY):
+        atomic.make_folder(places.root)
+        _check_owner(places.root)
+        for folder in (places.own, places.layers, places.runs, places.tmp, places.gone):
+            atomic.make_folder(folder)
+        _check_owner(places.own)
+        if os.stat(places.own).st_gid != os.getegid():  # a set-gid folder above: files would have a foreign group
+            for folder in (places.own, places.layers, places.runs, places.tmp, places.gone):
+                os.chown(folder, -1, os.getegid())
+                os.chmod(folder, 0o700)
+    return places
+
+
+def _check_owner(folder: Path) -> None:
+    """A folder in /var/tmp may have been put there by somebody else; and who can write in it can do as we can."""
+    status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise StoreError(f"cannot use the scratch folder {folder}: it is not a folder of uid {os.geteuid()}",
+                         hint="set IECHOR_SCRATCH to a folder of your own on a local disk.")
+    if stat.S_IMODE(status.st_mode) & 0o022:
+        raise StoreError(f"cannot use the scratch folder {folder}: others can write in it "
+                         f"(mode {stat.S_IMODE(status.st_mode):04o})", hint=f"run: chmod 0700 {folder}")

@@ -1,0 +1,82 @@
+"""Removing trees that a container wrote: folders without permissions, any depth, names in any bytes."""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from ..store import atomic
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def discard(path: Path, gone: Path) -> None:
+    """Out of sight at once by a rename into `gone` (same file system), then removed. Absent: fine. Errors: OSError."""
+    target = atomic.temporary_name(gone)
+    with contextlib.suppress(FileNotFoundError):
+        atomic.move(path, target)
+        remove_tree(target)
+
+
+def remove_tree(path: Path) -> None:
+    """All of it; what another process removes meanwhile is fine. Errors: OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            _open_up(os.fsencode(path), None)
+            root = os.open(path, _FOLDER)
+            try:
+                _empty(root)
+            finally:
+                os.close(root)
+            os.rmdir(path)
+        else:
+            os.unlink(path)
+
+
+def _empty(root: int) -> None:
+    """Depth first with one descriptor: a folder that is empty is left by ".." and removed from above."""
+    folder = os.dup(root)
+    trail: list[tuple[bytes, list[bytes]]] = [(b"", _clear(folder))]
+    try:
+        while trail:
+            name, folders = trail[-1]
+            if folders:
+                below = folders.pop()
+                with contextlib.suppress(FileNotFoundError):
+                    _open_up(below, folder)
+                    deeper = os.open(below, _FOLDER, dir_fd=folder)
+                    os.close(folder)
+                    folder = deeper
+                    trail.append((below, _clear(folder)))
+                continue
+            trail.pop()
+            if trail:
+                above = os.open("..", _FOLDER, dir_fd=folder)
+                os.close(folder)
+                folder = above
+                with contextlib.suppress(FileNotFoundError):
+                    os.rmdir(name, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _clear(folder: int) -> list[bytes]:
+    """Unlinks all that is no folder; the names of the folders."""
+    folders = []
+    with os.scandir(folder) as entries:
+        found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if is_folder:
+            folders.append(name)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+    return folders
+
+
+def _open_up(name: bytes, folder: int | None) -> None:
+    """A folder with mode 000 (overlayfs makes work/work so) can be read and emptied after this."""
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o700 != 0o700:
+        with contextlib.suppress(PermissionError):
+            os.chmod(name, stat.S_IMODE(status.st_mode) | 0o700, dir_fd=folder)

@@ -1,0 +1,193 @@
+"""A root file system for one RUN or one container: made from layers, given to the sandbox, read back.
+
+    FOLDER/          SCRATCH/MODE/run/TOKEN or SCRATCH/containers/ID/rootfs
+    ├── lowers.json  the unpacked layers in use: `Scratch.prune` leaves them alone
+    ├── root/        the mount point of the overlay, or the tree itself where none can be mounted
+    ├── upper/ work/ of the overlay
+    ├── top/         topmost lower of a read-only overlay: the root folder's metadata
+    └── owners       owner table of all layers, for the fakeroot supervisor
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..errors import StoreError
+from ..paths import ROOT, ImagePath, image_path
+from ..sandbox.idmap import IdMode
+from ..sandbox.mounts import KernelOverlay
+from ..store import atomic
+from ..tree.changes import ChangeSet
+from ..tree.node import Directory
+from ..tree.tree import IMPLIED
+from .checkout import CheckOut
+from .comparing import Original
+from .lowers import Lowers
+from .metadata import DiskReader, Target, apply
+from .owners import OwnerRecord, decode, encode, joined
+from .places import REMEDY, Places
+from .removal import discard
+from .unpacked import UnpackedLayer
+from .upper import upper_changes
+from .walk import FOLDER, Entry
+
+
+@dataclass(kw_only=True)
+class Rootfs:
+    """Context manager: its folder is removed at the end, unless `keep` is called. Single-owner.
+
+    overlay: what to mount on `root`, None where the tree is checked out into it. owner_table: what the fakeroot
+    supervisor starts from, None in the other id modes. dev: st_dev of the scratch file system.
+    """
+
+    folder: Path
+    places: Places
+    layers: tuple[UnpackedLayer, ...]
+    overlay: KernelOverlay | None = None
+    owner_table: Path | None = None
+    dev: int = 0
+    _root: Directory = field(default_factory=lambda: Directory(IMPLIED))
+    _check_out: CheckOut | None = None
+    _changed_fd: int = -1
+    _owners: dict[int, OwnerRecord] = field(default_factory=dict)
+    _kept: bool = False
+
+    @property
+    def root(self) -> Path:
+        """What becomes "/"."""
+        return self.folder / "root"
+
+    @property
+    def directory(self) -> Path | None:
+        """The checked-out tree, None with an overlay."""
+        return None if self.overlay is not None else self.root
+
+    def changes(self, final_table: bytes | None = None, created: Sequence[str] = ()) -> ChangeSet:
+        """What the sandbox left changed. Contents are read from this root file system: use them before it ends.
+
+        final_table: as the supervisor handed it back (fakeroot mode; None: nothing of it changed). created: mount
+        points that were made. Errors: StoreError, DiskFull, OwnershipError.
+        """
+        owners = self._owners if final_table is None else decode(final_table)
+        made = frozenset(image_path(path) for path in created)
+        original = Original(Lowers(self.places.mode, self.layers), made)
+        with atomic.explained("read what the step changed", self.folder, remedy=REMEDY):
+            if self._check_out is not None:
+                return self._check_out.changes(original, owners, self._root)
+            return upper_changes(self._changed_fd, original, self.places.mode, owners, self._root)
+
+    def keep(self) -> None:
+        """The folder stays when this object ends: a container goes on using it."""
+        self._kept = True
+
+    def close(self) -> None:
+        """Errors: StoreError when the folder cannot be removed."""
+        for layer in self.layers:
+            layer.close()
+        self.layers = ()
+        if self._changed_fd >= 0:
+            os.close(self._changed_fd)
+            self._changed_fd = -1
+        if not self._kept:
+            with atomic.explained("remove a root file system", self.folder, remedy=REMEDY):
+                discard(self.folder, self.places.gone)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if error is None:
+            self.close()
+        else:
+            with contextlib.suppress(StoreError, OSError):
+                self.close()
+
+
+def make_overlay(rootfs: Rootfs, *, writable: bool) -> None:
+    """Upper, work and mount point. Errors: OSError, OwnershipError."""
+    folder, ids = rootfs.folder, rootfs.places.mode
+    records = _prepare(rootfs)
+    top = folder / ("upper" if writable else "top")
+    for path in (rootfs.root, top, folder / "work") if writable else (rootfs.root, top):
+        os.mkdir(path, 0o700)
+    rootfs._changed_fd = os.open(top, FOLDER)
+    record = apply(Target(folder_fd=rootfs._changed_fd, name=b".", path=""), rootfs._root, ids)
+    if record is not None:
+        records[record.ino] = record
+    visible = Lowers(ids, rootfs.layers).visible()
+    lowers = tuple(str(layer.folder / "root") for layer in rootfs.layers[: len(visible)])
+    lowers += (str(rootfs.places.stubs),)
+    rootfs.overlay = KernelOverlay(
+        lowers=lowers if writable else (str(top), *lowers), upper=str(top) if writable else None,
+        work=str(folder / "work") if writable else None, userxattr=ids is not IdMode.HOST)
+    _finish(rootfs, records)
+
+
+def make_check_out(rootfs: Rootfs) -> None:
+    """Errors: OSError, OwnershipError."""
+    _prepare(rootfs)
+    os.mkdir(rootfs.root, 0o700)
+    rootfs._changed_fd = os.open(rootfs.root, FOLDER)
+    check_out = CheckOut(rootfs._changed_fd, rootfs.places.tmp, rootfs.places.mode)
+    check_out.make(rootfs.layers)
+    target = Target(folder_fd=rootfs._changed_fd, name=b".", path="")
+    record = apply(target, rootfs._root, rootfs.places.mode)
+    if record is not None:
+        check_out.owners[record.ino] = record
+    rootfs._check_out = check_out
+    _finish(rootfs, check_out.owners)
+
+
+def _prepare(rootfs: Rootfs) -> dict[int, OwnerRecord]:
+    """The root folder as the topmost layer that speaks of it has it; the records of all layers."""
+    speaker = next((layer for layer in rootfs.layers if layer.has_root), None)
+    if speaker is not None:
+        reader = DiskReader(rootfs.places.mode, speaker.owners, speaker.root_fd)
+        node = reader.node(Entry(b"", speaker.root_fd, b".", os.fstat(speaker.root_fd)))
+        if isinstance(node, Directory):
+            rootfs._root = node
+    return joined(layer.owners for layer in rootfs.layers)
+
+
+def _finish(rootfs: Rootfs, records: dict[int, OwnerRecord]) -> None:
+    rootfs.dev = os.fstat(rootfs._changed_fd).st_dev
+    rootfs._owners = records
+    if rootfs.places.mode is IdMode.FAKEROOT:
+        rootfs.owner_table = rootfs.folder / "owners"
+        rootfs.owner_table.write_bytes(encode(records.values()))
+
+
+STUBS = (ImagePath("proc"), ImagePath("sys"), ImagePath("dev"), ImagePath("etc"))
+STUB_FILES = (ImagePath("etc/resolv.conf"), ImagePath("etc/hosts"))
+
+
+def make_stubs(places: Places) -> None:
+    """The lowest lower: mount points that every container needs, so that mounting leaves nothing in the upper.
+
+    Errors: OSError.
+    """
+    if places.stubs.is_dir():
+        return
+    part = atomic.temporary_name(places.tmp)
+    os.mkdir(part, 0o755)
+    for path in STUBS:
+        os.mkdir(part / path, 0o755)
+    for path in STUB_FILES:
+        os.close(atomic.create(part / path))
+    for path in STUB_FILES:
+        os.chmod(part / path, 0o644)
+    for path in (*STUB_FILES, *STUBS, ROOT):
+        if path not in STUB_FILES:
+            os.chmod(part / path, 0o755)
+        os.utime(part / path, ns=(0, 0))
+    try:
+        os.rename(part, places.stubs)
+    except OSError:
+        if not places.stubs.is_dir():
+            raise
+        discard(part, places.gone)

@@ -1,0 +1,163 @@
+"""Scratch: root file systems for RUN and for containers, on node-local disk. The drawing is in places.py."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StoreError
+from ..sandbox.idmap import IdMode
+from ..store import atomic
+from ..store.images import LayerRef
+from ..store.owner import abandoned
+from ..store.store import Store
+from .places import REMEDY, Places, make_places
+from .removal import discard, remove_tree
+from .rootfs import Rootfs, make_check_out, make_overlay, make_stubs
+from .unpacked import Unpacker, names_of
+from .walk import FOLDER, walk
+
+_NOTE = "lowers.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """overlay: whether the sandbox can mount an overlay whose upper lies here; else trees are checked out."""
+
+    places: Places
+    overlay: bool = True
+
+    @classmethod
+    def open(cls, root: Path, *, mode: IdMode, overlay: bool = True) -> "Scratch":
+        """The scratch folder at `root`, made if needed; what processes that are gone left there is removed.
+
+        Errors: StoreError (not ours, or others can write there), DiskFull.
+        """
+        scratch = cls(make_places(root, mode), overlay)
+        scratch.sweep()
+        with atomic.explained("make the scratch folder", scratch.places.stubs, remedy=REMEDY):
+            make_stubs(scratch.places)
+        return scratch
+
+    @property
+    def root(self) -> Path:
+        return self.places.root
+
+    def rootfs(self, layers: Sequence[LayerRef], store: Store, *, writable: bool = True) -> Rootfs:
+        """For one RUN; gone when its context ends. writable False: an overlay without an upper.
+
+        Errors: DiskFull, StoreError, UnsafeArchive, OwnershipError.
+        """
+        return self._make(atomic.temporary_name(self.places.runs), layers, store, writable=writable)
+
+    def container_rootfs(self, container_id: str, layers: Sequence[LayerRef], store: Store, *,
+                         writable: bool = True) -> Rootfs:
+        """For a container: containers/ID/rootfs, and it stays until `remove_container`. Errors: as `rootfs`."""
+        rootfs = self._make(self.places.container(container_id), layers, store, writable=writable)
+        rootfs.keep()
+        return rootfs
+
+    def remove_container(self, container_id: str) -> None:
+        """Its root file system; absent: fine. Errors: StoreError."""
+        folder = self.places.container(container_id)
+        with atomic.explained("remove a root file system", folder, remedy=REMEDY):
+            remove_tree(folder)
+
+    def sweep(self) -> None:
+        """Removes what processes that are gone left: root file systems of RUNs, half unpacked layers."""
+        now = atomic.now(self.places.tmp)
+        for folder in (self.places.runs, self.places.tmp):
+            for name, age in _ages(folder, now):
+                if abandoned(name, age):
+                    with contextlib.suppress(OSError):
+                        discard(folder / name, self.places.gone)
+        for name, age in _ages(self.places.gone, now):
+            if abandoned(name, age):
+                with contextlib.suppress(OSError):
+                    remove_tree(self.places.gone / name)
+
+    def prune(self) -> int:
+        """Removes unpacked layers that no RUN and no container uses, and inflated tars. The bytes freed on disk.
+
+        Errors: StoreError.
+        """
+        self.sweep()
+        freed = 0
+        with atomic.explained("prune the scratch folder", self.places.own, remedy=REMEDY):
+            for name in os.listdir(self.places.layers):
+                if name in self._used():
+                    continue
+                target = atomic.temporary_name(self.places.gone)
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(self.places.layers / name, target)
+                    if name in self._used() and not (self.places.layers / name).exists():
+                        os.rename(target, self.places.layers / name)  # somebody came in between
+                        continue
+                    freed += disk_usage(target)
+                    remove_tree(target)
+            for path in self.places.tars.iterdir() if self.places.tars.is_dir() else ():
+                with contextlib.suppress(FileNotFoundError):
+                    freed += path.stat().st_blocks * 512
+                    path.unlink()
+        return freed
+
+    def _make(self, folder: Path, layers: Sequence[LayerRef], store: Store, *, writable: bool) -> Rootfs:
+        with atomic.explained("make a root file system", folder, remedy=REMEDY):
+            try:
+                atomic.make_folder(folder)
+                note = {"mode": self.places.mode.value, "layers": names_of(layers)}
+                (folder / _NOTE).write_text(json.dumps(note))
+                rootfs = Rootfs(folder=folder, places=self.places,
+                                layers=Unpacker(self.places, store).unpack(layers))
+            except BaseException:
+                self._drop(folder)
+                raise
+            try:
+                if self.overlay and all(layer.overlay_able for layer in rootfs.layers):
+                    make_overlay(rootfs, writable=writable)
+                else:
+                    make_check_out(rootfs)
+            except BaseException:
+                with contextlib.suppress(StoreError, OSError):
+                    rootfs.close()
+                raise
+        return rootfs
+
+    def _drop(self, folder: Path) -> None:
+        with contextlib.suppress(OSError):
+            discard(folder, self.places.gone)
+
+    def _used(self) -> set[str]:
+        """Names below layers/ that a RUN or a container needs."""
+        used: set[str] = set()
+        for folder in (*_folders(self.places.runs), *(path / "rootfs" for path in _folders(self.places.containers))):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+                note = json.loads((folder / _NOTE).read_bytes())
+                if note["mode"] == self.places.mode.value:
+                    used.update(note["layers"])
+        return used
+
+
+def disk_usage(path: Path) -> int:
+    """Bytes that removing the tree gives back, hard links counted once. Errors: OSError."""
+    fd = os.open(path, FOLDER)
+    try:
+        seen = {}
+        for entry in walk(fd):
+            seen[entry.status.st_ino] = entry.status.st_blocks * 512
+        return sum(seen.values())
+    finally:
+        os.close(fd)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        yield from folder.iterdir()
+
+
+def _ages(folder: Path, now: int) -> Iterator[tuple[str, int]]:
+    for path in _folders(folder):
+        with contextlib.suppress(FileNotFoundError):
+            yield path.name, now - path.lstat().st_mtime_ns
