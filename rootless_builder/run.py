@@ -1,11 +1,53 @@
-"""`iechor run`, top to bottom."""
+"""`iechor run`, top to bottom.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+    image ──────────── store, or pulled
+    container ──────── an id, a name, a folder below scratch; a root file system that leaves the image unchanged
+    SandboxSpec ────── the image's config and the request, merged
+    Watch ──────────── in this process (foreground) or in a monitor that stays (-d)
+
+Whatever fails before the application runs leaves no container behind.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .containers.options import HostEntry, Network, PublishedPort, PullPolicy, TmpfsMount, Ulimit, Volume
-from .oci.platform import Platform
+from . import catalog
+from .config import Settings
+from .containers import monitor
+from .containers.console import SignalProxy, write_all
+from .containers.folders import Containers
+from .containers.names import SHOWN, check_name, new_id, new_name
+from .containers.options import (
+    HostEntry,
+    Network,
+    PublishedPort,
+    PullPolicy,
+    TmpfsMount,
+    Ulimit,
+    Volume,
+    signal_number,
+)
+from .containers.plumbing import Streams
+from .containers.process import merge
+from .containers.specs import anonymous_targets, asked_mounts, base_mounts, limits_of, ports_of
+from .containers.state import Container, ContainerConfig, write_private
+from .containers.watch import Watch
+from .errors import ContainerError, ImageNotFound, UsageError
+from .events import Emit, Notice
+from .oci.platform import Platform, host_platform
+from .sandbox.failures import ExecFailed
+from .sandbox.spec import Network as SandboxNetwork
+from .sandbox.spec import SandboxSpec
+from .scratch.scratch import Scratch
+from .store.images import Image
+from .store.store import Store
+
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +85,140 @@ class RunRequest:
     platform: Platform | None = None
     cidfile: Path | None = None
     caller: Path = Path("/")
+
+
+def run(request: RunRequest, store: Store, scratch: Scratch, settings: Settings, *, emit: Emit,
+        clock: Callable[[], float] = time.time) -> int:
+    """The application's exit code; with -d, 0 once it runs, and its id on standard output.
+
+    Errors: UsageError, ImageNotFound and what a pull raises, ContainerError, NamespaceError, SandboxError,
+    ExecFailed (its exit_code is 126 or 127), DiskFull.
+    """
+    check(request, emit)
+    image = find_image(request, store, settings, emit)
+    containers = Containers(scratch.places.containers)
+    try:
+        with new_container(request, containers) as (container_id, name):
+            config = describe(request, image, container_id, name, created=clock())
+            spec = prepare(request, config, image, store, scratch)
+            container = containers.publish(config)
+            if request.cidfile is not None:
+                request.cidfile.write_text(container_id)
+            if request.detach:
+                return stay(container, spec, emit)
+            return stand_by(containers, container, spec, emit, clock)
+    except ExecFailed as error:
+        error.exit_code = error.status
+        raise
+
+
+def check(request: RunRequest, emit: Emit) -> None:
+    """What can be refused before anything is done."""
+    if request.name is not None:
+        check_name(request.name)
+    if request.cidfile is not None and request.cidfile.exists():
+        raise ContainerError(f"cannot write the id to {request.cidfile}: the file exists",
+                             hint="Remove it, or name another --cidfile.")
+    if request.ports and request.network is Network.NONE:
+        raise UsageError("cannot publish a port of a container without a network", hint="Leave out --network=none.")
+    if request.ports and request.network is Network.HOST:
+        emit(Notice(text="published ports mean nothing with --network=host: the application has the host's own ports",
+                    level="warning"))
+
+
+def find_image(request: RunRequest, store: Store, settings: Settings, emit: Emit) -> Image:
+    """By --pull. Errors: ImageNotFound and what a pull raises."""
+    wanted = request.platform or host_platform()
+    found = None
+    if request.pull is not PullPolicy.ALWAYS:
+        found = store.images.find(request.image, default_registry=settings.default_registry)
+        if found is not None and request.platform and not request.platform.matches(found.config.platform):
+            found = None
+    if found is not None:
+        return found
+    if request.pull is PullPolicy.NEVER:
+        raise ImageNotFound(f"cannot run {request.image}: it is not in the store, and --pull=never forbids to fetch it",
+                            hint=f"Fetch it: iechor pull {request.image}")
+    return catalog.pull(request.image, store, settings, platform=wanted, emit=emit)
+
+
+@contextmanager
+def new_container(request: RunRequest, containers: Containers) -> Iterator[tuple[str, str]]:
+    """(id, name), both ours alone. An error inside removes every trace. Errors: ContainerError."""
+    container_id = new_id()
+    for attempt in range(_ATTEMPTS):
+        name = request.name or new_name() + (f"{attempt}" if attempt else "")
+        try:
+            containers.reserve(container_id, name)
+            break
+        except ContainerError:
+            if request.name or attempt == _ATTEMPTS - 1:
+                raise
+    try:
+        yield container_id, name
+    except BaseException:
+        containers.discard(container_id, name)
+        if request.cidfile is not None:
+            request.cidfile.unlink(missing_ok=True)
+        raise
+
+
+def describe(request: RunRequest, image: Image, container_id: str, name: str, *,
+             created: float) -> ContainerConfig:
+    """What becomes of the image's config under this request. Errors: UsageError."""
+    defaults = image.config.config
+    network = request.network or (Network.PRIVATE if request.ports else Network.HOST)
+    hostname = request.hostname or (os.uname().nodename if network is Network.HOST else container_id[:SHOWN])
+    process = merge(defaults, entrypoint=request.entrypoint, command=request.command, env=request.env,
+                    workdir=request.workdir, user=request.user, hostname=hostname, tty=request.tty)
+    stop = signal_number(defaults.stop_signal) if defaults.stop_signal else signal.SIGTERM
+    return ContainerConfig(
+        id=container_id, name=name, image=request.image, image_id=str(image.id), command=process.argv,
+        created=created, env=process.env, cwd=process.cwd, user=process.user, hostname=hostname, tty=request.tty,
+        interactive=request.interactive, remove=request.remove, stop_signal=request.stop_signal or int(stop),
+        timeout=request.timeout, network=network.value, labels={**defaults.labels, **request.labels},
+        ports=request.ports if network is Network.PRIVATE else ())
+
+
+def prepare(request: RunRequest, config: ContainerConfig, image: Image, store: Store,
+            scratch: Scratch) -> SandboxSpec:
+    """Everything the sandbox may know. Errors: ContainerError, DiskFull, UnsafeArchive."""
+    network = Network(config.network)
+    rootfs = scratch.container_rootfs(config.id, image.layers, store)
+    targets = anonymous_targets(image.config.config.volumes, request.volumes, request.tmpfs)
+    anonymous = ...
+    return SandboxSpec(
+        root=rootfs.root, ids=rootfs.ids, argv=config.command, env=config.env, cwd=config.cwd, user=config.user,
+        mounts=(*rootfs.mounts, *base_mounts(config.hostname, config.name, network, request.hosts),
+                *asked_mounts(request.volumes, request.tmpfs, anonymous, request.caller)),
+        fakeroot=rootfs.fakeroot and replace(rootfs.fakeroot, fsync=True),
+        hostname="" if network is Network.HOST and not request.hostname else config.hostname,
+        network=SandboxNetwork(network.value), ports=ports_of(config.ports), limits=limits_of(request.ulimits),
+        init=request.init, tty=request.tty, read_only=request.read_only,
+        no_new_privileges=request.no_new_privileges)
+
+
+def stay(container: Container, spec: SandboxSpec, emit: Emit) -> int:
+    """-d: hands the container over to a monitor of its own."""
+    write_private(container.folder / "spec.json", spec.to_json())
+    for notice in monitor.start(container):
+        emit(Notice(text=notice))
+    write_all(1, f"{container.id}\n".encode())
+    return 0
+
+
+def stand_by(containers: Containers, container: Container, spec: SandboxSpec, emit: Emit,
+             clock: Callable[[], float]) -> int:
+    """Foreground: this process watches the container, with our own streams and signals."""
+    def started(notices: tuple[str, ...]) -> None:
+        for notice in notices:
+            emit(Notice(text=notice))
+
+    with SignalProxy(warn=say) as proxy:
+        watch = Watch(containers, container, proxy, clock=clock)
+        return watch.run(spec, Streams(stdin=0, stdout=1, stderr=2), started)
+
+
+def say(text: str) -> None:
+    """From a signal handler: no renderer, no lock."""
+    os.write(2, f"iechor: {text}\n".encode())

@@ -1,17 +1,16 @@
 """All containers of one scratch folder: made, named, found, removed. The drawing is in state.py."""
 
 import contextlib
+import itertools
 import json
 import os
-import shutil
-import stat
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import ContainerError
 from .marks import ProcessMark
-from .names import SHOWN, is_id
+from .names import SHOWN, is_id, is_name
 from .state import Container, ContainerConfig, ContainerState, Status, missing, write_json
 
 
@@ -57,8 +56,9 @@ class Containers:
 
     def get(self, name: str) -> Container:
         """By name, id, or the unique beginning of an id. Errors: ContainerError."""
-        with contextlib.suppress(OSError):
-            return self._load(os.readlink(self.root / "names" / Path(name).name))
+        if is_name(name):
+            with contextlib.suppress(OSError):
+                return self._load(os.readlink(self.root / "names" / name))
         found = [entry for entry in self._ids() if is_id(name) and entry.startswith(name)]
         if len(found) > 1:
             raise ContainerError(f'cannot tell which container "{name}" is: {len(found)} ids begin so',
@@ -68,7 +68,7 @@ class Containers:
                 return self._load(entry)
         raise missing(name)
 
-    def list(self) -> list[Container]:
+    def newest_first(self) -> list[Container]:
         """Newest first."""
         found = []
         for entry in self._ids():
@@ -129,15 +129,32 @@ def _abandoned(folder: Path) -> bool:
 
 
 def remove_tree(folder: Path) -> None:
-    """rm -rf, also of folders whose mode forbids us what we own; a second remover is no error."""
-    def retry(function: Any, path: str, _: Any) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            for place in (os.path.dirname(path), path):
-                if stat.S_ISDIR(os.lstat(place).st_mode):
-                    os.chmod(place, 0o700)
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
+    """rm -rf, of any depth, also of folders whose mode forbids us what we own; a second remover is no error.
 
-    shutil.rmtree(folder, onerror=retry)
+    A folder in a folder is first moved to the top, so no path grows long. Nothing may write there any more.
+    Errors: OSError.
+    """
+    token, count = f".{secrets.token_hex(8)}-", itertools.count()
+    waiting = [os.fsencode(folder)]
+    while waiting:
+        path = waiting.pop()
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(path, 0o700)
+            for name, is_folder in _entries(path):
+                inner = os.path.join(path, name)
+                if not is_folder:
+                    os.unlink(inner)
+                    continue
+                os.chmod(inner, 0o700)  # a folder is moved only by who may write in it
+                above = os.path.join(os.fsencode(folder), f"{token}{next(count)}".encode())
+                os.rename(inner, above)
+                waiting.append(above)
+            if path != os.fsencode(folder):
+                os.rmdir(path)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rmdir()
+
+
+def _entries(path: bytes) -> list[tuple[bytes, bool]]:
+    with os.scandir(path) as entries:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]

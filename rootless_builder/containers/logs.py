@@ -6,6 +6,7 @@
 Bytes are kept as they came; only newlines are the format's. Written by the monitor, one write(2) an entry.
 """
 
+import contextlib
 import datetime
 import mmap
 import os
@@ -15,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..errors import ContainerError, UsageError
+from .console import write_all
+from .folders import Containers
 from .state import Container, Status, missing
 
 STDOUT, STDERR = 1, 2
@@ -61,8 +64,9 @@ class LogWriter:
         if rest:
             entries.append(b"%sP %s\n" % (head, rest))
         view = memoryview(b"".join(entries))
-        while view:
-            view = view[os.write(self.fd, view):]
+        with contextlib.suppress(OSError):  # a full disk costs lines of the log, never the application
+            while view:
+                view = view[os.write(self.fd, view):]
 
 
 def _stamp(seconds: float) -> str:
@@ -101,7 +105,7 @@ def read_log(container: Container, *, follow: bool = False, tail: int | None = N
             os.lseek(fd, _tail_offset(fd, tail), os.SEEK_SET)
         for line in _lines(fd, container if follow else None):
             entry = _parse(line)
-            if entry.time >= earliest:
+            if entry is not None and entry.time >= earliest:
                 yield entry
     finally:
         os.close(fd)
@@ -155,9 +159,13 @@ def _tail_offset(fd: int, lines: int) -> int:
     return 0
 
 
-def _parse(line: bytes) -> LogEntry:
-    time, tag, kind, text = line.split(b" ", 3)
-    return LogEntry(time=time.decode(), stream=_STREAMS[tag], text=text, partial=kind == b"P")
+def _parse(line: bytes) -> LogEntry | None:
+    """None for what a full disk cut short."""
+    time, *rest = line.split(b" ", 3)
+    if len(rest) != 3 or rest[0] not in _STREAMS:
+        return None
+    return LogEntry(time=time.decode("ascii", "replace"), stream=_STREAMS[rest[0]], text=rest[2],
+                    partial=rest[1] == b"P")
 
 
 def render(entries: Iterator[LogEntry], write: Callable[[int, bytes], None], *, timestamps: bool) -> None:
@@ -167,3 +175,11 @@ def render(entries: Iterator[LogEntry], write: Callable[[int, bytes], None], *, 
         head = entry.time.encode() + b" " if timestamps and not inside[entry.stream] else b""
         write(entry.stream, head + entry.text + (b"" if entry.partial else b"\n"))
         inside[entry.stream] = entry.partial
+
+
+def show_logs(containers: Containers, request: LogsRequest, *, stdout: int = 1, stderr: int = 2) -> None:
+    """`iechor logs`: each stream to its own descriptor. Errors: ContainerError, BrokenPipeError."""
+    entries = read_log(containers.get(request.container), follow=request.follow, tail=request.tail,
+                       since=request.since)
+    render(entries, lambda stream, data: write_all(stdout if stream == STDOUT else stderr, data),
+           timestamps=request.timestamps)

@@ -39,9 +39,13 @@ def new_name() -> str:
     return f"{secrets.choice(ADJECTIVES)}_{secrets.choice(NOUNS)}"
 
 
+def is_name(text: str) -> bool:
+    return re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}", text) is not None
+
+
 def check_name(name: str) -> str:
     """`name` itself. Errors: UsageError, by the rule of docker and podman."""
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", name) or len(name) > 200:
+    if not is_name(name):
         raise UsageError(f'cannot name the container "{name}": names are letters, digits, "_", "." and "-"',
                          hint="Give another --name, for example web-1.")
     return name

@@ -127,7 +127,7 @@ class Volume:
         else:
             raise UsageError(f"{wanted}: too many colons", hint="Write SOURCE:TARGET[:ro].")
         check_target(target, wanted)
-        if source is not None and not source.startswith(("/", ".", "~")):
+        if source is not None and not source.startswith(("/", ".")):
             if not source:
                 raise UsageError(f"{wanted}: the source is empty", hint="Write SOURCE:TARGET[:ro].")
             raise UnsupportedError(f"{wanted}: named volumes are not carried out yet",
@@ -180,15 +180,15 @@ def check_target(target: str, wanted: str) -> None:
 
 def byte_count(text: str, wanted: str) -> int:
     """ "64m" → bytes; the suffixes b, k, m, g are powers of 1024."""
-    match = re.fullmatch(r"(\d+)([bkmg]?)b?", text.lower())
+    match = re.fullmatch(r"(\d+)([kmg]?)b?", text.lower())
     if match is None:
         raise UsageError(f'{wanted}: "{text}" is not a size', hint="Write bytes, or a number with k, m or g.")
-    return int(match[1]) * 1024 ** " kmg".index(match[2] if match[2] in ("k", "m", "g") else " ")
+    return int(match[1]) << 10 * (" kmg".index(match[2]) if match[2] else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ulimit:
-    """A resource limit, setrlimit(2): resource number of this machine, soft and hard (-1: unlimited)."""
+    """A resource limit, setrlimit(2): its name in lower case without RLIMIT_; -1 is unlimited."""
 
     name: str
     soft: int
@@ -211,10 +211,6 @@ class Ulimit:
             raise UsageError(f'cannot set ulimit "{text}": the soft limit is above the hard one',
                              hint="Write NAME=SOFT:HARD.")
         return cls(name=name, soft=low, hard=high)
-
-    @property
-    def number(self) -> int:
-        return int(getattr(resource, f"RLIMIT_{self.name.upper()}"))
 
 
 def _limit(text: str) -> int:

@@ -18,6 +18,7 @@ A container whose monitor is gone reads as exited, whatever its state.json says.
 """
 
 import enum
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
@@ -50,9 +51,9 @@ class ContainerConfig:
     env: tuple[str, ...] = ()
     cwd: str = "/"
     user: str = ""
+    hostname: str = ""
     tty: bool = False
     interactive: bool = False
-    detach: bool = False
     remove: bool = False
     stop_signal: int = 15
     timeout: float | None = None
@@ -135,15 +136,20 @@ def missing(name: str) -> ContainerError:
 
 
 def write_json(target: Path, value: Any) -> None:
+    """As write_private."""
+    write_private(target, json.dumps(value))
+
+
+def write_private(target: Path, text: str) -> None:
     """Replaces `target` atomically, mode 0600. Errors: DiskFull, OSError."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as stream:
-            json.dump(value, stream)
+            stream.write(text)
         os.replace(temporary, target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"cannot write {target}: {error.strerror}",
                            hint="Free space, or set IECHOR_SCRATCH to a larger disk.") from error
         raise
