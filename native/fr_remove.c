@@ -1,0 +1,123 @@
+/* Removal: ext4 gives an inode number out again at once, so the table must hear when a file's last name goes.
+ * Files that it does not know are the kernel's to remove.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fr_super.h"
+
+#define MOVE_WHITEOUT 4U /* RENAME_WHITEOUT */
+
+/* Is this the last name of a file that the table knows? */
+static bool is_last_name(struct fr_call *call, const struct stat *st)
+{
+    return fr_entry(call->super, st) != NULL && (S_ISDIR(st->st_mode) || st->st_nlink <= 1);
+}
+
+long fr_do_unlink(struct fr_call *call)
+{
+    bool at = call->op == OP_UNLINKAT;
+    int dirfd = at ? (int)call->args[0] : AT_FDCWD, flags = at ? (int)call->args[2] : 0;
+    struct fr_place place;
+    const char *text;
+    struct stat st;
+    long rc;
+
+    if (call->op == OP_RMDIR)
+        flags = FR_AT_REMOVEDIR;
+    if (call->super->table.count == 0 || (flags & ~FR_AT_REMOVEDIR))
+        return FR_CONTINUE;
+    text = fr_path(call, call->args[at ? 1 : 0], 0, &rc);
+    if (text == NULL || fr_stat_path(call, dirfd, text, 0, &st) < 0 || !is_last_name(call, &st))
+        return FR_CONTINUE;
+    rc = fr_open_parent(call, dirfd, text, &place);
+    if (rc != 0)
+        return FR_CONTINUE;
+    if ((place.slash && flags == 0) || fstatat(place.dir, place.name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        rc = FR_CONTINUE; /* ENOTDIR, EISDIR: the kernel tells them apart */
+    } else {
+        rc = unlinkat(place.dir, place.name, flags) < 0 ? -errno : 0;
+        if (rc == 0) {
+            st.st_nlink = 0;
+            fr_forget(call->super, &st);
+        }
+    }
+    close(place.dir);
+    return rc;
+}
+
+struct move {
+    int old_dirfd, new_dirfd;
+    uint64_t old_path, new_path;
+    unsigned flags;
+};
+
+static struct move move_of(const struct fr_call *call)
+{
+    const uint64_t *a = call->args;
+
+    if (call->op == OP_RENAME)
+        return (struct move){AT_FDCWD, AT_FDCWD, a[0], a[1], 0};
+    return (struct move){(int)a[0], (int)a[2], a[1], a[3], call->op == OP_RENAMEAT2 ? (unsigned)a[4] : 0};
+}
+
+/* Renames over a file whose entry must go. */
+static long rename_over(struct fr_call *call, const struct move *move, const char *from, const char *to)
+{
+    struct fr_place old, new;
+    struct stat st, same;
+    long rc = fr_open_parent(call, move->old_dirfd, from, &old);
+
+    if (rc != 0)
+        return FR_CONTINUE;
+    rc = fr_open_parent(call, move->new_dirfd, to, &new);
+    if (rc != 0) {
+        close(old.dir);
+        return FR_CONTINUE;
+    }
+    if (old.slash || new.slash || fstatat(new.dir, new.name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fstatat(old.dir, old.name, &same, AT_SYMLINK_NOFOLLOW) < 0 ||
+        (same.st_ino == st.st_ino && same.st_dev == st.st_dev)) {
+        rc = FR_CONTINUE; /* two names of one file: nothing happens */
+    } else {
+        rc = syscall(SYS_renameat2, old.dir, old.name, new.dir, new.name, move->flags) < 0 ? -errno : 0;
+        if (rc == 0) {
+            st.st_nlink = 0;
+            fr_forget(call->super, &st);
+        }
+    }
+    close(old.dir);
+    close(new.dir);
+    return rc;
+}
+
+long fr_do_rename(struct fr_call *call)
+{
+    struct move move = move_of(call);
+    struct fr_super *super = call->super;
+    const char *from, *to;
+    struct stat st;
+    long error;
+    int fd;
+
+    if (super->table.count == 0 || (move.flags & ~MOVE_WHITEOUT))
+        return FR_CONTINUE; /* exchanged or never replaced: no name goes */
+    to = fr_path(call, move.new_path, 1, &error);
+    from = to != NULL ? fr_path(call, move.old_path, 0, &error) : NULL;
+    if (from == NULL)
+        return FR_CONTINUE;
+    if (super->table.linked != 0 && fr_stat_path(call, move.old_dirfd, from, 0, &st) == 0 &&
+        fr_entry(super, &st) != NULL && (fr_entry(super, &st)->flags & OT_LINKED)) {
+        fd = fr_open_path(call, move.old_dirfd, from, 0);
+        if (fd >= 0) { /* a renamed lower file is copied up */
+            fr_copy_up(super, fd, &st);
+            close(fd);
+        }
+    }
+    if (fr_stat_path(call, move.new_dirfd, to, 0, &st) < 0 || !is_last_name(call, &st))
+        return FR_CONTINUE;
+    return rename_over(call, &move, from, to);
+}

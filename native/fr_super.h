@@ -1,0 +1,160 @@
+/* Inside the supervisor: what its files share. One thread, no locks.
+ *
+ *   fakeroot.c   loop, dispatch            fr_paths.c   a caller's path, resolved as the caller would
+ *   fr_stat.c    stat and access families  fr_owner.c   chown, chmod        fr_xattr.c   extended attributes
+ *   fr_create.c  new files and folders     fr_remove.c  unlink, rename      fr_socket.c  bind, SO_PEERCRED
+ *   fr_ids.c     set*id, get*id, cap*      fr_exec.c    execve, roots, limits
+ */
+#ifndef IECHOR_FR_SUPER_H
+#define IECHOR_FR_SUPER_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "fakeroot.h"
+#include "fr_calls.h"
+#include "fr_creds.h"
+#include "ownertable.h"
+
+#define FR_PATH_MAX 4096
+#define FR_LISTENERS_MAX 256
+
+/* A handler's answer: a value or -errno, or one of these. */
+#define FR_CONTINUE LONG_MIN   /* let the kernel do the call itself */
+#define FR_SENT (LONG_MIN + 1) /* answered already (an fd was handed over) */
+
+struct fr_root_id {
+    uint64_t dev, ino, mount;
+};
+
+struct fr_super {
+    int listeners[FR_LISTENERS_MAX];
+    size_t listener_count;
+    int proc_fd, root_fd, upper_fd, control_fd;
+    bool overlay;       /* image on overlayfs: a lower file's change of owner must copy it up */
+    bool self_is_ours;  /* the container's /proc is of our own pid namespace: its "self" would be us */
+    bool roots_vary;    /* some process has (had) another root or mount namespace */
+    bool harsh_umask;   /* some process took away its own rights: creation must be looked at */
+    bool recv_tells_end; /* SECCOMP_IOCTL_NOTIF_RECV returns when the last process is gone (6.11): no poll needed */
+    struct fr_root_id home, root; /* the container's root; the one we are in */
+    struct ot_table table;
+    struct fr_creds creds;
+    uint16_t rules[FR_ARCHES][FR_NR_MAX]; /* index into fr_call_rules + 1 */
+    size_t notif_size, resp_size;
+    void *notif, *resp;
+    uint64_t notified, continued;
+    char text[2][FR_PATH_MAX + 1]; /* paths read from the caller */
+    char scratch[FR_PATH_MAX + 64];
+};
+
+struct fr_call {
+    struct fr_super *super;
+    int listener;
+    uint64_t id;
+    pid_t tid;
+    enum fr_op op;
+    enum fr_form form;
+    bool compat; /* 32-bit caller */
+    uint64_t args[6];
+    const struct fr_cred *cred; /* of fr_caller(), once asked for */
+    uint32_t cred_index;
+};
+
+/* What the image says of a file. */
+struct fr_seen {
+    uint32_t uid, gid, rdev;
+    uint16_t mode;
+};
+
+/* --- fakeroot.c --- */
+bool fr_still_there(const struct fr_call *call); /* SECCOMP_IOCTL_NOTIF_ID_VALID */
+long fr_send_fd(struct fr_call *call, int fd, bool cloexec); /* FR_SENT or -errno; fd stays open here */
+
+/* --- fr_memory.c --- the caller's memory; 0 or -EFAULT --- */
+int fr_read(const struct fr_call *call, uint64_t from, void *to, size_t length);
+int fr_write(const struct fr_call *call, uint64_t to, const void *from, size_t length);
+/* A string of at most room - 1 bytes: its length, -EFAULT, -ENAMETOOLONG. */
+long fr_read_string(const struct fr_call *call, uint64_t from, char *to, size_t room);
+/* A path into super->text[which]: NULL with *error set. */
+const char *fr_path(struct fr_call *call, uint64_t from, int which, long *error);
+
+/* --- fr_paths.c --- */
+struct fr_place {
+    int dir; /* O_PATH fd, ours to close */
+    char name[NAME_MAX + 1];
+    bool slash; /* the path ended in a slash */
+};
+#define FR_FOLLOW 1U
+#define FR_EMPTY_OK 2U /* an empty path means dirfd itself */
+int fr_enter_root(struct fr_call *call); /* become able to resolve this caller's paths; 0 or -errno */
+int fr_open_path(struct fr_call *call, int dirfd, const char *text, unsigned flags); /* O_PATH fd, -errno */
+int fr_open_from(struct fr_call *call, int base, const char *text, unsigned flags);  /* the same, from an fd of ours */
+int fr_open_fd(struct fr_call *call, int fd);                                        /* the caller's fd, O_PATH */
+/* FR_CONTINUE where the last part is ".", ".." or nothing: the kernel's own error is right. */
+long fr_open_parent(struct fr_call *call, int dirfd, const char *text, struct fr_place *place);
+long fr_open_parent_from(struct fr_call *call, int base, const char *text, struct fr_place *place);
+/* Quick look at a path; good to decide, not to act on. 0 or -errno. */
+int fr_stat_path(struct fr_call *call, int dirfd, const char *text, unsigned flags, struct stat *st);
+int fr_stat_fd(int fd, struct stat *st);
+
+/* --- fr_view.c --- the table joined to a stat --- */
+struct ot_entry *fr_entry(struct fr_super *super, const struct stat *st); /* NULL: default illusion */
+void fr_see(struct fr_super *super, const struct stat *st, struct fr_seen *seen);
+int fr_record(struct fr_super *super, const struct stat *st, const struct fr_seen *seen); /* 0, -errno */
+void fr_forget(struct fr_super *super, const struct stat *st);
+int fr_copy_up(struct fr_super *super, int fd, struct stat *st); /* without other effect; st is filled anew */
+uint32_t fr_disk_mode(uint32_t mode); /* the mode bits the disk gets: never what locks the owner out */
+/* our own fd as a path below proc_fd, which is the working directory; into buffer[32] */
+const char *fr_self_path(int fd, char *buffer);
+
+/* --- fr_ids.c --- */
+const struct fr_cred *fr_caller(struct fr_call *call);
+int fr_caller_copy(struct fr_call *call, struct fr_cred *copy); /* plain root filled in from /proc; 0 or -errno */
+long fr_assign(struct fr_call *call, const struct fr_cred *cred);
+const struct fr_cred *fr_cred_of(struct fr_super *super, pid_t pid, uint32_t *index); /* NULL: no such process */
+bool fr_is_plain(const struct fr_call *call, const struct fr_cred *cred);
+uint32_t fr_umask(struct fr_call *call);
+
+struct fr_status {
+    pid_t tgid;
+    pid_t inner_pid; /* in the innermost pid namespace */
+    uint32_t umask;
+    uint64_t inheritable, permitted, effective, bounding, ambient;
+    bool no_new_privs;
+};
+int fr_status_of(struct fr_super *super, pid_t pid, struct fr_status *status); /* 0 or -errno */
+pid_t fr_tgid(struct fr_call *call);
+
+/* --- handlers --- */
+long fr_do_stat(struct fr_call *call);
+long fr_do_statx(struct fr_call *call);
+long fr_do_access(struct fr_call *call);
+long fr_do_chown(struct fr_call *call);
+long fr_do_chmod(struct fr_call *call);
+long fr_do_xattr(struct fr_call *call);
+long fr_do_open(struct fr_call *call);
+long fr_do_truncate(struct fr_call *call);
+long fr_do_mkdir(struct fr_call *call);
+long fr_do_mknod(struct fr_call *call);
+long fr_do_symlink(struct fr_call *call);
+long fr_do_link(struct fr_call *call);
+long fr_do_unlink(struct fr_call *call);
+long fr_do_rename(struct fr_call *call);
+long fr_do_bind(struct fr_call *call);
+long fr_do_getsockopt(struct fr_call *call);
+long fr_do_socketcall(struct fr_call *call);
+long fr_do_get_id(struct fr_call *call);
+long fr_do_set_id(struct fr_call *call);
+long fr_do_groups(struct fr_call *call);
+long fr_do_capabilities(struct fr_call *call);
+long fr_do_prctl(struct fr_call *call);
+long fr_do_umask(struct fr_call *call);
+long fr_do_exec(struct fr_call *call);
+long fr_do_root(struct fr_call *call);
+long fr_do_limit(struct fr_call *call);
+
+#endif

@@ -1,0 +1,142 @@
+/* The owner table joined to what the disk says. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fr_super.h"
+
+#define DEAD_MAX 65536
+
+static bool same_kind(uint32_t entry_mode, uint32_t disk_mode)
+{
+    if (S_ISCHR(entry_mode) || S_ISBLK(entry_mode))
+        return S_ISREG(disk_mode) || (entry_mode & S_IFMT) == (disk_mode & S_IFMT);
+    return (entry_mode & S_IFMT) == (disk_mode & S_IFMT);
+}
+
+struct ot_entry *fr_entry(struct fr_super *super, const struct stat *st)
+{
+    int dev = ot_device(&super->table, st->st_dev, false);
+    struct ot_entry *entry = ot_find(&super->table, dev, st->st_ino);
+
+    if (entry == NULL)
+        return NULL;
+    /* the number was used again after its last name had gone */
+    if (((entry->flags & OT_DEAD) && st->st_nlink > 0) || !same_kind(entry->mode, st->st_mode)) {
+        ot_remove(&super->table, dev, st->st_ino);
+        return NULL;
+    }
+    return entry;
+}
+
+void fr_see(struct fr_super *super, const struct stat *st, struct fr_seen *seen)
+{
+    const struct ot_entry *entry = fr_entry(super, st);
+
+    if (entry != NULL)
+        *seen = (struct fr_seen){entry->uid, entry->gid, entry->rdev, entry->mode};
+    else
+        *seen = (struct fr_seen){st->st_uid, st->st_gid, (uint32_t)st->st_rdev, (uint16_t)st->st_mode};
+}
+
+int fr_record(struct fr_super *super, const struct stat *st, const struct fr_seen *seen)
+{
+    const struct ot_entry *old = fr_entry(super, st);
+    int dev = ot_device(&super->table, st->st_dev, true);
+    struct ot_entry entry = {
+        .ino = st->st_ino,
+        .uid = seen->uid,
+        .gid = seen->gid,
+        .rdev = seen->rdev,
+        .mode = seen->mode,
+        .dev = (uint16_t)dev,
+        .flags = old != NULL ? old->flags : 0,
+    };
+
+    if (dev < 0)
+        return -ENOSPC;
+    if (seen->uid == st->st_uid && seen->gid == st->st_gid && seen->mode == st->st_mode &&
+        (old == NULL || old->xattrs == 0)) {
+        ot_remove(&super->table, dev, st->st_ino);
+        return 0;
+    }
+    return ot_put(&super->table, &entry);
+}
+
+void fr_forget(struct fr_super *super, const struct stat *st)
+{
+    const struct ot_entry *entry = fr_entry(super, st);
+    struct ot_entry dead;
+
+    if (entry == NULL)
+        return;
+    dead = *entry;
+    dead.flags |= OT_DEAD; /* files still open keep their owner for fstat */
+    ot_put(&super->table, &dead);
+    if (super->table.dead > DEAD_MAX)
+        ot_drop_dead(&super->table);
+}
+
+const char *fr_self_path(int fd, char *buffer)
+{
+    snprintf(buffer, 32, "self/fd/%d", fd);
+    return buffer;
+}
+
+/* Lower files with several names get a new inode number when they are copied up: their entry follows. */
+static int follow_number(struct fr_super *super, const struct stat *before, const struct stat *after)
+{
+    const struct ot_entry *old;
+    struct ot_entry copy;
+    int dev, rc;
+
+    if (before->st_ino == after->st_ino && before->st_dev == after->st_dev)
+        return 0;
+    old = fr_entry(super, before);
+    if (old == NULL)
+        return 0;
+    dev = ot_device(&super->table, after->st_dev, true);
+    if (dev < 0)
+        return -ENOSPC;
+    copy = *old;
+    copy.ino = after->st_ino;
+    copy.dev = (uint16_t)dev;
+    copy.flags = 0;
+    copy.xattrs = 0;
+    rc = ot_put(&super->table, &copy);
+    if (rc < 0)
+        return rc;
+    old = fr_entry(super, before);
+    return old != NULL ? ot_xattr_copy(&super->table, old, ot_find(&super->table, dev, copy.ino)) : 0;
+}
+
+int fr_copy_up(struct fr_super *super, int fd, struct stat *st)
+{
+    struct stat before;
+    char path[32];
+    int rc = fr_stat_fd(fd, &before);
+
+    if (rc < 0)
+        return rc;
+    if (S_ISLNK(before.st_mode)) {
+        if (fchownat(fd, "", (uid_t)-1, (gid_t)-1, AT_EMPTY_PATH) < 0)
+            return -errno;
+    } else if (fchmodat(super->proc_fd, fr_self_path(fd, path), before.st_mode & 07777, 0) < 0) {
+        return -errno;
+    }
+    rc = fr_stat_fd(fd, st);
+    return rc < 0 ? rc : follow_number(super, &before, st);
+}
+
+uint32_t fr_disk_mode(uint32_t mode)
+{
+    uint32_t bits = mode & 07777;
+
+    if (S_ISDIR(mode))
+        return bits | 0700; /* rm -rf by the plain user */
+    /* A write takes set-id bits off the disk, since we are not the host's root; the table keeps them. */
+    return (bits & 01777) | 0400;
+}

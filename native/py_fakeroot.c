@@ -1,0 +1,131 @@
+/* rootless_builder._fakeroot: the Python face of the supervisor. Stable ABI of Python 3.11. */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fakeroot.h"
+
+static PyObject *os_error(int rc)
+{
+    errno = -rc;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *probe(PyObject *module, PyObject *none)
+{
+    (void)module;
+    (void)none;
+    return PyLong_FromUnsignedLong(fr_probe());
+}
+
+static PyObject *install_filter(PyObject *module, PyObject *args)
+{
+    int fsync, fd;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "p:install_filter", &fsync))
+        return NULL;
+    fd = fr_install_filter(fsync);
+    return fd < 0 ? os_error(fd) : PyLong_FromLong(fd);
+}
+
+/* The loop, without the GIL; signal handlers of Python run in between. 0, -errno, 1: a Python exception is set. */
+static int serve_all(struct fr_super *super)
+{
+    int rc;
+
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        rc = fr_serve(super);
+        Py_END_ALLOW_THREADS
+        if (rc == -EINTR && PyErr_CheckSignals() < 0)
+            return 1;
+    } while (rc == -EINTR);
+    return rc;
+}
+
+static PyObject *result_of(struct fr_super *super)
+{
+    struct fr_counts counts;
+    PyObject *py_result;
+    void *table = NULL;
+    size_t length = 0;
+    int rc;
+
+    Py_BEGIN_ALLOW_THREADS
+    rc = fr_export(super, &table, &length);
+    Py_END_ALLOW_THREADS
+    if (rc < 0)
+        return os_error(rc);
+    fr_count(super, &counts);
+    py_result = Py_BuildValue("y#KKKKK", (const char *)table, (Py_ssize_t)length, (unsigned long long)counts.notified,
+                              (unsigned long long)counts.continued, (unsigned long long)counts.entries,
+                              (unsigned long long)counts.table_bytes, (unsigned long long)counts.credentials);
+    free(table);
+    return py_result;
+}
+
+static PyObject *serve(PyObject *module, PyObject *args)
+{
+    struct fr_super *super = NULL;
+    struct fr_options options = {.upper_fd = -1};
+    unsigned long long dev;
+    PyObject *py_result = NULL;
+    Py_buffer table;
+    int listener, rc;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "iiy*Kii:serve", &listener, &options.proc_fd, &table, &dev, &options.upper_fd,
+                          &options.control_fd))
+        return NULL;
+    options.image_dev = dev;
+    options.table = table.buf;
+    options.table_length = (size_t)table.len;
+    rc = fr_open(&super, &options);
+    PyBuffer_Release(&table);
+    if (rc == 0)
+        rc = fr_add_listener(super, listener);
+    if (rc == 0)
+        rc = serve_all(super);
+    if (rc < 0)
+        os_error(rc);
+    else if (rc == 0)
+        py_result = result_of(super);
+    fr_close(super);
+    return py_result;
+}
+
+static PyMethodDef methods[] = {
+    {"probe", probe, METH_NOARGS, "probe() -> int: FR_HAS_* bits of what the kernel offers"},
+    {"install_filter", install_filter, METH_VARARGS, "install_filter(fsync, /) -> int: the listener's fd"},
+    {"serve", serve, METH_VARARGS,
+     "serve(listener, proc_fd, table, dev, upper_fd, control_fd, /) -> "
+     "(table, notified, continued, entries, table_bytes, credentials)"},
+    {NULL, NULL, 0, NULL},
+};
+
+static int execute(PyObject *module)
+{
+    return PyModule_AddIntConstant(module, "HAS_LISTENER", FR_HAS_LISTENER) < 0 ||
+                   PyModule_AddIntConstant(module, "HAS_WAIT_KILLABLE", FR_HAS_WAIT_KILLABLE) < 0 ||
+                   PyModule_AddIntConstant(module, "HAS_OPENAT2", FR_HAS_OPENAT2) < 0 ||
+                   PyModule_AddIntConstant(module, "HAS_PIDFD_GETFD", FR_HAS_PIDFD_GETFD) < 0 ||
+                   PyModule_AddIntConstant(module, "HAS_VM_READ", FR_HAS_VM_READ) < 0 ||
+                   PyModule_AddIntConstant(module, "HAS_LOCKS_LIMIT", FR_HAS_LOCKS_LIMIT) < 0
+               ? -1
+               : 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)execute},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_fakeroot", "The fakeroot filesystem supervisor.", 0, methods, slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__fakeroot(void) { return PyModuleDef_Init(&definition); }
