@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
-from . import execute, linux, mounts, network, privileges, wire
+from . import execute, fakeroot, linux, mounts, network, privileges, wire
+from .causes import userns_cause
 from .failures import act, encode
 from .idmap import IdMode
 from .spec import FakerootSpec, Network, SandboxSpec
@@ -38,7 +39,9 @@ NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """As the launcher sent it. join: the P1 of a running container to enter, 0 for a new one."""
+    """As the launcher sent it. join: the P1 of a running container to enter, 0 for a new one. control: takes the
+    listeners of those who join; its other end for one who does.
+    """
 
     spec: SandboxSpec
     join: int
@@ -48,13 +51,14 @@ class Request:
     listeners: tuple[int, ...]
     passed: tuple[int, ...]
     final: int | None
+    control: socket.socket | None
 
 
-def supervise_step(message: wire.Message, server: int) -> NoReturn:
+def supervise_step(message: wire.Message, server: int, control: socket.socket | None) -> NoReturn:
     """P1. Never returns into the server's loop, whatever happens."""
     code = 1
     try:
-        request = receive_request(message)
+        request = receive_request(message, control)
         try:
             code = live(request, server)
         except IechorError as error:
@@ -75,20 +79,24 @@ def bug(error: Exception) -> SandboxError:
                         hint="This is a bug of iechor: please report it.")
 
 
-def receive_request(message: wire.Message) -> Request:
+def receive_request(message: wire.Message, control: socket.socket | None) -> Request:
     spec_fd, *rest = message.fds
     with open(spec_fd, "rb") as stream:
         spec = SandboxSpec.from_json(stream.read())
-    # Out of the way of 0, 1, 2 …, which the command's own fds will become.
-    channels = [socket.socket(fileno=fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, execute.HIGH_FD)) for fd in rest[:2]]
-    for fd in rest[:2]:
-        os.close(fd)
+    channels = [moved_up(socket.socket(fileno=fd)) for fd in rest[:2]]
     listeners = message.body["listeners"]
     other = rest[5:]
     final = other.pop() if message.body["final"] else None
     return Request(spec=spec, join=message.body["join"], status=channels[0], report=channels[1],
                    stdio=tuple(rest[2:5]), listeners=tuple(other[:listeners]), passed=tuple(other[listeners:]),
-                   final=final)
+                   final=final, control=None if control is None else moved_up(control))
+
+
+def moved_up(channel: socket.socket) -> socket.socket:
+    """Out of the way of 0, 1, 2 …, which the command's own fds will become."""
+    high = socket.socket(fileno=fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, execute.HIGH_FD))
+    channel.close()
+    return high
 
 
 def live(request: Request, server: int) -> int:
@@ -124,9 +132,9 @@ def live(request: Request, server: int) -> int:
     request.report.close()
     # P1: the container's root is ours too, once P2 has changed it.
     if serve is not None:
-        message = wire.receive(link)
-        if message is not None and message.fds:
-            serve(message.fds[0])
+        _, fds, _, _ = socket.recv_fds(link, 1, 1)
+        if fds:
+            serve(fds[0])
     status, usage = wait_for(pid)
     told = wire.receive(link)
     if told is not None:
@@ -158,9 +166,7 @@ def leave(request: Request) -> None:
     try:
         linux.unshare(flags)
     except OSError as error:
-        kind = "user namespace" if spec.ids is not None else "mount namespace"
-        raise NamespaceError(f"cannot make a {kind}: {error.strerror}",
-                             hint="Run `iechor doctor`: it tells which setting of this host forbids it.") from None
+        raise refused(error, user=spec.ids is not None) from None
     if spec.ids is not None and spec.ids.mode is IdMode.FAKEROOT:
         map_single(uid, gid)
     if spec.needs_launcher:
@@ -175,14 +181,20 @@ def leave(request: Request) -> None:
 
 def map_single(uid: int, gid: int) -> None:
     """Root inside is the user: allowed to everybody, once setgroups is given up."""
-    hint = "Run `iechor doctor`: AppArmor or a seccomp filter of an outer container may forbid it."
     try:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1\n")
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1\n")
     except OSError as error:
-        raise NamespaceError(f"cannot map the user's id into the new user namespace: {error.strerror}",
-                             hint=hint) from None
+        raise refused(error, user=True) from None
+
+
+def refused(error: OSError, *, user: bool) -> NamespaceError:
+    if not user:
+        return NamespaceError(f"cannot make a mount namespace: {error.strerror}",
+                              hint="Root without CAP_SYS_ADMIN cannot: give the outer container that capability.")
+    found = userns_cause(error.errno or 0)
+    return NamespaceError(f"cannot make a user namespace: {found.text}", hint=found.remedy)
 
 
 def join(target: int) -> None:
@@ -247,7 +259,7 @@ def become_command(request: Request, link: socket.socket) -> NoReturn:
 def prepare_root(request: Request, link: socket.socket) -> int:
     """P2: mounts, root, hostname; then the command, by exec or as the child of a reaper."""
     spec = request.spec
-    link = socket.socket(fileno=fcntl.fcntl(link, fcntl.F_DUPFD_CLOEXEC, execute.HIGH_FD))
+    link = moved_up(link)
     os.setsid()
     privileges.die_with_parent()
     if launcher_side_closed(link):
@@ -266,11 +278,12 @@ def prepare_root(request: Request, link: socket.socket) -> int:
         if pid:
             return reap_container(request, link, pid)
         # P3: the command-to-be. Its death signal is the pid namespace.
-    fakeroot = spec.fakeroot
+    emulation = spec.fakeroot
+    server = request.control if request.join and request.control is not None else link
     command = execute.Command(
         spec=spec, stdio=request.stdio, passed=request.passed, joining=bool(request.join),
         show_master=lambda master: wire.send(request.report, {"master": True}, (master,)),
-        install_filter=None if fakeroot is None else lambda: install_fakeroot(fakeroot, link))
+        install_filter=None if emulation is None else lambda: install_fakeroot(emulation, server))
     env = execute.prepare(command)
     privileges.die_with_parent()
     if launcher_side_closed(link):
@@ -351,27 +364,27 @@ def wait_for(pid: int) -> tuple[int, resource.struct_rusage]:
     return status, usage
 
 
-def prepare_fakeroot(request: Request) -> Callable[[int], None] | None:
-    """P1, host's files in sight: what the supervisor needs of them, and its module. The answer serves a listener
-    until no process under the filter is left, and writes the table down.
+def prepare_fakeroot(request: Request) -> Callable[[int], object] | None:
+    """P1, host's files in sight: what the supervisor needs of them. The answer serves a listener until no process
+    under the filter is left, and writes the table down. None where nobody is to be served: no fakeroot, or a `join`,
+    whose listener goes to the P1 that has the table.
     """
     spec = request.spec.fakeroot
-    if spec is None:
+    if spec is None or request.join:
         return None
-    from . import fakeroot
-
+    uppers = [mount.upper for mount in request.spec.mounts
+              if isinstance(mount, mounts.KernelOverlay) and mount.target == "/" and mount.upper]
     host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     with act(f"open the owner table {spec.table}"):
         table = os.open(spec.table, os.O_RDONLY | os.O_CLOEXEC) if spec.table else None
+    upper = os.open(uppers[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if uppers else -1
+    control = -1 if request.control is None else request.control.fileno()
     return lambda listener: fakeroot.serve(listener, host_proc=host_proc, spec=spec, table_fd=table,
-                                           final_fd=request.final)
+                                           final_fd=request.final, upper_fd=upper, control_fd=control)
 
 
-def install_fakeroot(spec: FakerootSpec, link: socket.socket) -> None:
-    """The command-to-be loads the filter and hands its listener to P1, which serves it from then on."""
-    from . import fakeroot  # P1 has imported it
-
-    with act("load the fakeroot filter"):
-        listener = fakeroot.install(spec)
-    wire.send(link, {"listener": True}, (listener,))
+def install_fakeroot(spec: FakerootSpec, server: socket.socket) -> None:
+    """The command-to-be loads the filter and hands its listener to the P1 that serves it from then on."""
+    listener = fakeroot.install(spec)
+    socket.send_fds(server, [b"1"], [listener])
     os.close(listener)

@@ -92,7 +92,7 @@ def enter_directory(path: str) -> bool:
         raise SandboxError(f"cannot enter {path}: {os.strerror(error.errno or 0)}",
                            hint="Make it with WORKDIR, or name another folder.") from None
     try:
-        inside = os.getcwd().startswith("/")  # "(unreachable)", or ENOENT, through a leaked fd (CVE-2024-21626)
+        inside = os.getcwdb().startswith(b"/")  # "(unreachable)", or ENOENT, through a leaked fd (CVE-2024-21626)
     except OSError:
         inside = False
     if not inside:

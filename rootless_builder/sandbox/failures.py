@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import IechorError, NamespaceError, SandboxError
+from ..errors import IechorError, NamespaceError, OwnershipError, SandboxError
 
 
 class ExecFailed(SandboxError):
@@ -27,7 +27,7 @@ class UserNotFound(SandboxError):
 
 
 _KINDS: Mapping[str, type[IechorError]] = MappingProxyType({
-    kind.__name__: kind for kind in (NamespaceError, SandboxError, ExecFailed, UserNotFound)})
+    kind.__name__: kind for kind in (NamespaceError, OwnershipError, SandboxError, ExecFailed, UserNotFound)})
 
 
 @contextmanager

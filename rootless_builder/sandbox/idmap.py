@@ -57,6 +57,11 @@ def _present(path: str) -> tuple[Extent, ...]:
     return tuple(Extent(inside=inside, outside=inside, count=count) for inside, _, count in rows)
 
 
+def in_initial_namespace() -> bool:
+    """Whether no user namespace lies between us and the kernel's first one."""
+    return Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
+
+
 def map_text(extents: Sequence[Extent]) -> str:
     """As uid_map(5) takes it."""
     return "".join(f"{extent.inside} {extent.outside} {extent.count}\n" for extent in extents)

@@ -23,7 +23,7 @@ def main(control_fd: int) -> NoReturn:
     wake, wake_inner = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_inner, warn_on_full_buffer=False)
-    running: set[int] = set()
+    running: dict[int, socket.socket | None] = {}  # P1 → where it takes the listeners of those who join
     gc.freeze()
     poll = select.poll()
     poll.register(control, select.POLLIN)
@@ -37,18 +37,30 @@ def main(control_fd: int) -> NoReturn:
             message = wire.receive(control)
             if message is None:
                 end(running)
-            server = os.getpid()
-            pid = fork_for(message)
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                control.close()
-                os.close(wake)
-                os.close(wake_inner)
-                supervise_step(message, server)
-            running |= {pid} - {-1}
-            for fd in message.fds:
-                os.close(fd)
+            start_step(message, running, (control.fileno(), wake, wake_inner))
+
+
+def start_step(message: wire.Message, running: dict[int, socket.socket | None], own: tuple[int, ...]) -> None:
+    """Fork a P1, which keeps nothing of ours (`own`, `running`) but the channel it is meant to use."""
+    server = os.getpid()
+    target = message.body["join"]
+    ours, theirs = (None, running.get(target)) if target else wire.pair()
+    pid = fork_for(message)
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for channel in (ours, *running.values()):
+            if channel is not None and channel is not theirs:
+                channel.close()
+        for fd in own:
+            os.close(fd)
+        supervise_step(message, server, theirs)
+    if pid > 0:
+        running[pid] = ours
+    if theirs is not None and not target:
+        theirs.close()
+    for fd in message.fds:
+        os.close(fd)
 
 
 def fork_for(message: wire.Message) -> int:
@@ -61,7 +73,7 @@ def fork_for(message: wire.Message) -> int:
         return -1
 
 
-def reap(running: set[int]) -> None:
+def reap(running: dict[int, socket.socket | None]) -> None:
     """Collect what has ended. What we inherited from a killed P1 is killed."""
     while True:
         try:
@@ -71,21 +83,21 @@ def reap(running: set[int]) -> None:
         if pid == 0:
             return
         if pid in running:
-            running.discard(pid)
+            running.pop(pid)
             if status:
                 kill_inherited(running)
 
 
-def kill_inherited(running: set[int]) -> None:
+def kill_inherited(running: dict[int, socket.socket | None]) -> None:
     try:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN: P2's death signal is what remains
         return
-    for pid in set(map(int, children)) - running:
+    for pid in set(map(int, children)) - running.keys():
         os.kill(pid, signal.SIGKILL)
 
 
-def end(running: set[int]) -> NoReturn:
+def end(running: dict[int, socket.socket | None]) -> NoReturn:
     """The launcher is gone, or done: nothing may be left."""
     for pid in running:
         os.kill(pid, signal.SIGKILL)
@@ -94,5 +106,5 @@ def end(running: set[int]) -> NoReturn:
             pid, _ = os.waitpid(-1, 0)
         except ChildProcessError:
             os._exit(0)
-        running.discard(pid)
+        running.pop(pid, None)
         kill_inherited(running)
