@@ -1,10 +1,17 @@
 """`iechor version` and `iechor info`: what is installed here, which parts are in use, what this host allows."""
 
+import dataclasses
 import os
 import platform
+import pwd
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from .call import Call
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..doctor import Host
 
 
 def version(call: Call) -> int:
@@ -38,17 +45,39 @@ def _has(name: str, *, ours: bool = True) -> bool:
     return find_spec(f"rootless_builder.{name}" if ours else name) is not None
 
 
+def host(settings: "Settings") -> "Host":
+    from ..doctor import Host
+
+    uid = os.getuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container may run us as a number without a name
+        user = str(uid)
+    return Host(user=user, uid=uid, gid=os.getgid(), scratch=settings.scratch)
+
+
 def info(call: Call) -> int:
-    from .. import catalog
+    """What is in use here, and what the host allows; every "no" comes with the command that would change it."""
+    from .. import doctor
 
     settings = call.settings()
-    found = {"Version": __version__, **_parts(), "User": os.geteuid(), "Store": str(settings.store),
-             "Scratch": str(settings.scratch), **catalog.info(settings=settings, mode=call.mode(settings))}
-    if call.options.format:
+    findings = doctor.examine(host(settings))
+    template = call.options.format
+    if template:
         from .tables import fill
 
-        print(fill(call.options.format, found))
+        told = {"Version": __version__, "Python": platform.python_version(), **_parts(), "Store": str(settings.store),
+                "Scratch": str(settings.scratch), "Userns": call.mode(settings).value,
+                "Config": [str(path) for path in settings.sources],
+                "Host": [dataclasses.asdict(finding) for finding in findings]}
+        print(fill(template, told))
         return 0
-    for name, value in found.items():
-        print(f"{name + ':':20}{value}")
+    version(call)
+    print(f"  {'Store:':22}{settings.store}\n  {'Scratch:':22}{settings.scratch}\n"
+          f"  {'Owners kept by:':22}{call.mode(settings).value}\n"
+          f"  {'Configuration:':22}{', '.join(map(str, settings.sources)) or 'none'}\n\nThis host:")
+    for finding in findings:
+        print(f"  {'yes' if finding.ok else 'no ':4}{finding.name}: {finding.detail}")
+        if finding.remedy and not finding.ok:
+            print(f"      {finding.remedy}")
     return 0

@@ -33,7 +33,10 @@ def _add_globals(parser: Parser) -> None:
 
 
 def _add_here(commands: "Commands[Parser]") -> None:
-    info = command(commands, "info", "report on this host and which parts are in use", "do_info:info")
+    info = command(commands, "info", "report on this host and which parts are in use", "do_info:info",
+                   aliases=("doctor",),
+                   description="Tells which parts of iechor are in use, where it keeps things, and what this host "
+                               "allows; every no comes with the command that changes it.")
     info.add_argument("--format", "-f", metavar="FORMAT", default="", help='"json", or a template such as "{{.Store}}"')
     version = command(commands, "version", "print the version and the native parts in use", "do_info:version")
     version.add_argument("--format", "-f", metavar="FORMAT", default="", help='"json", or a template')
