@@ -73,7 +73,7 @@ class Credentials:
         if credential.identity_token:
             entry = {"auth": base64.b64encode(f"{credential.username}:".encode()).decode(),
                      "identitytoken": credential.identity_token}
-        entries = {key: value for key, value in _auths(source).items() if _host_of(key) != host}
+        entries = {key: value for key, value in _auths(source).items() if _normal(key) != host}
         self._write({**source, "auths": {**entries, host: entry}})
         return str(self._own)
 
@@ -87,7 +87,7 @@ class Credentials:
                 _run_helper(helper, "erase", _server_url(host))
             return known
         entries = _auths(source)
-        kept = {key: value for key, value in entries.items() if _host_of(key) != host}
+        kept = {key: value for key, value in entries.items() if _normal(key) != host}
         if len(kept) == len(entries):
             return False
         self._write({**source, "auths": kept})
@@ -162,10 +162,6 @@ def _normal(key: str) -> str:
     return host if path in ("", "v1", "v2") else f"{host}/{path}"
 
 
-def _host_of(key: str) -> str:
-    return _normal(key)
-
-
 def _keys(host: str, repository: str) -> Iterator[str]:
     """The longest path first: host/a/b, host/a, host."""
     parts = repository.split("/") if repository else []
@@ -180,7 +176,7 @@ def _from_entry(entry: Any, where: str) -> Credential | None:
     user, password = texts.get("username", ""), texts.get("password", "")
     if "auth" in texts:
         try:
-            decoded = base64.b64decode(texts["auth"]).decode()
+            decoded = base64.b64decode(texts["auth"], validate=True).decode()
         except ValueError as error:
             raise ConfigFileError(f"cannot read the credentials in {where}: an auth is not base64") from error
         user, _, password = decoded.partition(":")

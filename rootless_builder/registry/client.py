@@ -260,7 +260,7 @@ def doing(what: str) -> Iterator[None]:
     try:
         yield
     except _FAILURES as error:
-        if error.message.startswith("cannot "):
+        if error.message.startswith(f"cannot {what}"):
             raise
         raise type(error)(f"cannot {what}: {error.message}", hint=error.hint, notes=error.notes) from error
 
