@@ -26,6 +26,14 @@ FORMAT = 1
 REMEDY = "free space there (`iechor prune`; everything in it may be deleted), or set IECHOR_SCRATCH to a larger disk."
 
 
+def in_first_namespace() -> bool:
+    """Whether no user namespace is around us: only there overlayfs keeps its marks in trusted.* attributes."""
+    try:
+        return Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """root: the scratch folder. mode: whose files these are."""

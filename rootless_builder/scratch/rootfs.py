@@ -29,7 +29,7 @@ from .comparing import Original
 from .lowers import Lowers
 from .metadata import DiskReader, Target, apply
 from .owners import OwnerRecord, decode, encode, joined
-from .places import REMEDY, Places
+from .places import REMEDY, Places, in_first_namespace
 from .removal import discard
 from .unpacked import UnpackedLayer
 from .upper import upper_changes
@@ -124,7 +124,7 @@ def make_overlay(rootfs: Rootfs, *, writable: bool) -> None:
     lowers += (str(rootfs.places.stubs),)
     rootfs.overlay = KernelOverlay(
         lowers=lowers if writable else (str(top), *lowers), upper=str(top) if writable else None,
-        work=str(folder / "work") if writable else None, userxattr=ids is not IdMode.HOST)
+        work=str(folder / "work") if writable else None, userxattr=ids is not IdMode.HOST or not in_first_namespace())
     _finish(rootfs, records)
 
 

@@ -1,6 +1,7 @@
 """Scratch: root file systems for RUN and for containers, on node-local disk. The drawing is in places.py."""
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -9,9 +10,10 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..sandbox.idmap import IdMode
+from ..sandbox.probe import probe
 from ..store import atomic
 from ..store.images import LayerRef
-from ..store.owner import abandoned
+from ..store.owner import abandoned, boot
 from ..store.store import Store
 from .places import REMEDY, Places, make_places
 from .removal import discard, remove_tree
@@ -24,13 +26,14 @@ _NOTE = "lowers.json"
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """overlay: whether the sandbox can mount an overlay whose upper lies here; else trees are checked out."""
+    """overlay: what the kernel says to an overlay whose upper lies here: 0, or an errno, and then trees are
+    checked out; None: to be asked when the first root file system is made."""
 
     places: Places
-    overlay: bool = True
+    overlay: int | None = None
 
     @classmethod
-    def open(cls, root: Path, *, mode: IdMode, overlay: bool = True) -> "Scratch":
+    def open(cls, root: Path, *, mode: IdMode, overlay: int | None = None) -> "Scratch":
         """The scratch folder at `root`, made if needed; what processes that are gone left there is removed.
 
         Errors: StoreError (not ours, or others can write there), DiskFull.
@@ -44,6 +47,15 @@ class Scratch:
     @property
     def root(self) -> Path:
         return self.places.root
+
+    @property
+    def fallback(self) -> str | None:
+        """Why trees are checked out here, as one sentence; None where overlays are mounted."""
+        number = self._overlay_errno()
+        if not number:
+            return None
+        return (f"no overlay can be mounted in {self.root} ({os.strerror(number)}): "
+                "each step works on a copy of the image's files, which takes time and space")
 
     def rootfs(self, layers: Sequence[LayerRef], store: Store, *, writable: bool = True) -> Rootfs:
         """For one RUN; gone when its context ends. writable False: an overlay without an upper.
@@ -115,7 +127,7 @@ class Scratch:
                 self._drop(folder)
                 raise
             try:
-                if self.overlay and all(layer.overlay_able for layer in rootfs.layers):
+                if not self._overlay_errno() and all(layer.overlay_able for layer in rootfs.layers):
                     make_overlay(rootfs, writable=writable)
                 else:
                     make_check_out(rootfs)
@@ -124,6 +136,21 @@ class Scratch:
                     rootfs.close()
                 raise
         return rootfs
+
+    def _overlay_errno(self) -> int:
+        """The kernel is asked once for each boot."""
+        if self.overlay is not None:
+            return self.overlay
+        asked = {"boot": boot(), "kernel": os.uname().release}
+        path = self.places.own / "overlay.json"
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            known = json.loads(path.read_bytes())
+            if {key: known[key] for key in asked} == asked and asked["boot"]:
+                return int(known["errno"])
+        number = probe(self.places.tmp).overlay
+        number = errno.EPERM if number is None else number  # no mount at all: the sandbox will say why
+        atomic.write_file(path, json.dumps(asked | {"errno": number}).encode(), tmp=self.places.tmp)
+        return number
 
     def _drop(self, folder: Path) -> None:
         with contextlib.suppress(OSError):

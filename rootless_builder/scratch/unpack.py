@@ -128,14 +128,19 @@ class LayerWriter:
         else:
             target = Target(folder_fd=self.root_fd, name=b".", path="")
         if path in self.plan.opaque:
-            name = "trusted.overlay.opaque" if self.ids is IdMode.HOST else "user.overlay.opaque"
+            self._mark_opaque(target)
+        self._own(target, Directory(self.plan.folders[path]))
+
+    def _mark_opaque(self, target: Target) -> None:
+        names = ("trusted.overlay.opaque", "user.overlay.opaque")
+        for name in names if self.ids is IdMode.HOST else names[1:]:  # a root inside a user namespace has no trusted.*
             try:
                 os.setxattr(target.proc_path, name, b"y", follow_symlinks=False)
+                return
             except OSError as error:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):
                     raise
-                self.overlay_able = False
-        self._own(target, Directory(self.plan.folders[path]))
+        self.overlay_able = False
 
     def _own(self, target: Target, node: Node, *, links: int = 1) -> None:
         record = apply(target, node, self.ids, links=links)

@@ -14,7 +14,6 @@ came in between. A reader that finds nothing looks in trash/ and takes the blob 
 import contextlib
 import json
 import os
-import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +110,7 @@ class Leases:
     def _start(self) -> None:
         """A new lease file; one inherited through a fork stays the parent's."""
         began = self._layout.now()
-        head = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "began": began})
+        head = json.dumps({"host": os.uname().nodename, "pid": os.getpid(), "began": began})
         owner = Owner.current().token
         self._path = self._layout.leases / f"{owner}.{os.urandom(4).hex()}"
         self._fd = atomic.create(self._path)
