@@ -1,4 +1,5 @@
 /* The supervisor's loop: take a notification, ask its handler, answer. See fakeroot.h for the place it must stand in. */
+#define _GNU_SOURCE
 #include "fakeroot.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* The table of intercepted system calls; numbers for x86-64, i386 and aarch64 (their uapi asm/unistd headers).
  * Rows of one number are tried in order; a call that no row matches goes to the kernel.
  */
+#define _GNU_SOURCE
 #include "fr_calls.h"
 
 #include <fcntl.h>

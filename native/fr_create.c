@@ -1,6 +1,7 @@
 /* Creation: what a dropped process makes belongs to its fake ids, what anyone makes in a set-gid folder to the
  * folder's group. Plain root elsewhere makes files the default illusion already shows right: the kernel does those.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

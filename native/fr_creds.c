@@ -1,4 +1,5 @@
 /* Credentials: see fr_creds.h. The order of the checks follows the kernel's kernel/sys.c and security/commoncap.c. */
+#define _GNU_SOURCE
 #include "fr_creds.h"
 
 #include "fakeroot_abi.h"

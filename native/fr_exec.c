@@ -1,4 +1,5 @@
 /* execve of set-id files and files with capabilities, roots that change, and the limit that carries credentials. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* The final table. The joined scan reads the overlay's upper directory, where a copied-up file has a number of its
  * own, while every process of the run saw the lower file's: so both trees are walked side by side for such pairs.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -3,6 +3,7 @@
  *   arch == A? ──▶ [x32 bit? ENOSYS] ──▶ for each row: nr == N? [argument test] ─▶ action        … ALLOW
  *   other arch ──▶ kill: a call table we do not know would be a silent hole
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>

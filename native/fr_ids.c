@@ -1,4 +1,5 @@
 /* Credentials: whose they are (RLIMIT_LOCKS, see fr_creds.h), and the calls that read and change them. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

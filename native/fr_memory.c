@@ -1,4 +1,5 @@
 /* The caller's memory: every length bounded, no page touched that the string does not need. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>

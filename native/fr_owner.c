@@ -1,4 +1,5 @@
 /* Owners and modes: the kernel does what it can (copy-up, times, set-id bits off), the table keeps what was meant. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -5,6 +5,7 @@
  * which is also our working directory). What differs is "self": in the container's /proc it names nobody, or us.
  * So the quick way refuses magic links, and when it fails the path is walked part by part, "self" becoming the caller.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

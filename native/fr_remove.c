@@ -1,6 +1,7 @@
 /* Removal: ext4 gives an inode number out again at once, so the table must hear when a file's last name goes.
  * Files that it does not know are the kernel's to remove.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

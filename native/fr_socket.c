@@ -1,4 +1,5 @@
 /* Sockets: who made the file of a unix socket, and who is at the other end. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
 /* Views: the stat and access families. What the table does not know, the kernel answers itself. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

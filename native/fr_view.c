@@ -1,4 +1,5 @@
 /* The owner table joined to what the disk says. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* Extended attributes that only the host's root may set: security.*, trusted.*, system.posix_acl_*.
  * They live in the table; the rest is the kernel's. The file itself is copied up, so that the layer has it.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,6 +1,8 @@
 /* rootless_builder._fakeroot: the Python face of the supervisor. Stable ABI of Python 3.11. */
 #define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
 #include <Python.h>
 
 #include <errno.h>

@@ -2,9 +2,9 @@
 
     P1  in the container's user and mount namespace, its root = the container's root, outside the container's
         pid namespace; holds host_proc, opened before that root was there
-            serve(listener, host_proc, table, …)      until the last filtered process is gone
+            serve(listener, host_proc=…, …)           until the last filtered process is gone
     P3  the command's own process, just before it becomes its user
-            listener = install_filter()               then sends it to P1 and execs the command
+            listener = install(spec)                  then sends it to P1 and execs the command
 
 The table is what the disk cannot hold: for an inode, the owner, mode, device number and privileged xattrs
 that the image gives it. An inode that is not in the table is seen as 0:0 with the disk's mode. Packed form,
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import OwnershipError, SandboxError
+from .spec import FakerootSpec
 
 try:
     from .. import _fakeroot
@@ -149,37 +150,36 @@ def available() -> Support:
     return Support(usable=True, degraded=degraded)
 
 
-def install_filter(*, fsync: bool = False) -> int:
+def install(spec: FakerootSpec) -> int:
     """Filters the calling thread and all it will start; returns the listener's fd (close-on-exec).
 
     Called in the container, with its user namespace's CAP_SYS_ADMIN, after every mount, before the change of user
     (which the supervisor then carries out). Until the listener is with P1, no intercepted call returns.
-    fsync: leave fsync(2) and its like to the kernel instead of answering them at once.
     """
     try:
-        return _module().install_filter(fsync)
+        return int(_module().install_filter(spec.fsync))
     except OSError as error:
         raise OwnershipError(f"cannot start the fakeroot supervisor: seccomp: {error.strerror}",
                              hint="use --userns=subuid, or --userns=host as root") from None
 
 
-def serve(listener: int, host_proc: int, table: bytes | int, *, dev: int = 0, out_fd: int = -1, upper_fd: int = -1,
-          control_fd: int = -1) -> Served:
-    """Answers until the last filtered process is gone, then writes the final table to out_fd. Takes listener over.
+def serve(listener: int, *, host_proc: int, spec: FakerootSpec, table_fd: int | None, final_fd: int | None,
+          upper_fd: int = -1, control_fd: int = -1) -> Served:
+    """Answers until the last filtered process is gone, then writes the final table to final_fd. Takes listener over.
 
     The process must be single-threaded: its root, working directory and umask are changed for good.
-    table: the packed initial table, or an fd to read it from its start (b"" or -1: none). dev: st_dev of the image's
-    file system as the container sees it (0: that of "/"). upper_fd: the overlay's upper directory, opened before the
-    root was changed; copied-up files are then listed under their inode numbers there. control_fd: a unix socket on
-    which further listeners arrive (SCM_RIGHTS, one byte each), of processes that join the container.
+    table_fd: the packed initial table, read from its start. upper_fd: the overlay's upper directory, opened before
+    the root was changed; copied-up files are then listed under their inode numbers there. control_fd: a unix socket
+    on which further listeners arrive (SCM_RIGHTS, one byte each), of processes that join the container.
+    spec.dev: st_dev of the image's file system as the container sees it (0: that of "/").
     """
-    packed = table if isinstance(table, bytes) else _read_all(table) if table >= 0 else b""
+    table = b"" if table_fd is None else _read_all(table_fd)
     try:
-        final, *figures = _module().serve(listener, host_proc, packed, dev, upper_fd, control_fd)
+        final, *figures = _module().serve(listener, host_proc, table, spec.dev, upper_fd, control_fd)
     except OSError as error:
         raise SandboxError(f"cannot supervise the container's files: {error.strerror}") from None
-    if out_fd >= 0:
-        _write_all(out_fd, final)
+    if final_fd is not None:
+        _write_all(final_fd, final)
     notified, continued, entries, table_bytes, credentials = figures
     return Served(notified=notified, continued=continued, entries=entries, table_bytes=table_bytes,
                   credentials=credentials)
