@@ -172,10 +172,10 @@ class Fold:
         told = [("the steps before it", state.key),
                 *((name, digest_of(value)) for name, value in describe(step).items()), *given]
         world.emit(StepMissed(step=self._step, reason=self._cache.explain(position, told)))
-        changes = perform(step, state, world, self._step)
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
-        record = write_step(changes, key, step.shown.created_by, world.store, clamp=world.clamp,
-                            facts={"created": rfc3339(seconds), "effect": effect_of(changes)})
+        with perform(step, state, world, self._step) as changes:
+            record = write_step(changes, key, step.shown.created_by, world.store, clamp=world.clamp,
+                                facts={"created": rfc3339(seconds), "effect": effect_of(changes)})
         self._cache.remember_inputs(position, told)
         if record.diff_id is not None:
             world.emit(LayerWritten(step=self._step, diff_id=str(record.diff_id), size=record.size))

@@ -6,6 +6,7 @@ COPY, ADD and WORKDIR happen on trees, in memory; no namespace, no unpacking. RU
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,18 +78,21 @@ class World:
         return self.trees[layers]
 
 
-def perform(step: Step, state: StageState, world: World, number: int) -> ChangeSet:
-    """What `step` changes in `state`. number: of the step within the build, for its events."""
+@contextmanager
+def perform(step: Step, state: StageState, world: World, number: int) -> Iterator[ChangeSet]:
+    """What `step` changes in `state`; contents can be read within the context. number: of the step, for its events."""
     if isinstance(step, RunStep):
         from .runstep import run_step  # the sandbox is not imported by a build whose RUNs are all cached
 
-        return run_step(step, state.layers, world.store, world.run, emit=world.emit, number=number)
+        with run_step(step, state.layers, world.store, world.run, emit=world.emit, number=number) as changes:
+            yield changes
+        return
     overlay = Overlay(world.tree(state.layers))
     if isinstance(step, CopyStep):
         _copy(step, overlay, world)
     elif isinstance(step, WorkdirStep):
         _workdir(step, overlay, world)
-    return overlay.changes()
+    yield overlay.changes()
 
 
 def inputs(step: Step, world: World) -> list[tuple[str, str]]:

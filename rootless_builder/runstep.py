@@ -6,7 +6,8 @@
 
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,9 +46,12 @@ class RunSettings:
     hosts: str = ""
 
 
+@contextmanager
 def run_step(step: RunStep, layers: Sequence[LayerRef], store: Store, settings: RunSettings, *, emit: Emit,
-             number: int) -> ChangeSet:
-    """Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull."""
+             number: int) -> Iterator[ChangeSet]:
+    """What the command changed; contents are read from its root file system, which ends with the context.
+
+    Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull."""
     with settings.scratch().rootfs(layers, store) as rootfs, StepLog(settings.logs, emit, number) as log:
         spec = spec_of(step, rootfs, settings)
         with settings.launcher().launch(spec) as sandbox:
@@ -57,15 +61,14 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], store: Store, settings: 
             if status.code:
                 raise failed(step, status, log)
             table = sandbox.final_table()
-        log.forget()
-        return rootfs.changes(table, created=sandbox.created)
+        yield rootfs.changes(table, created=sandbox.created)
 
 
 def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings) -> SandboxSpec:
     network = step.network if step.network != "default" else settings.network
     covered = {bind.target for bind in settings.binds}
     return SandboxSpec(
-        root=rootfs.root, mounts=(*rootfs.mounts, *(mount for mount in base_mounts(step, settings)
+        root=str(rootfs.root), mounts=(*rootfs.mounts, *(mount for mount in base_mounts(step, settings)
                                                    if mount.target not in covered), *settings.binds),
         argv=step.argv, env=(*step.env, *step.proxies), cwd=step.cwd, user=step.user, ids=rootfs.ids,
         hostname=HOSTNAME, network=NETWORKS[network], init=True, fakeroot=rootfs.fakeroot)
@@ -128,6 +131,3 @@ class StepLog:
     def keep(self) -> Path:
         self._kept = True
         return self.path
-
-    def forget(self) -> None:
-        self._kept = False
