@@ -58,45 +58,48 @@ class Live:
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            self._take(event)
+            said = self._take(event)
             self._shown = Shown(tuple((step.title, step.started, tuple(step.tail)) for step in self._running.values()),
                                 tuple(map(transfer, self._transfers.values())))
-            self._stand() if self._running or self._transfers else self._fall()
+            active = bool(self._running or self._transfers)
+            if not active:
+                self._fall()
+            if said is not None:
+                self._console.print(said, overflow="ellipsis", no_wrap=True)
+            if active:
+                self._stand()
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event) -> Text | None:
+        """Takes the event in; what it leaves to say for good, above the region."""
         match event:
             case events.StepStarted():
                 self._running[event.step] = Running(event)
             case events.StepCached() if event.step in self._running:
-                self._print(Text(f"{self._running.pop(event.step).title}  CACHED", style="cyan"))
+                return Text(f"{self._running.pop(event.step).title}  CACHED", style="cyan")
             case events.StepOutput() if event.step in self._running:
                 running = self._running[event.step]
                 running.tail.extend(running.lines[event.stream].feed(event.data))
             case events.StepFinished() if event.step in self._running:
-                self._finish(self._running.pop(event.step), event)
+                effect = f"  {clean(event.effect)}" if event.effect else ""
+                return Text.assemble((f"{self._running.pop(event.step).title}  ", "blue"), f"{event.seconds:.1f}s",
+                                     (effect, "dim"))
             case events.Transfer():
-                self._move(event)
+                return self._move(event)
             case events.ImageTagged():
-                self._print(Text(clean(f"tagged {event.name}")))
+                return Text(clean(f"tagged {event.name}"))
             case events.ImageBuilt():
-                self._print(Text(f"built {event.image_id} in {event.seconds:.1f}s", style="bold"))
+                return Text(f"built {event.image_id} in {event.seconds:.1f}s", style="bold")
             case events.Notice() if event.text not in self._notices:
                 self._notices.add(event.text)
-                self._print(Text(clean(f"{event.level}: {event.text}"), style="yellow"))
+                return Text(clean(f"{event.level}: {event.text}"), style="yellow")
+        return None
 
-    def _finish(self, running: Running, event: events.StepFinished) -> None:
-        effect = f"  {clean(event.effect)}" if event.effect else ""
-        self._print(Text.assemble((f"{running.title}  ", "blue"), f"{event.seconds:.1f}s", (effect, "dim")))
-
-    def _move(self, event: events.Transfer) -> None:
+    def _move(self, event: events.Transfer) -> Text | None:
         if event.total and event.done >= event.total:
-            if self._transfers.pop(event.digest, None):
-                self._print(Text(f"{transfer(event)} done", style="dim"))
-        else:
-            self._transfers[event.digest] = event
-
-    def _print(self, text: Text) -> None:
-        self._console.print(text, overflow="ellipsis", no_wrap=True)
+            moving = self._transfers.pop(event.digest, None)
+            return Text(f"{transfer(event)} done", style="dim") if moving else None
+        self._transfers[event.digest] = event
+        return None
 
     def _stand(self) -> None:
         if self._region is None:

@@ -1,0 +1,61 @@
+"""How errors read."""
+
+from pathlib import Path
+
+import pytest
+
+from rootless_builder.cli import report
+from rootless_builder.errors import IechorError, IechorfileError
+from rootless_builder.span import Span
+
+TEXT = "FROM busybox\n\nRUN one \\\n    two\nCOPY a b\nCMD x\n"
+
+
+def test_place_excerpt_notes_and_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "iEchorfile").write_text(TEXT)
+    error = IechorfileError("cannot do it: no", span=Span("iEchorfile", 3, 4), notes=("last line",), hint="do this")
+    report.error(error, (tmp_path / "elsewhere", tmp_path), None)
+    assert capsys.readouterr().err == """iechor: iEchorfile:3: cannot do it: no
+      1 | FROM busybox
+      2 |
+ >    3 | RUN one \\
+ >    4 |     two
+      5 | COPY a b
+      6 | CMD x
+last line
+hint: do this
+"""
+
+
+def test_a_column_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "f").write_text("RNU x\n")
+    report.error(IechorfileError("unknown", span=Span("f", 1, 1, 1, 4)), (tmp_path,), None)
+    assert " >    1 | RNU x\n        | ^^^\n" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_again_has_no_excerpt(capsys: pytest.CaptureFixture[str]) -> None:
+    report.error(IechorfileError("no", span=Span("-", 3, 3)), (Path("/nonexistent"),), None)
+    assert capsys.readouterr().err == "iechor: -:3: no\n"
+
+
+def test_a_long_span_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "f").write_text("RUN <<EOF\n" + "line\n" * 500 + "EOF\n")
+    report.error(IechorfileError("no", span=Span("f", 1, 502)), (tmp_path,), None)
+    assert capsys.readouterr().err.count("\n") < 25
+
+
+def test_nothing_in_a_message_reaches_the_terminal_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    report.error(IechorError("cannot \x1b[2J: \x1b]0;x\x07", notes=("\x1b[31m",), hint="\x07"), (), None)
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_full_disk_is_no_bug() -> None:
+    import errno
+
+    from rootless_builder.cli.main import as_known
+
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        known = as_known(OSError(number, "full", "/somewhere"))
+        assert known is not None and known.exit_code == 13
+        assert "/somewhere" in known.message and "prune" in (known.hint or "")
+    assert as_known(OSError(errno.EIO, "broken")) is None
