@@ -110,7 +110,7 @@ def test_mypy_is_content() -> None:
 
 def release_date() -> datetime.datetime:
     """Of the newest version in CHANGELOG.md: `## 0.1.0 (2026-11-24)`."""
-    found = re.search(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    found = re.search(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert found, "CHANGELOG.md has no dated version"
     assert found[1] == __version__, "CHANGELOG.md begins with another version than the package's"
     return datetime.datetime.fromisoformat(found[2]).replace(tzinfo=datetime.UTC)
@@ -132,8 +132,8 @@ def test_the_man_pages_are_fresh(tmp_path: Path) -> None:
     made = {page.name: page.read_text() for page in (copy / "man").glob("*.1")}
     kept = {page.name: page.read_text() for page in (ROOT / "man").glob("*.1")}
     assert made.keys() == kept.keys()
-    for name in made:
-        assert made[name] == kept[name], f"man/{name} is stale: run `make man`"
+    for name, text in made.items():
+        assert text == kept[name], f"man/{name} is stale: run `make man`"
     assert f"{release_date():%Y\\-%m\\-%d}" in made["iechor.1"]
 
 
@@ -154,7 +154,8 @@ def test_man_can_show_the_page(page: Path) -> None:
 def test_every_keyword_has_a_section_in_its_page() -> None:
     page = (ROOT / "man" / "iEchorfile.5").read_text()
     for spelling in keywords.INSTRUCTIONS:
-        assert re.search(rf'^\.S[HS] "?{spelling.upper()}\b', page, re.M), f"iEchorfile.5 has no section {spelling.upper()}"
+        section = rf'^\.S[HS] "?{spelling.upper()}\b'
+        assert re.search(section, page, re.MULTILINE), f"iEchorfile.5 has no section {spelling.upper()}"
 
 
 def exit_codes() -> dict[str, int]:
@@ -167,11 +168,11 @@ def exit_codes() -> dict[str, int]:
 
 def test_the_exit_codes_are_documented() -> None:
     document = (ROOT / "docs" / "exit-codes.md").read_text()
-    rows = {name: int(code) for code, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", document, re.M)}
+    rows = {name: int(code) for code, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", document, re.MULTILINE)}
     assert rows == exit_codes()
     page = (ROOT / "man" / "iechor.1").read_text()
     section = page.split(".SH EXIT STATUS")[1].split("\n.SH ")[0]
-    listed = {int(code) for code in re.findall(r"^\.B (\d+)", section, re.M)}
+    listed = {int(code) for code in re.findall(r"^\.B (\d+)", section, re.MULTILINE)}
     assert listed == {0, 125, 126, 127, 130, 143, *exit_codes().values()}
 
 
