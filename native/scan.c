@@ -1,0 +1,273 @@
+#define _GNU_SOURCE
+#include "scan.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define MAX_PATH 65536 /* bytes; each record holds its whole path, so depth must have an end */
+#define LISTING 32768
+
+static const char MOVED[] = "folder moved while it was read";
+static const int FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+/* getdents64(2) */
+struct entry64 {
+    uint64_t ino;
+    int64_t off;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
+/* A folder being walked: its names, sorted, and which of them is next. Its own path ends with "/" in `walk.path`. */
+struct frame {
+    char *names;           /* each ends with NUL */
+    const char **sorted;
+    size_t count, next, prefix;
+    dev_t dev;
+    ino_t ino;
+};
+
+struct walk {
+    struct lc_snapshot *snapshot;
+    struct lc_error *error;
+    struct frame *frames;
+    size_t depth, capacity;
+    int folder;            /* descriptor of the innermost frame */
+    char path[MAX_PATH + 1];
+};
+
+/* Room for one more of `size` bytes after `used` ones; the array grows by half. */
+static int reserve(void *array, size_t *capacity, size_t used, size_t more, size_t size)
+{
+    void *grown, *old;
+    size_t wanted, bytes;
+    if (__builtin_add_overflow(used, more, &wanted))
+        return -1;
+    if (wanted <= *capacity)
+        return 0;
+    if (wanted < *capacity + *capacity / 2)
+        wanted = *capacity + *capacity / 2;
+    if (wanted < 64)
+        wanted = 64;
+    memcpy(&old, array, sizeof old);
+    if (__builtin_mul_overflow(wanted, size, &bytes) || (grown = realloc(old, bytes)) == NULL)
+        return -1;
+    memcpy(array, &grown, sizeof grown);
+    *capacity = wanted;
+    return 0;
+}
+
+static int out_of_memory(const struct walk *walk)
+{
+    return lc_fail(walk->error, ENOMEM, NULL, NULL, 0);
+}
+
+/* Order ───────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+int lc_path_order(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    size_t shared = a_length < b_length ? a_length : b_length;
+    for (size_t i = 0; i < shared; i++)
+        if (a[i] != b[i]) /* no name holds a NUL, so "/" may stand as one */
+            return (a[i] == '/' ? 0 : (unsigned char)a[i]) < (b[i] == '/' ? 0 : (unsigned char)b[i]) ? -1 : 1;
+    return (a_length > b_length) - (a_length < b_length);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* One folder ──────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static int is_dots(const char *name)
+{
+    return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+static int read_names(struct walk *walk, struct frame *frame)
+{
+    _Alignas(struct entry64) char listing[LISTING];
+    size_t used = 0, capacity = 0;
+    for (;;) {
+        long got = syscall(SYS_getdents64, walk->folder, listing, sizeof listing);
+        if (got < 0)
+            return lc_fail(walk->error, errno, NULL, walk->path, frame->prefix);
+        if (got == 0)
+            break;
+        for (long at = 0; at < got;) {
+            const struct entry64 *entry = (const void *)(listing + at);
+            size_t length = strlen(entry->name) + 1;
+            at += entry->length;
+            if (is_dots(entry->name))
+                continue;
+            if (reserve(&frame->names, &capacity, used, length, 1) < 0)
+                return out_of_memory(walk);
+            memcpy(frame->names + used, entry->name, length);
+            used += length;
+            frame->count++;
+        }
+    }
+    if (frame->count == 0)
+        return 0;
+    if ((frame->sorted = calloc(frame->count, sizeof *frame->sorted)) == NULL)
+        return out_of_memory(walk);
+    const char *name = frame->names;
+    for (size_t i = 0; i < frame->count; i++, name += strlen(name) + 1)
+        frame->sorted[i] = name;
+    qsort(frame->sorted, frame->count, sizeof *frame->sorted, by_name);
+    return 0;
+}
+
+static int enter(struct walk *walk, size_t prefix)
+{
+    struct stat info;
+    if (reserve(&walk->frames, &walk->capacity, walk->depth, 1, sizeof *walk->frames) < 0)
+        return out_of_memory(walk);
+    struct frame *frame = &walk->frames[walk->depth++];
+    memset(frame, 0, sizeof *frame);
+    frame->prefix = prefix;
+    if (fstat(walk->folder, &info) < 0)
+        return lc_fail(walk->error, errno, NULL, walk->path, prefix);
+    frame->dev = info.st_dev;
+    frame->ino = info.st_ino;
+    return read_names(walk, frame);
+}
+
+/* Up to the folder we came from, which must still be where it was. */
+static int leave(struct walk *walk)
+{
+    struct stat info;
+    struct frame *frame = &walk->frames[--walk->depth];
+    free(frame->names);
+    free(frame->sorted);
+    if (walk->depth == 0)
+        return 0;
+    frame--;
+    int above = openat(walk->folder, "..", FOLDER);
+    if (above < 0)
+        return lc_fail(walk->error, errno, NULL, walk->path, frame->prefix);
+    close(walk->folder);
+    walk->folder = above;
+    if (fstat(above, &info) < 0 || info.st_dev != frame->dev || info.st_ino != frame->ino)
+        return lc_fail(walk->error, ESTALE, MOVED, walk->path, frame->prefix);
+    return 0;
+}
+
+/* One path ────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static int64_t nanoseconds(struct timespec time)
+{
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static int record(struct walk *walk, size_t length, const struct stat *info)
+{
+    struct lc_snapshot *snapshot = walk->snapshot;
+    if (reserve(&snapshot->records, &snapshot->capacity, snapshot->count, 1, sizeof *snapshot->records) < 0 ||
+        reserve(&snapshot->paths, &snapshot->paths_capacity, snapshot->paths_used, length, 1) < 0)
+        return out_of_memory(walk);
+    memcpy(snapshot->paths + snapshot->paths_used, walk->path, length);
+    snapshot->records[snapshot->count++] = (struct lc_record){
+        .path = snapshot->paths_used,
+        .path_length = (uint32_t)length,
+        .mode = info->st_mode,
+        .uid = info->st_uid,
+        .gid = info->st_gid,
+        .size = info->st_size,
+        .mtime_ns = nanoseconds(info->st_mtim),
+        .ctime_ns = nanoseconds(info->st_ctim),
+        .dev = info->st_dev,
+        .ino = info->st_ino,
+        .nlink = info->st_nlink,
+        .rdev = info->st_rdev,
+    };
+    snapshot->paths_used += length;
+    return 0;
+}
+
+static int visit(struct walk *walk, const char *name, size_t prefix)
+{
+    struct stat info;
+    size_t length = prefix + strlen(name);
+    if (length >= MAX_PATH) {
+        size_t part = MAX_PATH - prefix;
+        memcpy(walk->path + prefix, name, part < 256 ? part : 256);
+        return lc_fail(walk->error, ENAMETOOLONG, NULL, walk->path, 255);
+    }
+    memcpy(walk->path + prefix, name, length - prefix);
+    if (fstatat(walk->folder, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return lc_fail(walk->error, errno, NULL, walk->path, length);
+    if (record(walk, length, &info) < 0)
+        return -1;
+    if (!S_ISDIR(info.st_mode))
+        return 0;
+    int below = openat(walk->folder, name, FOLDER);
+    if (below < 0)
+        return lc_fail(walk->error, errno, NULL, walk->path, length);
+    close(walk->folder);
+    walk->folder = below;
+    walk->path[length] = '/';
+    return enter(walk, length + 1);
+}
+
+static int walk_all(struct walk *walk)
+{
+    if (enter(walk, 0) < 0)
+        return -1;
+    while (walk->depth > 0) {
+        struct frame *frame = &walk->frames[walk->depth - 1];
+        int failed = frame->next == frame->count ? leave(walk)
+                                                 : visit(walk, frame->sorted[frame->next++], frame->prefix);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+int lc_scan(int root_fd, struct lc_snapshot *snapshot, struct lc_error *error)
+{
+    struct walk *walk = calloc(1, sizeof *walk);
+    if (walk == NULL)
+        return lc_fail(error, ENOMEM, NULL, NULL, 0);
+    walk->snapshot = snapshot;
+    walk->error = error;
+    walk->folder = openat(root_fd, ".", FOLDER);
+    int result = walk->folder < 0 ? lc_fail(error, errno, NULL, ".", 1) : walk_all(walk);
+    while (walk->depth > 0) {
+        walk->depth--;
+        free(walk->frames[walk->depth].names);
+        free(walk->frames[walk->depth].sorted);
+    }
+    lc_close_fd(&walk->folder);
+    free(walk->frames);
+    free(walk);
+    return result;
+}
+
+void lc_snapshot_free(struct lc_snapshot *snapshot)
+{
+    free(snapshot->records);
+    free(snapshot->paths);
+    memset(snapshot, 0, sizeof *snapshot);
+}
+
+const struct lc_record *lc_snapshot_find(const struct lc_snapshot *snapshot, const char *path, size_t length)
+{
+    size_t low = 0, high = snapshot->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct lc_record *record = &snapshot->records[middle];
+        int order = lc_path_order(lc_record_path(snapshot, record), record->path_length, path, length);
+        if (order == 0)
+            return record;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
