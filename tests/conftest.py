@@ -4,7 +4,8 @@
     subuid_user   a subordinate range and newuidmap                          (--userns=subuid)
     root_user     real root                                                  (--userns=host)
     registry      a docker-registry on 127.0.0.1, for the whole session; person.mirror(registry) points docker.io at it
-    busybox       that registry's library/busybox:latest, made without any code of ours; ubuntu: its library/ubuntu:22.04
+    busybox       that registry's library/busybox:latest, made without any code of ours
+    ubuntu        that registry's library/ubuntu:22.04, which is a small Debian
 
 The two users, the virtual environment they can read and the Debian base are made by tests/provision.py.
 """

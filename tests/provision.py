@@ -91,7 +91,8 @@ def venv() -> None:
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", "*.so",
                                                               ".*_cache", ".hypothesis", ".tox"))
-    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--force-reinstall", copy, env=native)
+    install = ("install", "-q", "--no-deps", "--no-build-isolation", "--force-reinstall")
+    run(python, "-m", "pip", *install, copy, env=native)
     run(python, "setup.py", "-q", "build_ext", "--inplace", cwd=ROOT, env=native)
     shutil.rmtree(copy)
 

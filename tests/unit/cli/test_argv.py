@@ -25,7 +25,8 @@ def test_pull_alone_takes_no_word_away(words: tuple[str, ...], policy: str, cont
 
 
 @pytest.mark.parametrize(("word", "value"), [
-    ("--rm", True), ("--rm=true", True), ("--rm=True", True), ("--rm=1", True), ("--rm=false", False), ("--rm=0", False),
+    ("--rm", True), ("--rm=true", True), ("--rm=True", True), ("--rm=1", True),
+    ("--rm=false", False), ("--rm=0", False),
 ])
 def test_a_switch_may_have_a_value(word: str, value: bool) -> None:
     assert parsed("run", word, "image")["rm"] is value

@@ -62,8 +62,8 @@ def test_quiet_says_nothing() -> None:
 def test_rawjson_is_an_object_a_line() -> None:
     told = [json.loads(line) for line in shown("rawjson").splitlines()]
     assert [one["event"] for one in told] == [type(event).__name__ for event in STEPS]
-    assert told[0] | {"time": 0} == {"event": "StepStarted", "time": 0, "step": 1, "stage": "0", "number": 1, "total": 2,
-                                     "text": "FROM busybox"}
+    assert told[0] | {"time": 0} == {"event": "StepStarted", "time": 0, "step": 1, "stage": "0", "number": 1,
+                                     "total": 2, "text": "FROM busybox"}
     assert told[6]["data"] == "d2FybmluZwo="
 
 

@@ -12,7 +12,8 @@ ROWS = [{"ID": "0123", "Name": "a", "Config": {"Env": ["A=1"], "User": ""}, "Ok"
 
 
 def test_columns_for_people() -> None:
-    assert list(tables.show(ROWS, {"NAME": "Name", "ID": "ID"}, "")) == ["NAME     ID", "a        0123", "longer   4567"]
+    lines = list(tables.show(ROWS, {"NAME": "Name", "ID": "ID"}, ""))
+    assert lines == ["NAME     ID", "a        0123", "longer   4567"]
     assert list(tables.show([], {"NAME": "Name"}, "")) == ["NAME"]
 
 
