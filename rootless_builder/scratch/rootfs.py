@@ -18,8 +18,9 @@ from typing import Self
 
 from ..errors import StoreError
 from ..paths import ROOT, ImagePath, image_path
-from ..sandbox.idmap import IdMode
-from ..sandbox.mounts import KernelOverlay
+from ..sandbox.idmap import IdMap, IdMode
+from ..sandbox.mounts import KernelOverlay, Mount
+from ..sandbox.spec import FakerootSpec
 from ..store import atomic
 from ..tree.changes import ChangeSet
 from ..tree.node import Directory
@@ -60,6 +61,25 @@ class Rootfs:
     def root(self) -> Path:
         """What becomes "/"."""
         return self.folder / "root"
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """What the sandbox mounts first, on `root`."""
+        return () if self.overlay is None else (self.overlay,)
+
+    @property
+    def ids(self) -> IdMap | None:
+        """The user namespace that fits the owners on this disk."""
+        if self.places.mode is IdMode.FAKEROOT:
+            return IdMap.single(os.getuid(), os.getgid())
+        return IdMap.nested() if self.places.mode is IdMode.SUBUID else None
+
+    @property
+    def fakeroot(self) -> FakerootSpec | None:
+        """For the supervisor, which the other id modes do not need."""
+        if self.places.mode is not IdMode.FAKEROOT:
+            return None
+        return FakerootSpec(table=str(self.owner_table or ""))
 
     @property
     def directory(self) -> Path | None:
