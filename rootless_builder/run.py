@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import catalog
@@ -40,12 +40,17 @@ from .containers.watch import Watch
 from .errors import ContainerError, ImageNotFound, UsageError
 from .events import Emit, Notice
 from .oci.platform import Platform, host_platform
+from .paths import image_path
 from .sandbox.failures import ExecFailed
+from .sandbox.idmap import IdMap, IdMode
+from .sandbox.spec import FakerootSpec, SandboxSpec
 from .sandbox.spec import Network as SandboxNetwork
-from .sandbox.spec import SandboxSpec
+from .scratch.rootfs import Rootfs
 from .scratch.scratch import Scratch
 from .store.images import Image
 from .store.store import Store
+from .tree.node import Directory
+from .tree.tree import Tree
 
 _ATTEMPTS = 5
 
@@ -184,18 +189,53 @@ def prepare(request: RunRequest, config: ContainerConfig, image: Image, store: S
             scratch: Scratch) -> SandboxSpec:
     """Everything the sandbox may know. Errors: ContainerError, DiskFull, UnsafeArchive."""
     network = Network(config.network)
-    rootfs = scratch.container_rootfs(config.id, image.layers, store)
+    with scratch.container_rootfs(config.id, image.layers, store) as rootfs:
+        anonymous = anonymous_volumes(request, image, store, rootfs)
+        return SandboxSpec(
+            root=str(rootfs.root), ids=ids_of(scratch.places.mode), argv=config.command, env=config.env, cwd=config.cwd,
+            user=config.user,
+            mounts=(*([rootfs.overlay] if rootfs.overlay else []), *base_mounts(config.hostname, config.name, network, request.hosts),
+                    *asked_mounts(request.volumes, request.tmpfs, anonymous, request.caller)),
+            fakeroot=fakeroot_of(rootfs),
+            hostname="" if network is Network.HOST and not request.hostname else config.hostname,
+            network=SandboxNetwork(network.value), ports=ports_of(config.ports), limits=limits_of(request.ulimits),
+            init=request.init, tty=request.tty, read_only=request.read_only,
+            no_new_privileges=request.no_new_privileges)
+
+
+def ids_of(mode: IdMode) -> IdMap | None:
+    """Which ids exist inside. In subuid mode we are root of a mapped user namespace already."""
+    if mode is IdMode.FAKEROOT:
+        return IdMap.single(os.getuid(), os.getgid())
+    return IdMap.nested() if mode is IdMode.SUBUID else None
+
+
+def fakeroot_of(rootfs: Rootfs) -> FakerootSpec | None:
+    """Syncs are really done: what a container writes to volumes has to last."""
+    table = rootfs.owner_table
+    return None if table is None else FakerootSpec(table=str(table), dev=rootfs.dev, fsync=True)
+
+
+def anonymous_volumes(request: RunRequest, image: Image, store: Store, rootfs: Rootfs) -> list[tuple[str, Path]]:
+    """VOLUMEs, and `-v TARGET`: (target, folder) of those that need a mount.
+
+    The root file system is the container's own, begins with the image's content and goes with the container: all that
+    a volume without a name promises. So one that the image has a folder for stays there, where the fakeroot supervisor
+    knows its owners; under --read-only it is mounted on itself, since the mounts below stay writable. Others get a
+    fresh folder.
+    """
     targets = anonymous_targets(image.config.config.volumes, request.volumes, request.tmpfs)
-    anonymous = ...
-    return SandboxSpec(
-        root=rootfs.root, ids=rootfs.ids, argv=config.command, env=config.env, cwd=config.cwd, user=config.user,
-        mounts=(*rootfs.mounts, *base_mounts(config.hostname, config.name, network, request.hosts),
-                *asked_mounts(request.volumes, request.tmpfs, anonymous, request.caller)),
-        fakeroot=rootfs.fakeroot and replace(rootfs.fakeroot, fsync=True),
-        hostname="" if network is Network.HOST and not request.hostname else config.hostname,
-        network=SandboxNetwork(network.value), ports=ports_of(config.ports), limits=limits_of(request.ulimits),
-        init=request.init, tty=request.tty, read_only=request.read_only,
-        no_new_privileges=request.no_new_privileges)
+    found = []
+    tree = store.trees.load(image.layers) if targets else Tree.empty()
+    for number, target in enumerate(targets):
+        place = tree.resolve(image_path(target))
+        if not isinstance(tree.lookup(place), Directory):
+            folder = rootfs.folder.parent / "volumes" / str(number)
+            folder.mkdir(parents=True)
+            found.append((target, folder))
+        elif request.read_only:
+            found.append((target, rootfs.root / place))  # a path of the image, its symlinks gone
+    return found
 
 
 def stay(container: Container, spec: SandboxSpec, emit: Emit) -> int:
