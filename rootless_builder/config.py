@@ -141,9 +141,13 @@ class _Origin:
     home: Path
 
 
+class _Unfit(ValueError):
+    """Why a value cannot be used, for the message that names its place."""
+
+
 def _text(value: Any, origin: _Origin) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError("it must be a string")
+        raise _Unfit("it must be a string")
     return value
 
 
@@ -154,26 +158,26 @@ def _file(value: Any, origin: _Origin) -> Path:
 
 def _flag(value: Any, origin: _Origin) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("it must be true or false")
+        raise _Unfit("it must be true or false")
     return value
 
 
 def _host(value: Any, origin: _Origin) -> str:
     if not _HOST.fullmatch(_text(value, origin)):
-        raise ValueError(f"{value!r} is not a registry host (host or host:port, no scheme, no path)")
+        raise _Unfit(f"{value!r} is not a registry host (host or host:port, no scheme, no path)")
     return "docker.io" if value == "index.docker.io" else str(value)
 
 
 def _mirrors(value: Any, origin: _Origin) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and _MIRROR.fullmatch(item) for item in value):
-        raise ValueError('it must be a list of "host[:port][/prefix]"')
+        raise _Unfit('it must be a list of "host[:port][/prefix]"')
     return tuple(item.rstrip("/") for item in value)
 
 
 def _whole(low: int, high: int) -> Callable[[Any, _Origin], int]:
     def check(value: Any, origin: _Origin) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"it must be a whole number from {low} to {high}")
+            raise _Unfit(f"it must be a whole number from {low} to {high}")
         return value
     return check
 
@@ -181,7 +185,7 @@ def _whole(low: int, high: int) -> Callable[[Any, _Origin], int]:
 def _one_of(*choices: str) -> Callable[[Any, _Origin], str]:
     def check(value: Any, origin: _Origin) -> str:
         if value not in choices:
-            raise ValueError(f"it must be one of {', '.join(choices)}")
+            raise _Unfit(f"it must be one of {', '.join(choices)}")
         return str(value)
     return check
 
@@ -239,14 +243,14 @@ def _checked(source: Mapping[str, Any], checks: Mapping[str, Check], path: Path,
                                   span=_find(path, text, written, table))
         try:
             yield key, checks[key](value, origin)
-        except ValueError as error:
+        except _Unfit as error:
             raise _wrong(path, text, written, str(error), table) from error
 
 
 def _registry_host(host: str, path: Path, text: str, origin: _Origin) -> str:
     try:
         return _host(host, origin)
-    except ValueError as error:
+    except _Unfit as error:
         raise _wrong(path, text, host, str(error)) from error
 
 
@@ -299,7 +303,7 @@ def _environment_value(variable: str, check: Check, given: Any, is_number: bool 
     try:
         value = int(given) if is_number and re.fullmatch(r"\d{1,9}", given) else given
         return check(value, _Origin(Path(), Path("~")))
-    except ValueError as error:
+    except _Unfit as error:
         raise ConfigFileError(f"cannot use {given!r} in ${variable}: {error}",
                               hint=f"mend or unset {variable}.") from error
 

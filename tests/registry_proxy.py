@@ -8,6 +8,7 @@
 
 import contextlib
 import http.client
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ from tests.registry_server import Registry, serve_http
 @dataclass
 class Fault:
     """For the next `times` requests of this method whose path holds `part`: an answer of its own (`status`), the
-    true answer but `cut` after so many bytes of body, without ranges, or changed by `body`."""
+    true answer but `cut` after so many bytes of body (and `stall` seconds of silence), without ranges, or changed by
+    `body`."""
 
     method: str
     part: str
@@ -29,6 +31,7 @@ class Fault:
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
+    stall: float = 0
     no_range: bool = False
     body: Callable[[bytes], bytes] | None = None
 
@@ -45,6 +48,7 @@ class FaultyProxy:
     faults: list[Fault] = field(default_factory=list)
     requests: list[Seen] = field(default_factory=list)
     host: str = ""
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def take(self, method: str, path: str) -> Fault | None:
         for fault in self.faults:
@@ -86,6 +90,9 @@ def serve_faults(registry: Registry) -> Iterator[FaultyProxy]:
                 data = fault.body(data)
                 kept["Content-Length"] = str(len(data))
             self._answer(response.status, {**kept, **(fault.headers if fault else {})}, data, fault and fault.cut)
+            if fault and fault.stall:
+                self.wfile.flush()
+                proxy.ended.wait(fault.stall)
 
         def _answer(self, status: int, headers: Mapping[str, str], data: bytes, cut: int | None = None) -> None:
             self.send_response_only(status)
@@ -102,4 +109,7 @@ def serve_faults(registry: Registry) -> Iterator[FaultyProxy]:
 
     with serve_http(Handler) as url:
         proxy.host = urlsplit(url).netloc
-        yield proxy
+        try:
+            yield proxy
+        finally:
+            proxy.ended.set()

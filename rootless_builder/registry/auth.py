@@ -12,13 +12,14 @@ import base64
 import contextlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigFileError
+from ..errors import ConfigFileError, UsageError
 from ..events import Emit, Notice, quiet
 
 DOCKER_HUB = "docker.io"
@@ -78,7 +79,8 @@ class Credentials:
         return str(self._own)
 
     def erase(self, host: str) -> bool:
-        """Forgets what `store` kept; whether there was anything. Errors: ConfigFileError."""
+        """Forgets what `store` kept; whether there was anything. Errors: UsageError, ConfigFileError."""
+        host = host_name(host)
         source = self._load(self._own)
         helper = _helper_of(source, host)
         if helper:
@@ -160,6 +162,14 @@ def _normal(key: str) -> str:
     if host in ("index.docker.io", "registry-1.docker.io"):
         host = DOCKER_HUB
     return host if path in ("", "v1", "v2") else f"{host}/{path}"
+
+
+def host_name(text: str) -> str:
+    """What a user calls a registry at login → the host as in image names. Errors: UsageError."""
+    host = _normal(text.strip()).partition("/")[0]
+    if not re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?", host):
+        raise UsageError(f"cannot use {text!r} as a registry", hint="write it as HOST or HOST:PORT.")
+    return host
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import TracebackType
 from typing import BinaryIO, cast
 from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -21,7 +22,7 @@ from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest, InvalidDigest
 from ..oci.manifest import INDEX_TYPES, MANIFEST_LIMIT, MANIFEST_TYPES
 from ..oci.reference import Reference
-from .auth import Credential, Credentials
+from .auth import Credential, Credentials, host_name
 from .http import RETRIES, WAIT_LIMIT, Response, Transport, Unreachable, backoff, retry_after
 from .session import Endpoint, Session, endpoints, failed, origin
 
@@ -70,6 +71,18 @@ class RegistryClient:
         self._transport = Transport(settings, emit, pause=pause)
         self._sessions: dict[Endpoint, Session] = {}
 
+    @classmethod
+    def of(cls, settings: Settings, emit: Emit = quiet) -> "RegistryClient":
+        """With the credentials that the settings know of. A context manager: connections are closed at its end."""
+        return cls(settings, Credentials(settings.auth_file, settings.foreign_auth_files, emit), emit)
+
+    def __enter__(self) -> "RegistryClient":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._transport.close()
+
     def manifest(self, reference: Reference, *, sources: tuple[Session, ...] = ()) -> Fetched:
         """What `reference` names: by digest if it has one, else by tag. sources: whom to ask, if not the usual.
 
@@ -104,13 +117,15 @@ class RegistryClient:
         raise AssertionError("no endpoint")
 
     def has_blob(self, reference: Reference, digest: Digest) -> bool:
-        """Whether a push may leave the blob out."""
-        response = self._origin(reference).call("HEAD", f"{quote(reference.path)}/blobs/{digest}",
+        """Whether a push may leave the blob out. A redirect says that it is there, and is not followed: it may be
+        good for GET alone.
+        """
+        response = self._origin(reference).call("HEAD", f"{quote(reference.path)}/blobs/{digest}", follow=False,
                                                 scopes=_push_scopes(reference))
         response.discard()
-        if response.status not in (200, 404):
+        if response.status not in (200, 307, 302, 404):
             raise failed(response, reference.domain)
-        return response.status == 200
+        return response.status != 404
 
     def mount(self, reference: Reference, digest: Digest, source: str) -> bool:
         """Whether the registry took the blob over from its repository `source`. Never an error: it is a try."""
@@ -167,9 +182,11 @@ class RegistryClient:
 
     def login(self, host: str, username: str, password: str) -> str:
         """Proves the password to the registry, then keeps it (or the identity token it is worth); says where.
+        host: as in names, or as docker login takes it ("https://index.docker.io/v1/").
 
-        Errors: AuthError when it is wrong, RegistryError, ConfigFileError.
+        Errors: AuthError when it is wrong, UsageError, RegistryError, ConfigFileError.
         """
+        host = host_name(host)
         with doing(f"log in to {host}"):
             session = Session(origin(self._settings, host), self._transport, self._credentials)
             proven = session.login(Credential(username=username, password=password))
@@ -177,6 +194,7 @@ class RegistryClient:
 
     def logout(self, host: str) -> bool:
         """Forgets what login kept; whether there was anything. Says so if docker or podman still know the host."""
+        host = host_name(host)
         known = self._credentials.erase(host)
         left = self._credentials.get(host)
         if left is not None:

@@ -19,7 +19,6 @@ from ..store.blobwriter import BlobWriter
 from ..store.images import LayerRef
 from ..store.inflate import TarStream
 from ..store.store import Store
-from ..tree.changes import ChangeSet
 from .client import Fetched, RegistryClient
 from .http import CHUNK, RETRIES, BrokenTransfer, Response, backoff
 
@@ -149,47 +148,34 @@ def download_layer(layer: LayerRef, store: Store, client: RegistryClient, fetche
 
     Errors: UnsafeArchive (it lies; then nothing of it is kept), RegistryError, AuthError, DiskFull, StoreError.
     """
-    blob = layer.blob
-    with store.blobs.partial(blob.digest) as writer:
-        resumed = 0 < writer.size <= blob.size
-        if writer.size > blob.size:
+    with store.blobs.partial(layer.blob.digest) as writer:
+        resumed = 0 < writer.size <= layer.blob.size
+        if not resumed:
             writer.restart()
-        try:
-            changes = _receive(layer, writer, client, fetched, path, progress)
-        except UnsafeArchive:
-            writer.restart()  # nothing of it is kept
-            if not resumed:
-                raise
-            changes = _receive_or_drop(layer, writer, client, fetched, path, progress)
-        writer.commit(blob.digest, blob.size)
+        for last in (False, True) if resumed else (True,):
+            stream = BlobStream(client, fetched, path, layer.blob, writer, progress)
+            try:
+                _receive(layer, stream, store)
+                break
+            except UnsafeArchive:
+                writer.restart()  # nothing of it is kept
+                if last:  # else: what an earlier download left may have been damaged by a power loss
+                    raise
+            finally:
+                stream.close()
+        writer.commit(layer.blob.digest, layer.blob.size)
+
+
+def _receive(layer: LayerRef, stream: BlobStream, store: Store) -> None:
+    limit = layer.blob.size * INFLATED_RATIO + INFLATED_FREE
+    bounded = _Bounded(inflated(stream, compression_of(layer.blob.media_type)), limit, str(layer.blob.digest))
+    tar = TarStream(layer, bounded)
+    changes = read_layer(tar)
+    while tar.read(CHUNK):
+        pass
+    stream.finish()  # first: whose fault it is when both digests are wrong
+    tar.finish()
     store.trees.remember(layer.diff_id, changes)
-
-
-def _receive_or_drop(layer: LayerRef, writer: BlobWriter, client: RegistryClient, fetched: Fetched, path: str,
-                     progress: Progress) -> ChangeSet:
-    """Once more from the beginning: what an earlier download left may have been damaged by a power loss."""
-    try:
-        return _receive(layer, writer, client, fetched, path, progress)
-    except UnsafeArchive:
-        writer.restart()
-        raise
-
-
-def _receive(layer: LayerRef, writer: BlobWriter, client: RegistryClient, fetched: Fetched, path: str,
-             progress: Progress) -> ChangeSet:
-    stream = BlobStream(client, fetched, path, layer.blob, writer, progress)
-    try:
-        limit = layer.blob.size * INFLATED_RATIO + INFLATED_FREE
-        bounded = _Bounded(inflated(stream, compression_of(layer.blob.media_type)), limit, str(layer.blob.digest))
-        tar = TarStream(layer, bounded)
-        changes = read_layer(tar)
-        while tar.read(CHUNK):
-            pass
-        stream.finish()  # first: whose fault it is when both digests are wrong
-        tar.finish()
-        return changes
-    finally:
-        stream.close()
 
 
 def _range_start(content_range: str) -> int:

@@ -125,7 +125,7 @@ class Transport:
         self._cancelled = False
 
     def send(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Body | None = None,
-             name: str = "", retries: int = RETRIES) -> Response:
+             name: str = "", retries: int = RETRIES, follow: bool = True) -> Response:
         """The answer, whatever its status, once retries are used up. `body` as a callable gives a fresh reader
         for each attempt; its Content-Length must be in `headers`. name: what the host of `url` is called in the
         settings, if not the same (registry-1.docker.io is docker.io).
@@ -137,8 +137,8 @@ class Transport:
             called = name if _origin(url)[1] == origin[1] else ""
             response = self._retried(method, url, given, body, called, retries)
             location = response.headers.get("Location", "")
-            follows = method in ("GET", "HEAD") or response.status in (307, 308)
-            if response.status not in _REDIRECT or not location or not follows:
+            may = follow and (method in ("GET", "HEAD") or response.status in (307, 308))
+            if response.status not in _REDIRECT or not location or not may:
                 return response
             response.discard()
             target = urljoin(url, location)
@@ -158,6 +158,14 @@ class Transport:
                 raw.shutdown()
             except (OSError, ValueError, AttributeError, RuntimeError):
                 raw.close()
+
+    def close(self) -> None:
+        """Lets go of idle connections; the transport can still be used."""
+        with self._lock:
+            pools = list(self._pools.values())
+            self._pools.clear()
+        for pool in pools:
+            pool.clear()
 
     def notice(self, text: str) -> None:
         self._emit(Notice(text=text))

@@ -68,7 +68,7 @@ class Session:
         return self.endpoint.prefix + path
 
     def call(self, method: str, place: str, *, scopes: tuple[str, ...] = (), headers: Mapping[str, str] | None = None,
-             body: Body | None = None, retries: int | None = None) -> Response:
+             body: Body | None = None, retries: int | None = None, follow: bool = True) -> Response:
         """The answer to one request; `place` is a path below /v2/ or a whole URL that the registry gave us.
 
         Errors: AuthError when it still answers 401 with what we have, RegistryError.
@@ -79,7 +79,7 @@ class Session:
         for attempt in range(2):
             sent = dict(headers or {}) | self._authorization(url, scopes)
             response = self._transport.send(method, url, headers=sent, body=body, name=self.endpoint.name,
-                                            retries=retries)
+                                            retries=retries, follow=follow)
             if response.status != 401:
                 return response
             challenge = choose(parse_challenges(response.challenges()))

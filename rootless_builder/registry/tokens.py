@@ -134,16 +134,14 @@ class Tokens:
             raise RegistryError(f"{response.host}, the token server of {self._name}, answered {response.status}")
         try:
             answer: Any = json.loads(response.read(ANSWER_LIMIT))
-            token = answer.get("token") or answer.get("access_token")
-            lifetime = answer.get("expires_in") or _LIFETIME
-            refresh = answer.get("refresh_token") or ""
-            if not isinstance(token, str) or not isinstance(lifetime, int | float) or not isinstance(refresh, str):
-                raise ValueError("no token in it")
-        except (ValueError, AttributeError) as error:
-            raise RegistryError(f"{response.host}, the token server of {self._name}, answers nonsense: {error}"
-                                ) from error
-        if not re.fullmatch(r"[\x21-\x7e]+", token):
-            raise RegistryError(f"{response.host}, the token server of {self._name}, gives a token that is none")
+        except ValueError:
+            answer = None
+        answer = answer if isinstance(answer, dict) else {}
+        token, refresh = answer.get("token") or answer.get("access_token"), answer.get("refresh_token") or ""
+        lifetime = answer.get("expires_in") or _LIFETIME
+        if not (isinstance(token, str) and re.fullmatch(r"[\x21-\x7e]+", token) and isinstance(refresh, str)
+                and isinstance(lifetime, int | float)):
+            raise RegistryError(f"{response.host}, the token server of {self._name}, does not answer with a token")
         return Grant(token, time.monotonic() + max(5.0, min(float(lifetime), 3600.0) * 0.9 - 5), refresh)
 
     def _called(self, realm: str) -> str:

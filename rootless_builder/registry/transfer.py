@@ -271,12 +271,14 @@ def _side_by_side(work: Callable[[Item], Result], items: Iterable[Item], jobs: i
         futures = [pool.submit(work, item) for item in items]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-        except BaseException as error:
+        except BaseException:  # a signal, whatever it was made into
             told.stop()
-            if not isinstance(error, Exception):
-                client.cancel()
+            client.cancel()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        failures = [error for future in done if (error := future.exception()) is not None]
+        if failures:
+            told.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise failures[0]
         return [future.result() for future in futures]
