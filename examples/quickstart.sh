@@ -77,7 +77,7 @@ demo() {  # demo BASE.tar|"" [BUILD OPTION...]
 # As root: one of the steps above, as the plain user, from a copy of the source that they can read.
 as_user() {
     local kept=() name
-    for name in PORT VENV http_proxy https_proxy no_proxy SSL_CERT_FILE PIP_CERT PIP_INDEX_URL PIP_FIND_LINKS; do
+    for name in PORT VENV IECHOR_USERNS IECHOR_HOME IECHOR_SCRATCH http_proxy https_proxy no_proxy SSL_CERT_FILE PIP_CERT PIP_INDEX_URL PIP_FIND_LINKS; do
         if [ -n "${!name:-}" ]; then kept+=("$name=${!name}"); fi
     done
     (cd "$home" && setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups env -i HOME="$home" USER="$user" \

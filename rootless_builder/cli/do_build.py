@@ -25,15 +25,15 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
 def build(call: Call) -> int:
-    from .. import build as flow
-    from .. import catalog
-    from ..sandbox.launcher import Launcher
-
     for compatible, name in ((call.options.rm, "--rm=false"), (call.options.layers, "--layers=false")):
         if not compatible:
             raise UnsupportedError(f"cannot carry out {name}", hint=f"leave {name} out")
     settings = call.settings()
-    scratch = call.scratch(settings)  # first of all: in subuid mode everything begins anew here
+    scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
+    from .. import build as flow
+    from .. import catalog
+    from ..sandbox.launcher import Launcher
+
     with Launcher() as launcher, call.store(settings) as store, call.showing() as emit:
         run = run_settings(call, settings, scratch, launcher)
         image = flow.build(request(call, settings), store, run, catalog.puller(store, settings, emit),

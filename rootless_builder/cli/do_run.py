@@ -20,11 +20,11 @@ NETWORKS = {"default": None, "bridge": "private"}
 
 
 def run(call: Call) -> int:
+    settings = call.settings()
+    scratch = call.scratch(settings)()  # before anything is imported: in subuid mode all begins anew here
     from .. import run as flow
 
-    settings = call.settings()
     wanted = request(call)
-    scratch = call.scratch(settings)()
     with call.store(settings) as store, call.showing() as emit:
         return flow.run(wanted, store, scratch, settings, emit=emit, clock=time.time)
 
