@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import NamespaceError
-from .sandbox import idmap, network
+from .sandbox import idmap, outbound
 from .sandbox.causes import userns_cause
 from .sandbox.probe import Answers, probe
 
@@ -140,9 +140,9 @@ def _native() -> Iterator[Finding]:
 
 
 def _outbound() -> Finding:
-    program = network.outbound_program()
+    program = outbound.outbound_program()
     return Finding(name="private network", ok=program is not None,
                    detail=f"reaches the outside through {program}" if program else
                    "published ports work; containers with -p reach nothing outside",
-                   remedy="" if program else f"Install slirp4netns and allow access to {network.TUN}, "
+                   remedy="" if program else f"Install slirp4netns and allow access to {outbound.TUN}, "
                                              "if they should reach the outside.")

@@ -21,7 +21,7 @@ from .failures import ExecFailed, UserNotFound, act
 from .passwd import Identity
 from .spec import DEFAULT_PATH, SandboxSpec
 
-HIGH_FD = 200
+HIGH_FD = 64  # below every limit of open files in use, above what a command is given
 TIOCGPTN = 0x80045430
 TIOCSPTLCK = 0x40045431
 
@@ -148,9 +148,9 @@ def prepare(command: Command) -> dict[str, str]:
             bind_console(slave)
         stdio = (slave, slave, slave)
     own_pipes(stdio, identity)
-    limit(spec)
     entered = enter_directory(spec.cwd)
     place_fds([*stdio, *command.passed])
+    limit(spec)
     keep = privileges.capability_numbers(spec.capabilities)
     with act("bound the capabilities"):
         privileges.bound(keep)

@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import NamespaceError, SandboxError
-from . import linux, network, wire
+from . import linux, outbound, wire
 from .failures import cause, decode
 from .idmap import IdMode, map_text
 from .spec import ExitStatus, Network, Port, SandboxSpec, Usage
 
 PIPE = -1
-NO_WAY_OUT = (f"the container reaches nothing outside: a private network needs slirp4netns and access to {network.TUN} "
-              "for that")
+NO_WAY_OUT = ("the container reaches nothing outside: a private network needs slirp4netns and access to "
+              f"{outbound.TUN} for that")
 
 
 class Sandbox:
@@ -46,7 +46,7 @@ class Sandbox:
         self._final = final
         self._exit: ExitStatus | None = None
         self._ended = False
-        self._outbound: network.Outbound | None = None
+        self._outbound: outbound.Outbound | None = None
         self._afterwards: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
@@ -132,7 +132,7 @@ class Sandbox:
     def _connect(self) -> None:
         if self.spec.network is not Network.PRIVATE:
             return
-        self._outbound = network.start_outbound(self.pid)
+        self._outbound = outbound.start_outbound(self.pid)
         if self._outbound is None:
             self.notices += (NO_WAY_OUT,)
 

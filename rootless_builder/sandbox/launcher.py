@@ -24,7 +24,8 @@ from .handle import PIPE, Sandbox
 from .idmap import IdMap, MappingHelpers
 from .spec import SandboxSpec
 
-BOOT = "import sys; sys.path[:0] = sys.argv[2:]; from rootless_builder.sandbox.server import main; main(int(sys.argv[1]))"
+BOOT = ("import sys; sys.path[:0] = sys.argv[2:]; from rootless_builder.sandbox.server import main; "
+        "main(int(sys.argv[1]))")
 MARKER = "_IECHOR_USERNS"
 
 
@@ -119,7 +120,8 @@ class Launcher:
             paths = [str(Path(__file__).parents[2]), *(path for path in sys.path if os.path.isabs(path))]
             self._server = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-X", "utf8", "-c", BOOT, str(inner.fileno()), *paths],
-                pass_fds=(inner.fileno(),), stdin=subprocess.DEVNULL, env={}, start_new_session=True)
+                pass_fds=(inner.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, env={}, start_new_session=True)
             inner.close()
         return self._control
 
@@ -129,7 +131,8 @@ def launch(spec: SandboxSpec, *, stdin: int | None = None, stdout: int = PIPE, s
     """Launcher.launch with a server of its own."""
     launcher = Launcher()
     try:
-        return launcher.launch(spec, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds).when_closed(launcher.close)
+        sandbox = launcher.launch(spec, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds)
+        return sandbox.when_closed(launcher.close)
     except BaseException:
         launcher.close()
         raise

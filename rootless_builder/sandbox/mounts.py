@@ -325,7 +325,8 @@ class Dev:
             linux.mount("devpts", point, "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, data)
 
 
-def standard(*, resolv_conf: str | None = None, hosts: str | None = None, shm_size: int = 64 << 20) -> tuple[Mount, ...]:
+def standard(*, resolv_conf: str | None = None, hosts: str | None = None,
+             shm_size: int = 64 << 20) -> tuple[Mount, ...]:
     """What every container has. resolv_conf, hosts: their text, None to leave the image's own file in sight."""
     files = (("/etc/resolv.conf", resolv_conf), ("/etc/hosts", hosts))
     return (Proc(), Dev(shm_size=shm_size), Sysfs(),
