@@ -255,6 +255,11 @@ static int set_up(struct fr_super *super, const struct fr_options *options)
         rc = ot_load(&super->table, options->table, options->table_length);
     if (rc < 0)
         return rc;
+    for (size_t i = 0; i < super->table.count && !super->default_acls; i++) {
+        size_t length;
+
+        super->default_acls = ot_xattr_get(&super->table, &super->table.entries[i], FR_ACL_DEFAULT, &length) != NULL;
+    }
     if (fchdir(super->proc_fd) < 0)
         return -errno;
     super->self_is_ours = stat("/proc/self", &st) == 0;

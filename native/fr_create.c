@@ -11,49 +11,112 @@
 
 #include "fr_super.h"
 
+#define ACL_MAX 4096
+
+/* How a new file begins: from its maker and its folder. */
+struct birth {
+    struct fr_seen owner;
+    bool set_gid;    /* the folder hands its group on, and the bit to folders */
+    bool differs;    /* the disk alone would not say it right */
+    size_t acl_length; /* of the folder's default ACL, 0: none */
+    unsigned char acl[ACL_MAX];
+};
+
 /* Could what this caller makes differ from the default? (mode: what it asks for) */
 static bool is_looked_at(struct fr_call *call, uint32_t mode, uint32_t needed)
 {
     const struct fr_cred *cred = fr_caller(call);
 
     return cred->fsuid != 0 || cred->fsgid != 0 || call->super->table.sgid_dirs != 0 || call->super->harsh_umask ||
-           (mode & needed) != needed;
+           call->super->default_acls || (mode & needed) != needed;
 }
 
-/* The owner of a new file in this folder. Returns true when it is not what the disk will say. */
-static bool owner_in(struct fr_call *call, int dir, struct fr_seen *owner, bool *inherits)
+/* -EACCES where the caller may not make files in this folder. */
+static long begin(struct fr_call *call, int dir, struct birth *birth)
 {
     const struct fr_cred *cred = fr_caller(call);
+    const struct ot_entry *entry;
     struct fr_seen parent;
+    const void *acl = NULL;
     struct stat st;
+    int rc = fr_stat_fd(dir, &st);
 
-    *owner = (struct fr_seen){.uid = cred->fsuid, .gid = cred->fsgid};
-    *inherits = false;
-    if (fr_stat_fd(dir, &st) < 0)
-        return false;
+    if (rc < 0)
+        return rc;
+    if (!fr_may(call, &st, W_OK | X_OK))
+        return -EACCES;
     fr_see(call->super, &st, &parent);
-    if (parent.mode & S_ISGID) {
-        owner->gid = parent.gid;
-        *inherits = true;
-    }
-    return owner->uid != 0 || owner->gid != 0;
+    birth->owner = (struct fr_seen){.uid = cred->fsuid, .gid = cred->fsgid};
+    birth->set_gid = (parent.mode & S_ISGID) != 0;
+    birth->acl_length = 0;
+    if (birth->set_gid)
+        birth->owner.gid = parent.gid;
+    entry = fr_entry(call->super, &st);
+    if (entry != NULL && call->super->default_acls)
+        acl = ot_xattr_get(&call->super->table, entry, FR_ACL_DEFAULT, &birth->acl_length);
+    if (acl == NULL || birth->acl_length > sizeof birth->acl)
+        birth->acl_length = 0;
+    if (birth->acl_length != 0)
+        memcpy(birth->acl, acl, birth->acl_length);
+    birth->differs =
+        birth->owner.uid != 0 || birth->owner.gid != 0 || birth->acl_length != 0 || call->super->harsh_umask;
+    return 0;
 }
 
-/* Records a file that we have just made. mode: as the image shall see it, with its type. */
-static int record_new(struct fr_call *call, int dir, const char *name, struct fr_seen *owner, uint32_t mode)
+/* The permissions it gets: by the umask, or by the folder's default ACL instead. */
+static uint32_t born_mode(struct fr_call *call, struct birth *birth, uint32_t asked)
 {
+    unsigned char acl[ACL_MAX];
+
+    asked &= 07777;
+    if (birth->acl_length == 0)
+        return asked & ~fr_umask(call);
+    memcpy(acl, birth->acl, birth->acl_length);
+    return fr_acl_born(acl, birth->acl_length, asked);
+}
+
+static void inherit_acl(struct fr_super *super, const struct stat *st, const struct birth *birth, uint32_t asked)
+{
+    unsigned char acl[ACL_MAX];
+    struct ot_entry *entry, fresh;
+    int dev = ot_device(&super->table, st->st_dev, true);
+
+    memcpy(acl, birth->acl, birth->acl_length);
+    fr_acl_born(acl, birth->acl_length, asked);
+    if (dev < 0 || (!S_ISDIR(st->st_mode) && !fr_acl_is_extended(acl, birth->acl_length)))
+        return;
+    if (fr_entry(super, st) == NULL) { /* a default one, for the ACLs to hang on */
+        fresh = (struct ot_entry){.ino = st->st_ino, .dev = (uint16_t)dev, .mode = birth->owner.mode,
+                                  .uid = birth->owner.uid, .gid = birth->owner.gid, .rdev = birth->owner.rdev};
+        if (ot_put(&super->table, &fresh) < 0)
+            return;
+    }
+    entry = fr_entry(super, st);
+    if (fr_acl_is_extended(acl, birth->acl_length))
+        ot_xattr_set(&super->table, entry, FR_ACL_ACCESS, acl, birth->acl_length);
+    if (S_ISDIR(st->st_mode))
+        ot_xattr_set(&super->table, entry, FR_ACL_DEFAULT, birth->acl, birth->acl_length);
+}
+
+/* Records a file that we have just made. mode: as the image shall see it, with its type; asked: before the umask. */
+static int record_new(struct fr_call *call, int dir, const char *name, struct birth *birth, uint32_t mode,
+                      uint32_t asked)
+{
+    struct fr_super *super = call->super;
     struct stat st;
+    int rc;
 
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW | (name[0] == 0 ? AT_EMPTY_PATH : 0)) < 0)
         return -errno;
-    owner->mode = (uint16_t)mode;
+    birth->owner.mode = (uint16_t)mode;
     if (!S_ISCHR(mode) && !S_ISBLK(mode))
-        owner->rdev = (uint32_t)st.st_rdev;
-    ot_remove(&call->super->table, ot_device(&call->super->table, st.st_dev, false), st.st_ino);
-    return fr_record(call->super, &st, owner);
+        birth->owner.rdev = (uint32_t)st.st_rdev;
+    ot_remove(&super->table, ot_device(&super->table, st.st_dev, false), st.st_ino);
+    rc = fr_record(super, &st, &birth->owner);
+    if (rc == 0 && birth->acl_length != 0 && !S_ISLNK(mode))
+        inherit_acl(super, &st, birth, asked);
+    return rc;
 }
-
-static uint32_t masked(struct fr_call *call, uint32_t mode) { return mode & ~fr_umask(call) & 07777; }
 
 /* --- open --- */
 
@@ -89,21 +152,59 @@ static int read_opening(struct fr_call *call, struct opening *opening)
     }
 }
 
-/* An open for writing copies a lower file up: if it has several names, its entry must follow to the new number. */
-static void keep_entry(struct fr_call *call, int dirfd, const char *text, unsigned flags)
+/* What writing to a file does to its entry: a lower file with several names gets another number at copy-up, and file
+ * capabilities go (with set-id bits, where the writer is no root). Done at the open: the write itself is not seen. */
+static void before_write(struct fr_call *call, int dirfd, const char *text, unsigned flags)
 {
+    struct fr_super *super = call->super;
+    struct ot_entry *entry;
+    struct fr_seen seen;
     struct stat st;
     int fd;
 
-    if (call->super->table.linked == 0 || fr_stat_path(call, dirfd, text, flags, &st) < 0)
+    if (fr_stat_path(call, dirfd, text, flags, &st) < 0 || !S_ISREG(st.st_mode))
         return;
-    if (fr_entry(call->super, &st) == NULL || !(fr_entry(call->super, &st)->flags & OT_LINKED))
+    entry = fr_entry(super, &st);
+    if (entry == NULL || S_ISCHR(entry->mode) || S_ISBLK(entry->mode))
         return;
-    fd = fr_open_path(call, dirfd, text, flags);
-    if (fd >= 0) {
-        fr_copy_up(call->super, fd, &st);
+    if (entry->flags & OT_LINKED) {
+        fd = fr_open_path(call, dirfd, text, flags);
+        if (fd < 0)
+            return;
+        fr_copy_up(super, fd, &st);
         close(fd);
+        entry = fr_entry(super, &st);
+        if (entry == NULL)
+            return;
     }
+    ot_xattr_remove(&super->table, entry, FR_CAPABILITY);
+    if ((entry->mode & (S_ISUID | S_ISGID)) && !fr_cred_has(fr_caller(call), FR_CAP_FSETID)) {
+        fr_see(super, &st, &seen);
+        seen.mode &= (uint16_t)~(S_ISUID | (seen.mode & S_IXGRP ? S_ISGID : 0));
+        fr_record(super, &st, &seen);
+    }
+}
+
+static bool is_writing_watched(struct fr_call *call)
+{
+    return call->super->table.linked != 0 || call->super->table.xattr_count != 0 ||
+           !fr_cred_has(fr_caller(call), FR_CAP_FSETID);
+}
+
+/* An open of what is there already (or of what the kernel makes as it should be). */
+static long open_old(struct fr_call *call, const struct opening *opening, const char *text)
+{
+    unsigned flags = opening->flags & O_NOFOLLOW ? 0 : FR_FOLLOW;
+    struct stat st;
+
+    if (!(opening->flags & O_ACCMODE) || !is_writing_watched(call))
+        return FR_CONTINUE;
+    if (!fr_cred_has(fr_caller(call), FR_CAP_DAC_OVERRIDE) &&
+        fr_stat_path(call, opening->dirfd, text, flags, &st) == 0 && S_ISREG(st.st_mode) &&
+        !fr_may(call, &st, W_OK | ((opening->flags & O_ACCMODE) == O_RDWR ? R_OK : 0)))
+        return -EACCES;
+    before_write(call, opening->dirfd, text, flags);
+    return FR_CONTINUE;
 }
 
 static long hand_over(struct fr_call *call, int fd, uint64_t flags)
@@ -114,16 +215,16 @@ static long hand_over(struct fr_call *call, int fd, uint64_t flags)
     return rc;
 }
 
-static long open_nameless(struct fr_call *call, int dir, const struct opening *opening, struct fr_seen *owner)
+static long open_nameless(struct fr_call *call, int dir, const struct opening *opening, struct birth *birth)
 {
-    uint32_t mode = S_IFREG | masked(call, opening->mode);
+    uint32_t mode = S_IFREG | born_mode(call, birth, opening->mode);
     char path[32];
     int fd, rc;
 
     fd = openat(call->super->proc_fd, fr_self_path(dir, path), (int)(opening->flags | O_CLOEXEC), fr_disk_mode(mode));
     if (fd < 0)
         return -errno;
-    rc = record_new(call, fd, "", owner, mode);
+    rc = record_new(call, fd, "", birth, mode, opening->mode);
     if (rc < 0) {
         close(fd);
         return rc;
@@ -133,15 +234,15 @@ static long open_nameless(struct fr_call *call, int dir, const struct opening *o
 
 /* A new file at place: made here, recorded, handed over open. EEXIST: another was quicker. */
 static long open_new(struct fr_call *call, const struct fr_place *place, const struct opening *opening,
-                     struct fr_seen *owner)
+                     struct birth *birth)
 {
-    uint32_t mode = S_IFREG | masked(call, opening->mode);
+    uint32_t mode = S_IFREG | born_mode(call, birth, opening->mode);
     int fd, rc, flags = (int)(opening->flags | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY);
 
     fd = openat(place->dir, place->name, flags, fr_disk_mode(mode));
     if (fd < 0)
         return -errno;
-    rc = record_new(call, fd, "", owner, mode);
+    rc = record_new(call, fd, "", birth, mode, opening->mode);
     if (rc < 0) {
         close(fd);
         return rc;
@@ -178,48 +279,51 @@ static long find_new(struct fr_call *call, const struct opening *opening, const 
     return rc;
 }
 
+static long open_tmpfile(struct fr_call *call, const struct opening *opening, const char *text)
+{
+    int dir = fr_open_path(call, opening->dirfd, text, FR_FOLLOW);
+    struct birth birth;
+    long rc;
+
+    if (dir < 0)
+        return FR_CONTINUE;
+    rc = begin(call, dir, &birth);
+    if (rc == 0)
+        rc = open_nameless(call, dir, opening, &birth);
+    close(dir);
+    return rc;
+}
+
 long fr_do_open(struct fr_call *call)
 {
     struct opening opening;
     struct fr_place place = {.dir = -1};
-    struct fr_seen owner;
-    bool inherits;
+    struct birth birth;
     const char *text;
+    bool creates;
     long rc;
 
     if (read_opening(call, &opening) < 0 || (opening.flags & O_PATH))
         return FR_CONTINUE;
-    if (!(opening.flags & (O_CREAT | FR_O_TMPFILE)) || !is_looked_at(call, opening.mode, 0400)) {
-        if (call->super->table.linked == 0 || (text = fr_path(call, opening.path, 0, &rc)) == NULL)
-            return FR_CONTINUE;
-        keep_entry(call, opening.dirfd, text, opening.flags & O_NOFOLLOW ? 0 : FR_FOLLOW);
+    creates = (opening.flags & (O_CREAT | FR_O_TMPFILE)) && is_looked_at(call, opening.mode, 0400);
+    if (!creates && !is_writing_watched(call))
         return FR_CONTINUE;
-    }
     text = fr_path(call, opening.path, 0, &rc);
     if (text == NULL)
         return FR_CONTINUE;
-    if (opening.flags & FR_O_TMPFILE) {
-        int dir = fr_open_path(call, opening.dirfd, text, FR_FOLLOW);
-
-        if (dir < 0)
-            return FR_CONTINUE;
-        owner_in(call, dir, &owner, &inherits);
-        rc = open_nameless(call, dir, &opening, &owner);
-        close(dir);
-        return rc;
-    }
-    rc = find_new(call, &opening, text, &place);
-    if (rc == 0) {
-        bool differs = owner_in(call, place.dir, &owner, &inherits);
-
+    if (creates && (opening.flags & FR_O_TMPFILE))
+        return open_tmpfile(call, &opening, text);
+    rc = creates ? find_new(call, &opening, text, &place) : FR_CONTINUE;
+    if (rc == 0)
+        rc = begin(call, place.dir, &birth);
+    else if (rc == FR_CONTINUE)
+        rc = open_old(call, &opening, text);
+    else
+        rc = FR_CONTINUE; /* the kernel says it best */
+    if (rc == 0)
+        rc = birth.differs || !(opening.mode & 0400) ? open_new(call, &place, &opening, &birth) : FR_CONTINUE;
+    if (rc == -EEXIST && !(opening.flags & O_EXCL))
         rc = FR_CONTINUE;
-        if (differs || call->super->harsh_umask || !(opening.mode & 0400))
-            rc = open_new(call, &place, &opening, &owner);
-        if (rc == -EEXIST && !(opening.flags & O_EXCL))
-            rc = FR_CONTINUE;
-    } else if (rc == FR_CONTINUE) {
-        keep_entry(call, opening.dirfd, text, opening.flags & O_NOFOLLOW ? 0 : FR_FOLLOW);
-    }
     if (place.dir >= 0)
         close(place.dir);
     return rc;
@@ -230,58 +334,74 @@ long fr_do_truncate(struct fr_call *call)
     const char *text;
     long error;
 
-    if (call->super->table.linked != 0 && (text = fr_path(call, call->args[0], 0, &error)) != NULL)
-        keep_entry(call, AT_FDCWD, text, FR_FOLLOW);
+    if (is_writing_watched(call) && (text = fr_path(call, call->args[0], 0, &error)) != NULL)
+        before_write(call, AT_FDCWD, text, FR_FOLLOW);
     return FR_CONTINUE;
 }
 
 /* --- folders, nodes, symlinks --- */
 
+/* Where it will be, and how it begins; FR_CONTINUE where the kernel's own act (or error) is right. */
+static long prepare(struct fr_call *call, int dirfd, uint64_t path, struct fr_place *place, struct birth *birth)
+{
+    const char *text;
+    struct stat st;
+    long rc;
+
+    text = fr_path(call, path, 0, &rc);
+    if (text == NULL)
+        return rc;
+    rc = fr_open_parent(call, dirfd, text, place);
+    if (rc != 0)
+        return rc;
+    rc = begin(call, place->dir, birth);
+    if (rc == -EACCES && fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        rc = -EEXIST;
+    if (rc != 0)
+        close(place->dir);
+    return rc;
+}
+
 long fr_do_mkdir(struct fr_call *call)
 {
-    bool at = call->op == OP_MKDIRAT, inherits;
-    uint32_t asked = (uint32_t)call->args[at ? 2 : 1], mode;
+    bool at = call->op == OP_MKDIRAT;
+    uint32_t asked = (uint32_t)call->args[at ? 2 : 1] & 01777, mode;
     struct fr_place place;
-    struct fr_seen owner;
-    const char *text;
+    struct birth birth;
     long rc;
 
     if (!is_looked_at(call, asked, 0700))
         return FR_CONTINUE;
-    text = fr_path(call, call->args[at ? 1 : 0], 0, &rc);
-    if (text == NULL)
-        return rc;
-    rc = fr_open_parent(call, at ? (int)call->args[0] : AT_FDCWD, text, &place);
+    rc = prepare(call, at ? (int)call->args[0] : AT_FDCWD, call->args[at ? 1 : 0], &place, &birth);
     if (rc != 0)
         return rc;
-    if (!owner_in(call, place.dir, &owner, &inherits) && !call->super->harsh_umask && (asked & 0700) == 0700) {
+    if (!birth.differs && (asked & 0700) == 0700) {
         rc = FR_CONTINUE;
     } else {
-        mode = S_IFDIR | masked(call, asked & 01777) | (inherits ? S_ISGID : 0);
+        mode = S_IFDIR | born_mode(call, &birth, asked) | (birth.set_gid ? S_ISGID : 0);
         rc = mkdirat(place.dir, place.name, fr_disk_mode(mode)) < 0 ? -errno : 0;
         if (rc == 0)
-            rc = record_new(call, place.dir, place.name, &owner, mode);
+            rc = record_new(call, place.dir, place.name, &birth, mode, asked);
     }
     close(place.dir);
     return rc;
 }
 
 /* Makes the node, or a file that stands for it. */
-static long make_node(struct fr_call *call, const struct fr_place *place, uint32_t asked, uint32_t dev)
+static long make_node(struct fr_call *call, const struct fr_place *place, struct birth *birth, uint32_t asked,
+                      uint32_t dev)
 {
-    bool device = S_ISCHR(asked) || S_ISBLK(asked), inherits;
-    struct fr_seen owner;
-    uint32_t mode;
+    bool device = S_ISCHR(asked) || S_ISBLK(asked);
+    uint32_t mode = (asked & S_IFMT) | born_mode(call, birth, asked);
 
-    if (!owner_in(call, place->dir, &owner, &inherits) && !device && !call->super->harsh_umask && (asked & 0400))
+    if (!birth->differs && !device && (asked & 0400))
         return FR_CONTINUE;
-    mode = (asked & S_IFMT) | masked(call, asked & 07777);
     if (place->slash)
         return -ENOENT;
     if (mknodat(place->dir, place->name, (device ? S_IFREG : asked & S_IFMT) | fr_disk_mode(mode & 07777), 0) < 0)
         return -errno;
-    owner.rdev = device ? dev : 0;
-    return record_new(call, place->dir, place->name, &owner, mode);
+    birth->owner.rdev = device ? dev : 0;
+    return record_new(call, place->dir, place->name, birth, mode, asked);
 }
 
 long fr_do_mknod(struct fr_call *call)
@@ -290,7 +410,7 @@ long fr_do_mknod(struct fr_call *call)
     uint32_t asked = (uint32_t)call->args[at ? 2 : 1] & 0177777, dev = (uint32_t)call->args[at ? 3 : 2];
     bool device = S_ISCHR(asked) || S_ISBLK(asked);
     struct fr_place place;
-    const char *text;
+    struct birth birth;
     long rc;
 
     if ((asked & S_IFMT) == 0)
@@ -301,39 +421,32 @@ long fr_do_mknod(struct fr_call *call)
         return -EPERM;
     if (!device && !is_looked_at(call, asked, 0400))
         return FR_CONTINUE;
-    text = fr_path(call, call->args[at ? 1 : 0], 0, &rc);
-    if (text == NULL)
-        return rc;
-    rc = fr_open_parent(call, at ? (int)call->args[0] : AT_FDCWD, text, &place);
+    rc = prepare(call, at ? (int)call->args[0] : AT_FDCWD, call->args[at ? 1 : 0], &place, &birth);
     if (rc != 0)
         return rc == FR_CONTINUE && device ? -EEXIST : rc;
-    rc = make_node(call, &place, asked, dev);
+    rc = make_node(call, &place, &birth, asked, dev);
     close(place.dir);
     return rc;
 }
 
 long fr_do_symlink(struct fr_call *call)
 {
-    bool at = call->op == OP_SYMLINKAT, inherits;
-    struct fr_super *super = call->super;
+    bool at = call->op == OP_SYMLINKAT;
     struct fr_place place;
-    struct fr_seen owner;
-    const char *text;
+    struct birth birth;
+    const char *target;
     long rc;
 
     if (!is_looked_at(call, 0, 0))
         return FR_CONTINUE;
-    if (fr_path(call, call->args[0], 1, &rc) == NULL || (text = fr_path(call, call->args[at ? 2 : 1], 0, &rc)) == NULL)
-        return rc;
-    rc = fr_open_parent(call, at ? (int)call->args[1] : AT_FDCWD, text, &place);
+    rc = prepare(call, at ? (int)call->args[1] : AT_FDCWD, call->args[at ? 2 : 1], &place, &birth);
     if (rc != 0)
         return rc;
-    if (!owner_in(call, place.dir, &owner, &inherits) || place.slash)
+    if ((birth.owner.uid == 0 && birth.owner.gid == 0) || place.slash)
         rc = FR_CONTINUE;
-    else if (symlinkat(super->text[1], place.dir, place.name) < 0)
-        rc = -errno;
-    else
-        rc = record_new(call, place.dir, place.name, &owner, S_IFLNK | 0777);
+    else if ((target = fr_path(call, call->args[0], 1, &rc)) != NULL)
+        rc = symlinkat(target, place.dir, place.name) < 0 ? -errno
+             : record_new(call, place.dir, place.name, &birth, S_IFLNK | 0777, 0777);
     close(place.dir);
     return rc;
 }
@@ -342,11 +455,20 @@ long fr_do_symlink(struct fr_call *call)
 long fr_do_link(struct fr_call *call)
 {
     bool at = call->op == OP_LINKAT;
+    struct fr_super *super = call->super;
+    int dirfd = at ? (int)call->args[0] : AT_FDCWD, fd;
+    unsigned flags = at && (call->args[4] & FR_AT_SYMLINK_FOLLOW) ? FR_FOLLOW : 0;
     const char *text;
+    struct stat st;
     long error;
 
-    if (call->super->table.linked != 0 && (text = fr_path(call, call->args[at ? 1 : 0], 0, &error)) != NULL)
-        keep_entry(call, at ? (int)call->args[0] : AT_FDCWD, text,
-                   at && (call->args[4] & FR_AT_SYMLINK_FOLLOW) ? FR_FOLLOW : 0);
+    if (super->table.linked == 0 || (text = fr_path(call, call->args[at ? 1 : 0], 0, &error)) == NULL ||
+        fr_stat_path(call, dirfd, text, flags, &st) < 0)
+        return FR_CONTINUE;
+    if (fr_entry(super, &st) != NULL && (fr_entry(super, &st)->flags & OT_LINKED) &&
+        (fd = fr_open_path(call, dirfd, text, flags)) >= 0) {
+        fr_copy_up(super, fd, &st);
+        close(fd);
+    }
     return FR_CONTINUE;
 }

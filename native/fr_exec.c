@@ -103,7 +103,7 @@ static long become(struct fr_call *call, int fd)
     fr_see(super, &st, &seen);
     entry = fr_entry(super, &st);
     if (entry != NULL)
-        filecap = ot_xattr_get(&super->table, entry, "security.capability", &length);
+        filecap = ot_xattr_get(&super->table, entry, FR_CAPABILITY, &length);
     if ((seen.mode & S_ISUID) || (seen.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) || filecap != NULL) {
         if (!honours_set_id(call, fd)) {
             seen.mode &= (uint16_t)~(S_ISUID | S_ISGID);

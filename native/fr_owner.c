@@ -90,7 +90,7 @@ static long change_owner(struct fr_call *call, int fd, uint32_t uid, uint32_t gi
         return rc;
     entry = fr_entry(super, &st);
     if (entry != NULL && !S_ISDIR(entry->mode))
-        ot_xattr_remove(&super->table, entry, "security.capability");
+        ot_xattr_remove(&super->table, entry, FR_CAPABILITY);
     drop_privileges(cred, &seen);
     if (uid != FR_NO_ID)
         seen.uid = uid;
@@ -135,35 +135,6 @@ long fr_do_chown(struct fr_call *call)
 
 /* --- modes --- */
 
-#define ACL_ACCESS "system.posix_acl_access"
-#define ACL_ENTRY 8 /* u16 tag, u16 permissions, u32 id; after a u32 version */
-
-/* chmod of a file with an access ACL also changes the ACL (acl(5)): owner, mask (else group), others. */
-static void chmod_acl(struct fr_super *super, struct ot_entry *entry, uint32_t mode)
-{
-    enum { USER_OBJ = 0x01, GROUP_OBJ = 0x04, MASK = 0x10, OTHER = 0x20 };
-    unsigned char copy[4096];
-    size_t length;
-    const void *acl = ot_xattr_get(&super->table, entry, ACL_ACCESS, &length);
-    bool masked = false;
-
-    if (acl == NULL || length > sizeof copy)
-        return;
-    for (size_t i = 0; i < length; i++)
-        copy[i] = ((const unsigned char *)acl)[i];
-    for (size_t i = 4; i + ACL_ENTRY <= length; i += ACL_ENTRY)
-        masked = masked || copy[i] == MASK;
-    for (size_t i = 4; i + ACL_ENTRY <= length; i += ACL_ENTRY) {
-        if (copy[i] == USER_OBJ)
-            copy[i + 2] = (mode >> 6) & 7;
-        else if (copy[i] == (masked ? MASK : GROUP_OBJ))
-            copy[i + 2] = (mode >> 3) & 7;
-        else if (copy[i] == OTHER)
-            copy[i + 2] = mode & 7;
-    }
-    ot_xattr_set(&super->table, entry, ACL_ACCESS, copy, length);
-}
-
 static long change_mode(struct fr_call *call, int fd, uint32_t mode)
 {
     const struct fr_cred *cred = fr_caller(call);
@@ -192,7 +163,7 @@ static long change_mode(struct fr_call *call, int fd, uint32_t mode)
     if (rc == 0)
         rc = fr_record(super, &st, &seen);
     if (rc == 0 && (entry = fr_entry(super, &st)) != NULL && entry->xattrs != 0)
-        chmod_acl(super, entry, mode);
+        fr_acl_chmod(super, entry, mode);
     return rc;
 }
 

@@ -18,6 +18,32 @@ static bool is_last_name(struct fr_call *call, const struct stat *st)
     return fr_entry(call->super, st) != NULL && (S_ISDIR(st->st_mode) || st->st_nlink <= 1);
 }
 
+/* May the caller take this name out of its folder, or (puts) put one in? 0, -EACCES, -EPERM: unlink(2), rename(2). */
+static long may_change(struct fr_call *call, int dirfd, const char *text, bool puts)
+{
+    const struct fr_cred *cred = fr_caller(call);
+    struct fr_seen folder, file;
+    struct fr_place place;
+    struct stat st;
+    long rc = 0;
+
+    if (fr_cred_has(cred, FR_CAP_DAC_OVERRIDE) || fr_open_parent(call, dirfd, text, &place) != 0)
+        return 0;
+    if (fr_stat_fd(place.dir, &st) == 0) {
+        rc = fr_may(call, &st, W_OK | X_OK) ? 0 : -EACCES;
+        fr_see(call->super, &st, &folder);
+        if (fstatat(place.dir, place.name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+            rc = puts ? rc : 0; /* nothing to take: ENOENT comes first */
+        } else if (rc == 0 && (folder.mode & S_ISVTX) && cred->fsuid != folder.uid &&
+                   !fr_cred_has(cred, FR_CAP_FOWNER)) {
+            fr_see(call->super, &st, &file);
+            rc = cred->fsuid == file.uid ? 0 : -EPERM;
+        }
+    }
+    close(place.dir);
+    return rc;
+}
+
 long fr_do_unlink(struct fr_call *call)
 {
     bool at = call->op == OP_UNLINKAT;
@@ -29,9 +55,11 @@ long fr_do_unlink(struct fr_call *call)
 
     if (call->op == OP_RMDIR)
         flags = FR_AT_REMOVEDIR;
-    if (call->super->table.count == 0 || (flags & ~FR_AT_REMOVEDIR))
+    if ((call->super->table.count == 0 && fr_is_plain(call, fr_caller(call))) || (flags & ~FR_AT_REMOVEDIR))
         return FR_CONTINUE;
     text = fr_path(call, call->args[at ? 1 : 0], 0, &rc);
+    if (text != NULL && (rc = may_change(call, dirfd, text, false)) < 0)
+        return rc;
     if (text == NULL || fr_stat_path(call, dirfd, text, 0, &st) < 0 || !is_last_name(call, &st))
         return FR_CONTINUE;
     rc = fr_open_parent(call, dirfd, text, &place);
@@ -104,12 +132,17 @@ long fr_do_rename(struct fr_call *call)
     long error;
     int fd;
 
-    if (super->table.count == 0 || (move.flags & ~MOVE_WHITEOUT))
-        return FR_CONTINUE; /* exchanged or never replaced: no name goes */
+    if (super->table.count == 0 && fr_is_plain(call, fr_caller(call)))
+        return FR_CONTINUE;
     to = fr_path(call, move.new_path, 1, &error);
     from = to != NULL ? fr_path(call, move.old_path, 0, &error) : NULL;
     if (from == NULL)
         return FR_CONTINUE;
+    error = may_change(call, move.old_dirfd, from, false);
+    if (error == 0)
+        error = may_change(call, move.new_dirfd, to, true);
+    if (error < 0)
+        return error;
     if (super->table.linked != 0 && fr_stat_path(call, move.old_dirfd, from, 0, &st) == 0 &&
         fr_entry(super, &st) != NULL && (fr_entry(super, &st)->flags & OT_LINKED)) {
         fd = fr_open_path(call, move.old_dirfd, from, 0);
@@ -118,6 +151,8 @@ long fr_do_rename(struct fr_call *call)
             close(fd);
         }
     }
+    if (move.flags & ~MOVE_WHITEOUT)
+        return FR_CONTINUE; /* exchanged or never replaced: no name goes */
     if (fr_stat_path(call, move.new_dirfd, to, 0, &st) < 0 || !is_last_name(call, &st))
         return FR_CONTINUE;
     return rename_over(call, &move, from, to);

@@ -2,6 +2,7 @@
  *
  *   fakeroot.c   loop, dispatch            fr_paths.c   a caller's path, resolved as the caller would
  *   fr_stat.c    stat and access families  fr_owner.c   chown, chmod        fr_xattr.c   extended attributes
+ *   fr_acl.c     POSIX ACLs                fr_view.c    the table joined to a stat
  *   fr_create.c  new files and folders     fr_remove.c  unlink, rename      fr_socket.c  bind, SO_PEERCRED
  *   fr_ids.c     set*id, get*id, cap*      fr_exec.c    execve, roots, limits
  */
@@ -38,6 +39,7 @@ struct fr_super {
     bool overlay;       /* image on overlayfs: a lower file's change of owner must copy it up */
     bool self_is_ours;  /* the container's /proc is of our own pid namespace: its "self" would be us */
     bool roots_vary;    /* some process has (had) another root or mount namespace */
+    bool default_acls;  /* some folder has a default ACL: creation must be looked at */
     bool harsh_umask;   /* some process took away its own rights: creation must be looked at */
     bool recv_tells_end; /* SECCOMP_IOCTL_NOTIF_RECV returns when the last process is gone (6.11): no poll needed */
     struct fr_root_id home, root; /* the container's root; the one we are in */
@@ -107,9 +109,22 @@ void fr_see(struct fr_super *super, const struct stat *st, struct fr_seen *seen)
 int fr_record(struct fr_super *super, const struct stat *st, const struct fr_seen *seen); /* 0, -errno */
 void fr_forget(struct fr_super *super, const struct stat *st);
 int fr_copy_up(struct fr_super *super, int fd, struct stat *st); /* without other effect; st is filled anew */
+/* May the caller do `mask` (R_OK …) to this file, by what the image says? Only the acts that we see are asked. */
+bool fr_may(struct fr_call *call, const struct stat *st, int mask);
 uint32_t fr_disk_mode(uint32_t mode); /* the mode bits the disk gets: never what locks the owner out */
 /* our own fd as a path below proc_fd, which is the working directory; into buffer[32] */
 const char *fr_self_path(int fd, char *buffer);
+
+/* --- fr_acl.c --- */
+#define FR_CAPABILITY "security.capability"
+#define FR_ACL_ACCESS "system.posix_acl_access"
+#define FR_ACL_DEFAULT "system.posix_acl_default"
+/* -EINVAL for a list that is not well formed; else what it makes of *mode, and whether it says more than a mode can. */
+int fr_acl_mode(const unsigned char *acl, size_t length, uint32_t *mode, bool *extended);
+bool fr_acl_is_extended(const unsigned char *acl, size_t length);
+void fr_acl_chmod(struct fr_super *super, struct ot_entry *entry, uint32_t mode); /* chmod changes the ACL too */
+/* A new file: its folder's default ACL becomes its access ACL, in place; returns the mode for the one asked for. */
+uint32_t fr_acl_born(unsigned char *acl, size_t length, uint32_t asked);
 
 /* --- fr_ids.c --- */
 const struct fr_cred *fr_caller(struct fr_call *call);

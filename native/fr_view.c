@@ -132,6 +132,22 @@ int fr_copy_up(struct fr_super *super, int fd, struct stat *st)
     return rc < 0 ? rc : follow_number(super, &before, st);
 }
 
+bool fr_may(struct fr_call *call, const struct stat *st, int mask)
+{
+    const struct fr_cred *cred = fr_caller(call);
+    const struct ot_entry *entry;
+    struct fr_seen seen;
+    size_t length;
+
+    if (fr_cred_has(cred, FR_CAP_DAC_OVERRIDE))
+        return true;
+    entry = fr_entry(call->super, st);
+    if (entry != NULL && ot_xattr_get(&call->super->table, entry, FR_ACL_ACCESS, &length) != NULL)
+        return true; /* ACLs are kept, not enforced */
+    fr_see(call->super, st, &seen);
+    return fr_cred_may(cred, cred->fsuid, cred->fsgid, false, seen.mode, seen.uid, seen.gid, mask);
+}
+
 uint32_t fr_disk_mode(uint32_t mode)
 {
     uint32_t bits = mode & 07777;

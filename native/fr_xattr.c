@@ -13,10 +13,6 @@
 
 enum { SET, GET, LIST, REMOVE };
 
-#define CAPABILITY "security.capability"
-#define ACL_ACCESS "system.posix_acl_access"
-#define ACL_DEFAULT "system.posix_acl_default"
-
 /* One call of the family, whichever of its forms it came in. */
 struct request {
     int what;
@@ -95,8 +91,8 @@ static int read_request(const struct fr_call *call, struct request *request)
 
 static bool is_privileged(const char *name)
 {
-    return strncmp(name, "security.", 9) == 0 || strncmp(name, "trusted.", 8) == 0 || strcmp(name, ACL_ACCESS) == 0 ||
-           strcmp(name, ACL_DEFAULT) == 0;
+    return strncmp(name, "security.", 9) == 0 || strncmp(name, "trusted.", 8) == 0 || strcmp(name, FR_ACL_ACCESS) == 0 ||
+           strcmp(name, FR_ACL_DEFAULT) == 0;
 }
 
 static int open_request(struct fr_call *call, const struct request *request)
@@ -110,42 +106,11 @@ static int open_request(struct fr_call *call, const struct request *request)
     return text != NULL ? fr_open_path(call, request->dirfd, text, request->flags) : (int)error;
 }
 
-/* --- ACLs: acl(5); the packed form of setxattr(2) is u32 version 2, then {u16 tag, u16 permissions, u32 id} --- */
-
-/* -EINVAL for a list that is not well formed; else what it makes of mode, and whether it says more than mode can. */
-static int read_acl(const unsigned char *acl, size_t length, uint32_t *mode, bool *extended)
-{
-    enum { USER_OBJ = 0x01, USER = 0x02, GROUP_OBJ = 0x04, GROUP = 0x08, MASK = 0x10, OTHER = 0x20 };
-    uint32_t user = 8, group = 8, mask = 8, other = 8;
-
-    if (length < 4 || (length - 4) % 8 != 0 || acl[0] != 2 || acl[1] != 0 || acl[2] != 0 || acl[3] != 0)
-        return -EINVAL;
-    *extended = false;
-    for (size_t i = 4; i < length; i += 8) {
-        uint32_t bits = acl[i + 2];
-
-        if (bits > 7 || acl[i + 1] != 0 || acl[i + 3] != 0)
-            return -EINVAL;
-        switch (acl[i]) {
-        case USER_OBJ: user = bits; break;
-        case GROUP_OBJ: group = bits; break;
-        case MASK: mask = bits; *extended = true; break;
-        case OTHER: other = bits; break;
-        case USER: case GROUP: *extended = true; break;
-        default: return -EINVAL;
-        }
-    }
-    if (user > 7 || group > 7 || other > 7 || (*extended && mask > 7))
-        return -EINVAL;
-    *mode = (*mode & ~0777U) | user << 6 | (mask < 8 ? mask : group) << 3 | other;
-    return 0;
-}
-
 /* --- set and remove --- */
 
 static long may_set(const struct fr_cred *cred, const struct fr_seen *seen, const char *name)
 {
-    if (strcmp(name, CAPABILITY) == 0)
+    if (strcmp(name, FR_CAPABILITY) == 0)
         return fr_cred_has(cred, FR_CAP_SETFCAP) ? 0 : -EPERM;
     if (strncmp(name, "system.", 7) == 0)
         return cred->fsuid == seen->uid || fr_cred_has(cred, FR_CAP_FOWNER) ? 0 : -EPERM;
@@ -184,15 +149,17 @@ static long store(struct fr_super *super, const struct stat *st, const struct fr
 static long set_acl(struct fr_call *call, int fd, struct fr_seen *seen, const char *name, const void *value,
                     size_t length, bool *plain)
 {
-    bool access = strcmp(name, ACL_ACCESS) == 0, extended;
+    bool access = strcmp(name, FR_ACL_ACCESS) == 0, extended;
     uint32_t mode = seen->mode;
     char path[32];
-    int rc = read_acl(value, length, &mode, &extended);
+    int rc = fr_acl_mode(value, length, &mode, &extended);
 
     if (rc < 0)
         return rc;
-    if (!access)
+    if (!access) {
+        call->super->default_acls = true;
         return S_ISDIR(seen->mode) ? 0 : -EACCES;
+    }
     *plain = !extended; /* what the mode can say is said by the mode */
     seen->mode = (uint16_t)mode;
     if (fchmodat(call->super->proc_fd, fr_self_path(fd, path), fr_disk_mode(mode), 0) < 0)
@@ -200,55 +167,73 @@ static long set_acl(struct fr_call *call, int fd, struct fr_seen *seen, const ch
     return 0;
 }
 
-static long set(struct fr_call *call, const struct request *request, int fd, const char *name)
+/* The new value, read from the caller and looked at; NULL with *error set. */
+static unsigned char *read_value(struct fr_call *call, const struct request *request, const char *name, long *error)
+{
+    size_t length = (size_t)request->size;
+    unsigned char *value;
+
+    *error = -E2BIG;
+    if (request->size > OT_XATTR_VALUE_MAX)
+        return NULL;
+    value = calloc(1, length + 24);
+    *error = value != NULL ? 0 : -ENOMEM;
+    if (*error == 0 && length != 0)
+        *error = fr_read(call, request->value, value, length);
+    if (*error == 0 && strcmp(name, FR_CAPABILITY) == 0 && !is_capability(value, length))
+        *error = -EINVAL;
+    if (*error == 0 && !fr_still_there(call))
+        *error = -ESRCH;
+    if (*error < 0) {
+        free(value);
+        return NULL;
+    }
+    return value;
+}
+
+/* XATTR_CREATE, XATTR_REPLACE, and whether the caller may */
+static long check_set(struct fr_call *call, const struct request *request, const struct stat *st, const char *name)
 {
     struct fr_super *super = call->super;
-    size_t length = (size_t)request->size, old_length;
-    unsigned char *value = NULL;
-    struct ot_entry *entry;
+    const struct ot_entry *entry = fr_entry(super, st);
     struct fr_seen seen;
-    bool plain = false;
-    struct stat st;
-    long rc;
+    size_t length;
+    bool has = entry != NULL && ot_xattr_get(&super->table, entry, name, &length) != NULL;
 
     if (request->set_flags & ~(XATTR_CREATE | XATTR_REPLACE))
         return -EINVAL;
-    if (request->size > OT_XATTR_VALUE_MAX)
-        return -E2BIG;
-    rc = fr_stat_fd(fd, &st);
-    if (rc < 0)
-        return rc;
-    if (S_ISLNK(st.st_mode) && strncmp(name, "system.", 7) == 0)
+    if (S_ISLNK(st->st_mode) && strncmp(name, "system.", 7) == 0)
         return -EOPNOTSUPP;
-    fr_see(super, &st, &seen);
-    rc = may_set(fr_caller(call), &seen, name);
-    if (rc < 0)
-        return rc;
-    value = malloc(length + 24);
-    if (value == NULL)
-        return -ENOMEM;
-    memset(value, 0, length + 24);
-    if (length != 0)
-        rc = fr_read(call, request->value, value, length);
-    if (rc == 0 && strcmp(name, CAPABILITY) == 0 && !is_capability(value, length))
-        rc = -EINVAL;
-    entry = fr_entry(super, &st);
-    if (rc == 0 && entry != NULL && (request->set_flags & XATTR_CREATE) &&
-        ot_xattr_get(&super->table, entry, name, &old_length) != NULL)
-        rc = -EEXIST;
-    if (rc == 0 && (request->set_flags & XATTR_REPLACE) &&
-        (entry == NULL || ot_xattr_get(&super->table, entry, name, &old_length) == NULL))
-        rc = -ENODATA;
-    if (rc == 0 && !fr_still_there(call))
-        rc = -ESRCH;
+    if (has && (request->set_flags & XATTR_CREATE))
+        return -EEXIST;
+    if (!has && (request->set_flags & XATTR_REPLACE))
+        return -ENODATA;
+    fr_see(super, st, &seen);
+    return may_set(fr_caller(call), &seen, name);
+}
+
+static long set(struct fr_call *call, const struct request *request, int fd, const char *name)
+{
+    struct fr_super *super = call->super;
+    unsigned char *value;
+    struct fr_seen seen;
+    bool plain = false;
+    struct stat st;
+    long rc = fr_stat_fd(fd, &st);
+
     if (rc == 0)
-        rc = fr_copy_up(super, fd, &st);
+        rc = check_set(call, request, &st, name);
+    value = rc == 0 ? read_value(call, request, name, &rc) : NULL;
+    if (value == NULL)
+        return rc;
+    fr_see(super, &st, &seen);
+    rc = fr_copy_up(super, fd, &st);
     if (rc == 0 && strncmp(name, "system.", 7) == 0)
-        rc = set_acl(call, fd, &seen, name, value, length, &plain);
+        rc = set_acl(call, fd, &seen, name, value, (size_t)request->size, &plain);
     if (rc == 0)
         rc = fr_stat_fd(fd, &st);
     if (rc == 0)
-        rc = store(super, &st, &seen, name, plain ? NULL : value, length);
+        rc = store(super, &st, &seen, name, plain ? NULL : value, (size_t)request->size);
     free(value);
     return plain && rc == -ENODATA ? 0 : rc;
 }
