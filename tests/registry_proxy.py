@@ -21,9 +21,10 @@ from tests.registry_server import Registry, serve_http
 
 @dataclass
 class Fault:
-    """For the next `times` requests of this method whose path holds `part`: an answer of its own (`status`), the
-    true answer but `cut` after so many bytes of body (and `stall` seconds of silence), without ranges, or changed by
-    `body`."""
+    """For the next `times` requests of this method whose path holds `part`: an answer of its own (`status`; 1: hangs
+    up), the true answer but `cut` after so many bytes of body (and `stall` seconds of silence), without ranges, or
+    changed by `body`.
+    """
 
     method: str
     part: str
@@ -75,6 +76,9 @@ def serve_faults(registry: Registry) -> Iterator[FaultyProxy]:
             headers = dict(self.headers.items())
             proxy.requests.append(Seen(self.command, self.path, headers))
             fault = proxy.take(self.command, self.path)
+            if fault and fault.status == 1:
+                self.close_connection = True
+                return
             if fault and fault.status:
                 self._answer(fault.status, {**fault.headers, "Content-Length": "0"}, b"")
                 return

@@ -6,6 +6,7 @@
         registry.requests()                                               # [Request("GET", "/v2/…", 200), …]
 
     serve_registry(tmp_path, tls=True)                  registry.ca_file: its private CA
+    serve_registry(tmp_path, tls=True, mutual=True)     and who has no client.pem of that CA is not let in
     serve_registry(tmp_path, users={"ann": "secret"})   basic auth (htpasswd)
     with serve_tokens(users={"ann": "secret"}) as tokens, serve_registry(tmp_path, tokens=tokens) as registry
 
@@ -92,15 +93,17 @@ def skopeo(command: str, *arguments: str) -> str:
 
 
 @contextmanager
-def serve_registry(folder: Path, *, tls: bool = False, users: Mapping[str, str] | None = None,
-                   tokens: "TokenServer | None" = None, port: int = 0) -> Iterator[Registry]:
+def serve_registry(folder: Path, *, tls: bool = False, mutual: bool = False, users: Mapping[str, str] | None = None,
+                   tokens: "TokenServer | None" = None) -> Iterator[Registry]:
     """A registry that keeps its data below `folder`, up when the block starts and gone when it ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    http: dict[str, Any] = {"addr": f"127.0.0.1:{port}", "secret": "test"}
+    http: dict[str, Any] = {"addr": "127.0.0.1:0", "secret": "test"}
     ca_file = None
     if tls:
         ca_file = write_certificates(folder)
         http["tls"] = {"certificate": str(folder / "server.pem"), "key": str(folder / "server.key")}
+        if mutual:
+            http["tls"]["clientcas"] = [str(ca_file)]
     config: dict[str, Any] = {
         "version": 0.1, "log": {"level": "info"}, "http": http,
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
@@ -126,14 +129,15 @@ def serve_registry(folder: Path, *, tls: bool = False, users: Mapping[str, str] 
 
 
 def write_certificates(folder: Path) -> Path:
-    """server.pem and server.key for 127.0.0.1 and localhost; returns the file of the CA that signed them."""
+    """server.pem and .key for 127.0.0.1 and localhost, client.pem and .key; returns the file of their CA."""
     import trustme
 
     authority = trustme.CA()
-    server = authority.issue_cert("127.0.0.1", "localhost")
-    server.private_key_pem.write_to_path(str(folder / "server.key"))
-    for number, blob in enumerate(server.cert_chain_pems):
-        blob.write_to_path(str(folder / "server.pem"), append=number > 0)
+    for name, identity in (("server", ("127.0.0.1", "localhost")), ("client", ("ann@example.org",))):
+        issued = authority.issue_cert(*identity)
+        issued.private_key_pem.write_to_path(str(folder / f"{name}.key"))
+        for number, blob in enumerate(issued.cert_chain_pems):
+            blob.write_to_path(str(folder / f"{name}.pem"), append=number > 0)
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     return folder / "ca.pem"
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, cast
+from typing import BinaryIO, Self, cast
 from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from ..config import Settings
@@ -76,7 +76,7 @@ class RegistryClient:
         """With the credentials that the settings know of. A context manager: connections are closed at its end."""
         return cls(settings, Credentials(settings.auth_file, settings.foreign_auth_files, emit), emit)
 
-    def __enter__(self) -> "RegistryClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -221,16 +221,16 @@ class RegistryClient:
     def _get_manifest(self, session: Session, reference: Reference) -> tuple[bytes, Descriptor]:
         name = session.endpoint.name
         repository = session.repository(reference.path)
-        response = session.call("GET", f"{quote(repository)}/manifests/{reference.digest or reference.tag}",
-                                headers={"Accept": _ACCEPT}, scopes=(f"repository:{repository}:pull",))
-        if response.status == 404:
-            response.discard()
-            raise ImageNotFound(f"{name} has no such image", hint="check the name and the tag.")
-        if response.status in (401, 403):
-            error = failed(response, name)
-            raise AuthError(f"{error.message}, or the image does not exist", hint=error.hint)
-        if response.status != 200:
-            raise failed(response, name)
+        try:
+            response = session.call("GET", f"{quote(repository)}/manifests/{reference.digest or reference.tag}",
+                                    headers={"Accept": _ACCEPT}, scopes=(f"repository:{repository}:pull",))
+            if response.status == 404:
+                response.discard()
+                raise ImageNotFound(f"{name} has no such image", hint="check the name and the tag.")
+            if response.status != 200:
+                raise failed(response, name)
+        except AuthError as error:  # many registries tell nobody but the owner what there is
+            raise AuthError(f"{error.message}, or the image does not exist", hint=error.hint) from error
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         data = response.read(MANIFEST_LIMIT)
         wanted = reference.digest or _digest(response.headers.get("Docker-Content-Digest", ""))

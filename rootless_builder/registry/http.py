@@ -120,7 +120,7 @@ class Transport:
         self._emit = emit
         self._pause = pause
         self._lock = threading.Lock()
-        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
         self._active: set[urllib3.BaseHTTPResponse] = set()
         self._cancelled = False
 
@@ -237,11 +237,11 @@ class Transport:
 
     def _pool(self, url: str, name: str) -> "urllib3.PoolManager":
         """The pool of the host, with its own idea of whom to believe."""
-        name = name or urlsplit(url).netloc
+        name, scheme = name or urlsplit(url).netloc, urlsplit(url).scheme
         with self._lock:
-            pool = self._pools.get(name)
+            pool = self._pools.get((name, scheme))
             if pool is None:
-                pool = self._pools[name] = self._new_pool(url, name)
+                pool = self._pools[name, scheme] = self._new_pool(url, name)
             return pool
 
     def _new_pool(self, url: str, name: str) -> "urllib3.PoolManager":

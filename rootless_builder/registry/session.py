@@ -59,6 +59,8 @@ class Session:
         self._transport = transport
         self._credentials = credentials
         self._tokens = Tokens(endpoint.name, transport)
+        self._known: dict[str, Credential | None] = {}
+        self._known_lock = threading.Lock()
         self._lock = threading.Lock()
         self._base = ""
         self._challenge: Challenge | None = None
@@ -150,8 +152,12 @@ class Session:
         return {"Authorization": credential.basic()}
 
     def _credential(self, scopes: tuple[str, ...]) -> Credential | None:
+        """Asked for once: a helper may take a second to answer."""
         repository = scopes[0].split(":")[1] if scopes else ""
-        return self._credentials.get(self.endpoint.name, repository)
+        with self._known_lock:
+            if repository not in self._known:
+                self._known[repository] = self._credentials.get(self.endpoint.name, repository)
+            return self._known[repository]
 
     def _trusted(self) -> bool:
         return self._base.startswith("https:") and len(self.endpoint.schemes) == 1

@@ -82,7 +82,8 @@ def trusting(home, registry, **more):
 
 def test_login_pull_push_logout(locked, home, store):
     trusting(home, locked)
-    with pytest.raises(AuthError, match=f"cannot pull {locked.host}/team/tiny:1: {locked.host} wants a login") as caught:
+    said = f"cannot pull {locked.host}/team/tiny:1: {locked.host} wants a login, or the image does not exist"
+    with pytest.raises(AuthError, match=said) as caught:
         home.pull(f"{locked.host}/team/tiny:1", store)
     assert caught.value.hint == f"run `iechor login {locked.host}`."
     kept = home.client().login(locked.host, "ann", USERS["ann"])
@@ -168,6 +169,27 @@ def test_a_ca_file_that_is_not_there_is_a_configuration_error(locked, home, stor
     home.config = f'[registries."{locked.host}"]\ninsecure = false\nca_file = "/nonexistent/ca.pem"\n'
     with pytest.raises(ConfigFileError, match="/nonexistent/ca.pem"):
         home.pull(f"{locked.host}/team/tiny:1", store)
+
+
+def test_who_must_show_a_certificate_shows_it(tmp_path, home, store, layout):
+    with serve_registry(tmp_path / "mutual", tls=True, mutual=True) as server:
+        own = server.folder / "certs"
+        own.mkdir()
+        (own / "client.cert").write_bytes((server.folder / "client.pem").read_bytes())
+        (own / "client.key").write_bytes((server.folder / "client.key").read_bytes())
+        server.fill(layout, "a:1", f"--dest-cert-dir={own}")
+        name = f"{server.host}/a:1"
+        with pytest.raises(RegistryError, match=f"connection to {server.host}"):
+            trusting(home, server).pull(name, store)
+        trusting(home, server, client_cert=str(own / "client.cert"), client_key=str(own / "client.key"))
+        assert home.pull(name, store)
+        trusting(home, server)
+        for suffix in ("cert", "key"):
+            home.write(f".config/containers/certs.d/{server.host}/me.{suffix}", (own / f"client.{suffix}").read_text())
+        assert home.pull(name, store)
+        trusting(home, server, client_cert=str(own / "client.key"))
+        with pytest.raises(ConfigFileError, match="client certificate"):
+            home.pull(name, store)
 
 
 # ---- tokens ----------------------------------------------------------------------------------------------------

@@ -42,10 +42,10 @@ def store(tmp_path):
 class Desk:
     """A client with its events and its pauses written down."""
 
-    def __init__(self, tmp_path, config=""):
+    def __init__(self, tmp_path, config="", **environ):
         path = tmp_path / "config.toml"
         path.write_text(config)
-        self.settings = load([path], {"HOME": str(tmp_path)})
+        self.settings = load([path], {"HOME": str(tmp_path), **environ})
         self.events = []
         self.pauses = []
         credentials = Credentials(self.settings.auth_file, self.settings.foreign_auth_files, self.events.append)
@@ -212,6 +212,22 @@ def put_raw(registry, repository, tag, value):
     assert urllib.request.urlopen(request).status == 201
 
 
+def test_dockers_own_manifests_are_pulled_and_pushed_byte_for_byte(registry, store, desk, tmp_path):
+    registry.fill(tiny_layout(tmp_path / "docker"), "docker/tiny:1", "--format=v2s2")
+    image = desk.pull(f"{registry.host}/docker/tiny:1", store)
+    assert image.manifest.media_type == "application/vnd.docker.distribution.manifest.v2+json"
+    assert read(store, image, "hello") == b"hello\n"
+    assert desk.push(image, f"{registry.host}/docker/copy:1", store).digest == image.manifest_descriptor.digest
+
+
+def test_schema_1_is_refused_in_so_many_words(registry, store, desk):
+    with serve_faults(registry) as proxy:
+        proxy.faults.append(Fault("GET", "/manifests/", headers={"Docker-Content-Digest": ""},
+                                  body=lambda data: b'{"schemaVersion": 1, "fsLayers": []}'))
+        with pytest.raises(UnsafeArchive, match="schema 1"):
+            desk.pull(f"{proxy.host}/team/tiny:1", store)
+
+
 def test_what_is_not_there_is_not_found(registry, store, desk):
     for name in ("team/tiny:none", "no/such:1"):
         with pytest.raises(ImageNotFound, match=f"cannot pull {registry.host}/{name}: .* has no such image"):
@@ -277,6 +293,22 @@ def test_busy_registries_are_asked_again_as_they_wish(registry, store, desk):
         desk.pull(f"{proxy.host}/team/tiny:1", store)
     assert desk.pauses.count(17.0) == 2 and len(desk.pauses) == 4
     assert [text for text in desk.notices() if "429" in text and "17 s" in text]
+
+
+def test_who_hangs_up_is_called_again(registry, store, desk):
+    with serve_faults(registry) as proxy:
+        proxy.faults += [Fault("GET", part, status=1) for part in ("/manifests/", "/blobs/", "/blobs/")]
+        assert desk.pull(f"{proxy.host}/team/tiny:1", store)
+    assert len(desk.pauses) == 3
+
+
+def test_a_proxy_is_used_where_the_environment_names_one(registry, tmp_path, store):
+    with serve_faults(registry) as proxy:
+        desk = Desk(tmp_path, '[registries."registry.invalid"]\ninsecure = true\n', http_proxy=proxy.host,
+                    https_proxy=f"http://{proxy.host}")
+        assert desk.pull("registry.invalid/team/tiny:1", store)
+        assert [seen.path for seen in proxy.requests if "manifests" in seen.path] == [
+            "http://registry.invalid/v2/team/tiny/manifests/1"]
 
 
 def test_who_asks_for_an_hour_is_not_waited_for(registry, store, desk):

@@ -48,9 +48,9 @@ def test_the_smallest_config_is_frozen():
 
 
 def test_nulls_count_as_absent_as_in_go():
-    config = ImageConfig.from_json(b'{"architecture":"amd64","os":"linux","config":{"Env":null,"Cmd":null,"Labels":null,'
-                                   b'"Volumes":null,"Healthcheck":null},"rootfs":{"type":"layers","diff_ids":null},'
-                                   b'"history":null,"created":null}')
+    config = ImageConfig.from_json(b'''{"architecture": "amd64", "os": "linux", "created": null, "history": null,
+        "config": {"Env": null, "Cmd": null, "Labels": null, "Volumes": null, "Healthcheck": null},
+        "rootfs": {"type": "layers", "diff_ids": null}}''')
     assert config == ImageConfig(architecture="amd64", os="linux")
 
 

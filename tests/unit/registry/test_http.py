@@ -1,5 +1,7 @@
 import errno
 import ssl
+import subprocess
+import sys
 
 import pytest
 
@@ -76,3 +78,9 @@ def test_a_ca_file_that_is_none_is_named(tmp_path):
     with pytest.raises(ConfigFileError, match="ca.pem"):
         context_for(settings, "a.example", insecure=False)
     context_for(settings, "b.example", insecure=False)
+
+
+def test_the_http_library_is_not_imported_before_it_is_needed():
+    code = ("import sys, rootless_builder.registry.client, rootless_builder.registry.transfer;"
+            "sys.exit(any(name in sys.modules for name in ('urllib3', 'zstandard', 'http.client')))")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
