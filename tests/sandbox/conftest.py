@@ -72,8 +72,8 @@ class Box:
                 os.chown(os.path.join(folder, name), self.person.uid, self.person.gid, follow_symlinks=False)
 
     def spec(self, *argv: str, mounts: tuple[Mount, ...] | None = None, **fields: Any) -> SandboxSpec:
-        fields = {"env": ("PATH=/bin",), **fields}
-        return SandboxSpec(root=str(self.root), mounts=standard() if mounts is None else mounts, argv=argv, **fields)
+        fields = {"env": ("PATH=/bin",), "root": str(self.root), **fields}
+        return SandboxSpec(mounts=standard() if mounts is None else mounts, argv=argv, **fields)
 
     def run(self, *argv: str, stdin: str | None = None, timeout: float | None = None, **fields: Any) -> Result:
         """`argv` in a sandbox of the person."""

@@ -100,7 +100,8 @@ def test_a_working_directory_through_proc_does_not_lead_out(box: Box) -> None:
     """CVE-2024-21626: a cwd of /proc/self/fd/N, N being left open on the host's side."""
     for number in range(3, 80):
         result = box.run("pwd", "-P", cwd=f"/proc/self/fd/{number}")
-        assert "cannot enter" in result.error["message"] if result.error else result.out.startswith(INSIDE), (number, result.out)
+        refused = result.error is not None and "cannot enter" in result.error["message"]
+        assert refused or result.out.startswith(INSIDE), (number, result)
 
 
 @pytest.mark.parametrize("init", [False, True])
