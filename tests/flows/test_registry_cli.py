@@ -85,3 +85,17 @@ def test_ctrl_c_ends_a_pull_at_once_and_the_next_one_goes_on(plain_user, registr
         plain_user.iechor("pull", name)
         assert any(seen.headers.get("Range", "").startswith("bytes=2") or seen.headers.get("Range") == "bytes=300000-"
                    for seen in proxy.requests)
+
+
+def test_a_full_disk_is_said_and_leaves_no_image(plain_user, registry):
+    """The store is a tmpfs too small for the layer, in a mount namespace of the user's own."""
+    noise = random.Random(3).randbytes(3 << 20)
+    registry.fill(tiny_layout(plain_user.home / "layout", [{"noise": noise}]), "big/one:1")
+    (plain_user.home / "store").mkdir()
+    os.chown(plain_user.home / "store", plain_user.uid, plain_user.gid)
+    command = ('mount -t tmpfs -o size=1m tmpfs "$IECHOR_HOME" && { "$@" pull ' + f"{registry.host}/big/one:1"
+               ' || echo "code $?"; ls "$IECHOR_HOME/tmp" "$IECHOR_HOME/images"; }')
+    done = plain_user.run("unshare", "-Urm", "sh", "-c", command, "sh", *plain_user.command())
+    assert "code 13" in done.stdout and "no space is left" in done.stderr, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "partial" not in done.stdout and "sha256" not in done.stdout
