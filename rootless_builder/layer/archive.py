@@ -88,6 +88,8 @@ class TarReader:
             stored -= self._position() - start
             start = self._position()
         entry.offset, entry.stored = start, stored
+        if entry.size < 0:
+            raise refuse(f"{entry.name!r} has the size {entry.size}")
         if parts is not None:
             entry.extents = _extents(entry, parts)
         self._files += entry.size
@@ -162,11 +164,12 @@ class TarReader:
 
     def _drain(self) -> None:
         """What follows the end of an archive is no part of it, but is part of a layer's digest."""
-        position = self._passed + len(self._buffer)
-        while more := self._stream.read(_CHUNK):
-            position += len(more)
+        position, more = self._passed + len(self._buffer), b"-"
+        while more:
             if position > self._limits.size:
                 raise refuse(f"it is larger than {self._limits.size} bytes")
+            more = self._stream.read(_CHUNK)
+            position += len(more)
 
 
 def _extents(entry: Entry, parts: list[int]) -> tuple[Extent, ...]:
