@@ -146,6 +146,8 @@ class Images:
         self._record(image)
         if reference is not None:
             self.names.set(str(reference.with_default_tag()), plain)
+            if not (self._layout.images / plain.digest.hex).exists():  # a prune took it for one without a name
+                self._record(image)
         self._publish()
         return image
 
@@ -197,6 +199,9 @@ class Images:
             self.names.remove(name)
         with atomic.explained("remove an image", self._layout.images, remedy=REMEDY):
             atomic.remove(self._layout.images / image.manifest.digest.hex)
+        if any(manifest.digest == image.manifest.digest for manifest in self.names.all().values()):
+            self._record(self.load(image.manifest))  # somebody has just given it a name
+            return Removed(untagged=image.names, deleted=())
         self._publish()
         return Removed(untagged=image.names, deleted=(image.id,))
 
