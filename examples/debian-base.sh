@@ -50,10 +50,11 @@ cp /usr/local/share/ca-certificates/*.crt "$work/keep/usr/local/share/ca-certifi
     if [ "$suite" != bullseye ]; then echo "break-system-packages = true"; fi
 } >"$work/keep/etc/pip.conf"
 
+# Without device nodes, as base images are: every container gets its own /dev.
 mode=auto
 [ "$(id -u)" -eq 0 ] && mode=root
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(date +%s)} mmdebstrap --mode="$mode" --variant=minbase \
-    --include=ca-certificates --aptopt="$work/apt.conf" --dpkgopt='path-exclude=/usr/share/man/*' \
+    --skip=output/dev --include=ca-certificates --aptopt="$work/apt.conf" --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook="tar -C '$work/keep' -cf - . | tar -C \"\$1\" --no-same-owner -xf -" \
     --customize-hook='chroot "$1" update-ca-certificates' \

@@ -112,9 +112,11 @@ def base() -> Path:
     today = CACHE / f"base-{datetime.datetime.now(datetime.UTC):%Y-%m-%d}.tar"
     if not today.exists():
         for old in CACHE.glob("base-*"):
-            old.unlink()
-        run(ROOT / "examples" / "debian-base.sh", today)
-        today.chmod(0o644)
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        half = today.with_name(f"half-{os.getpid()}.tar")
+        run(ROOT / "examples" / "debian-base.sh", half)
+        half.chmod(0o644)
+        half.rename(today)
     return today
 
 
