@@ -13,10 +13,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import catalog
 from .config import Settings
 from .containers import monitor
 from .containers.console import SignalProxy, write_all
@@ -42,9 +41,8 @@ from .events import Emit, Notice
 from .oci.platform import Platform, host_platform
 from .paths import image_path
 from .sandbox.failures import ExecFailed
-from .sandbox.idmap import IdMap, IdMode
-from .sandbox.spec import FakerootSpec, SandboxSpec
 from .sandbox.spec import Network as SandboxNetwork
+from .sandbox.spec import SandboxSpec
 from .scratch.rootfs import Rootfs
 from .scratch.scratch import Scratch
 from .store.images import Image
@@ -144,6 +142,8 @@ def find_image(request: RunRequest, store: Store, settings: Settings, emit: Emit
     if request.pull is PullPolicy.NEVER:
         raise ImageNotFound(f"cannot run {request.image}: it is not in the store, and --pull=never forbids to fetch it",
                             hint=f"Fetch it: iechor pull {request.image}")
+    from . import catalog  # late: the registry's code is not needed for an image that is here
+
     return catalog.pull(request.image, store, settings, platform=wanted, emit=emit)
 
 
@@ -192,28 +192,16 @@ def prepare(request: RunRequest, config: ContainerConfig, image: Image, store: S
     with scratch.container_rootfs(config.id, image.layers, store) as rootfs:
         anonymous = anonymous_volumes(request, image, store, rootfs)
         return SandboxSpec(
-            root=str(rootfs.root), ids=ids_of(scratch.places.mode), argv=config.command, env=config.env, cwd=config.cwd,
+            root=str(rootfs.root), ids=rootfs.ids, argv=config.command, env=config.env, cwd=config.cwd,
             user=config.user,
-            mounts=(*([rootfs.overlay] if rootfs.overlay else []), *base_mounts(config.hostname, config.name, network, request.hosts),
+            mounts=(*rootfs.mounts, *base_mounts(config.hostname, config.name, network, request.hosts),
                     *asked_mounts(request.volumes, request.tmpfs, anonymous, request.caller)),
-            fakeroot=fakeroot_of(rootfs),
+            # Syncs are really done: what a container writes to a volume has to last.
+            fakeroot=rootfs.fakeroot and replace(rootfs.fakeroot, fsync=True),
             hostname="" if network is Network.HOST and not request.hostname else config.hostname,
             network=SandboxNetwork(network.value), ports=ports_of(config.ports), limits=limits_of(request.ulimits),
             init=request.init, tty=request.tty, read_only=request.read_only,
             no_new_privileges=request.no_new_privileges)
-
-
-def ids_of(mode: IdMode) -> IdMap | None:
-    """Which ids exist inside. In subuid mode we are root of a mapped user namespace already."""
-    if mode is IdMode.FAKEROOT:
-        return IdMap.single(os.getuid(), os.getgid())
-    return IdMap.nested() if mode is IdMode.SUBUID else None
-
-
-def fakeroot_of(rootfs: Rootfs) -> FakerootSpec | None:
-    """Syncs are really done: what a container writes to volumes has to last."""
-    table = rootfs.owner_table
-    return None if table is None else FakerootSpec(table=str(table), dev=rootfs.dev, fsync=True)
 
 
 def anonymous_volumes(request: RunRequest, image: Image, store: Store, rootfs: Rootfs) -> list[tuple[str, Path]]:
@@ -254,6 +242,8 @@ def stand_by(containers: Containers, container: Container, spec: SandboxSpec, em
         for notice in notices:
             emit(Notice(text=notice))
 
+    if container.config.tty and container.config.interactive and not os.isatty(0):
+        emit(Notice(text="standard input is not a terminal; the container's has its keys typed from it", level="warning"))
     with SignalProxy(warn=say) as proxy:
         watch = Watch(containers, container, proxy, clock=clock)
         return watch.run(spec, Streams(stdin=0, stdout=1, stderr=2), started)

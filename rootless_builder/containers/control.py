@@ -14,6 +14,7 @@ from .folders import Containers
 from .state import LOST, Container, ContainerState, Status
 
 _PATIENCE = 10.0  # seconds: from SIGKILL, or from the start of a monitor, until we take it for stuck
+_ANSWER = 5.0  # seconds: for one answer of a monitor
 _PAUSE = 0.02
 
 
@@ -172,7 +173,7 @@ def reach(container: Container) -> socket.socket:
 def _ask(end: socket.socket, message: dict[str, object], container: Container) -> None:
     """One message and its answer."""
     channel.send(end, message)
-    answer = channel.receive(end) if _readable(end, _PATIENCE) else None
+    answer = channel.receive(end) if _readable(end, _ANSWER) else None
     if answer is None:
         raise ContainerError(f"cannot reach container {container.name}: its monitor does not answer",
                              hint=f"Remove it: iechor rm -f {container.name}")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..errors import IechorError
+from ..errors import IechorError, SandboxError
 from ..sandbox.failures import encode
 from ..sandbox.handle import Sandbox
 from ..sandbox.launcher import Launcher
@@ -102,7 +102,7 @@ class Visit:
         except IechorError as error:
             self._answer({"error": encode(error)})
         except (KeyError, TypeError, ValueError, OSError) as error:
-            self._answer({"error": {"kind": "SandboxError", "message": f"cannot serve the request: {error}", "hint": None}})
+            self._answer({"error": encode(SandboxError(f"cannot serve the request: {error}"))})
         finally:
             for fd in fds:
                 os.close(fd)

@@ -60,7 +60,7 @@ class _Session:
             self._loop.watch(self._end.fileno(), READABLE, self._answered)
             with self._plumbing.raw():
                 while self._code is None:
-                    self._loop.turn(None)
+                    self._loop.turn()
                 self._loop.forget(self._end.fileno())
                 self._plumbing.finish()
                 self._plumbing.drain(proxy)

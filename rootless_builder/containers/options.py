@@ -134,7 +134,8 @@ class Volume:
                                    hint=f"Name a folder of the host: ./{source}:{target}.")
         for word in options:
             if word not in VOLUME_OPTIONS:
-                raise UsageError(f'{wanted}: unknown option "{word}"', hint="Options are ro, rw, nosuid, nodev, noexec.")
+                raise UsageError(f'{wanted}: unknown option "{word}"',
+                                 hint="Options are ro, rw, nosuid, nodev, noexec.")
         return cls(source=source, target=target, read_only="ro" in options,
                    options=tuple(word for word in options if word in ("nosuid", "nodev", "noexec", "bind")))
 
@@ -164,7 +165,8 @@ class TmpfsMount:
             elif word in ("ro", "rw", "nosuid", "nodev", "noexec", "suid", "dev", "exec"):
                 flags.append(word)
             else:
-                raise UsageError(f'{wanted}: unknown option "{word}"', hint="Options are size=BYTES, mode=OCTAL, ro, noexec.")
+                raise UsageError(f'{wanted}: unknown option "{word}"',
+                                 hint="Options are size=BYTES, mode=OCTAL, ro, noexec.")
         return cls(target=target, size=size, mode=mode, read_only="ro" in flags,
                    options=tuple(word for word in flags if word in ("nosuid", "nodev", "noexec")))
 
@@ -175,7 +177,8 @@ def check_target(target: str, wanted: str) -> None:
         raise UsageError(f'{wanted}: the target "{target}" is not an absolute path',
                          hint="Name the mount point from the container's root on, for example /data.")
     if not target.strip("/.") or ".." in target.split("/"):
-        raise UsageError(f'{wanted}: "{target}" cannot be a mount point', hint="Name a folder below /, for example /data.")
+        raise UsageError(f'{wanted}: "{target}" cannot be a mount point',
+                         hint="Name a folder below /, for example /data.")
 
 
 def byte_count(text: str, wanted: str) -> int:
@@ -200,7 +203,8 @@ class Ulimit:
         soft, colon, hard = values.partition(":")
         known = sorted(key[7:].lower() for key in vars(resource) if key.startswith("RLIMIT_"))
         if name not in known:
-            raise UsageError(f'cannot set ulimit "{text}": unknown name "{name}"', hint=f"Names are {', '.join(known)}.")
+            raise UsageError(f'cannot set ulimit "{text}": unknown name "{name}"',
+                             hint=f"Names are {', '.join(known)}.")
         try:
             low = _limit(soft)
             high = _limit(hard) if colon else low
@@ -237,7 +241,8 @@ class HostEntry:
             if not colon or not re.fullmatch(r"[\w.;-]+", name):
                 raise ValueError(name)
         except ValueError:
-            raise UsageError(f'cannot add host "{text}": not NAME:IP', hint="Write NAME:IP, for example db:10.0.0.5.") from None
+            raise UsageError(f'cannot add host "{text}": not NAME:IP',
+                             hint="Write NAME:IP, for example db:10.0.0.5.") from None
         return cls(name=name, address=address)
 
     def lines(self, gateway: str) -> Iterator[str]:

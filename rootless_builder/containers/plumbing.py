@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from .console import SignalProxy
 from .logs import STDERR, STDOUT
 from .pump import Loop, Pump
 
-_CHECK_EVERY = 200  # milliseconds
+_CHECK_EVERY = 0.2  # seconds
+_AGAIN = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +76,26 @@ class Plumbing:
             self._outputs = [self._pump(fd, *sink) for fd, sink in zip(self._outer, sinks, strict=False)]
             given = self._outer[2] if self._interactive else None
         self._outer = []
-        if given is not None and streams.stdin is not None:
-            self._input = Pump(self._loop, streams.stdin, given, own_source=False, own_sink=True,
-                               at_end=b"\x04" if self._tty else b"")
+        if given is not None and streams.stdin is not None and not self._tty:
+            self._input = Pump(self._loop, streams.stdin, given, own_source=False, own_sink=True)
         elif given is not None:
             self._held = [given]
+            if streams.stdin is not None:
+                self._input = Pump(self._loop, streams.stdin, given, own_source=False, on_end=self._type_end)
 
     def _pump(self, source: int, stream: int, sink: int | None) -> Pump:
         tee = self._tee
         return Pump(self._loop, source, sink, tee=None if tee is None else lambda data: tee(stream, data))
+
+    def _type_end(self) -> None:
+        """A terminal has no end but Ctrl-D, which is lost when it comes just before a program changes the terminal's
+        mode: it is typed until somebody minds.
+        """
+        if self._held and select.select([], self._held, [], 0)[1]:
+            with contextlib.suppress(OSError):
+                os.write(self._held[0], b"\x04")
+        if self._held:
+            self._loop.after(_AGAIN, self._type_end)
 
     def raw(self) -> AbstractContextManager[None]:
         """Around the life of a process whose terminal stands for the caller's."""

@@ -7,6 +7,7 @@ a pipe, a terminal or a socket says it is writable (pipe(7)).
 
 import os
 import select
+import time
 from collections.abc import Callable
 
 PORTION = select.PIPE_BUF
@@ -15,11 +16,12 @@ READABLE, WRITABLE = select.POLLIN, select.POLLOUT
 
 
 class Loop:
-    """poll(2) and who wants to know. Regular files are always ready, which epoll(7) refuses to say."""
+    """poll(2), a few timers, and who wants to know. Regular files are always ready, which epoll(7) refuses to say."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._calls: dict[int, Callable[[], None]] = {}
+        self._timers: list[tuple[float, Callable[[], None]]] = []
 
     def watch(self, fd: int, events: int, call: Callable[[], None]) -> None:
         """Calls `call` each time `fd` is ready, in place of an earlier one."""
@@ -30,9 +32,20 @@ class Loop:
         if self._calls.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
-    def turn(self, milliseconds: int | None) -> bool:
-        """Waits (None: for ever) and serves once; False when nothing was ready in time."""
-        ready = self._poll.poll(milliseconds)
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Calls `call` once, in the turn that comes when the time is over."""
+        self._timers.append((time.monotonic() + seconds, call))
+
+    def turn(self, seconds: float | None = None) -> bool:
+        """Waits (None: for ever) and serves once; False when no descriptor was ready in time."""
+        now = time.monotonic()
+        waits = [due - now for due, _ in self._timers] + ([] if seconds is None else [seconds])
+        ready = self._poll.poll(max(0.0, min(waits)) * 1000 + 1 if waits else None)
+        now = time.monotonic()
+        due_now = [timer for timer in self._timers if timer[0] <= now]
+        for timer in due_now:
+            self._timers.remove(timer)
+            timer[1]()
         for fd, _ in ready:
             call = self._calls.get(fd)
             if call is not None:
@@ -43,14 +56,15 @@ class Loop:
 class Pump:
     """One direction. Reads from `source`, shows each portion to `tee`, writes it to `sink` (None: nowhere).
 
-    own_source, own_sink: closed when there is no more. at_end: written after the last byte (a terminal has no end,
-    but Ctrl-D). done: nothing is left to copy.
+    own_source, own_sink: closed when there is no more. on_end: called when all that the source had is written.
+    done: nothing is left to copy.
     """
 
     def __init__(self, loop: Loop, source: int, sink: int | None, *, tee: Callable[[bytes], None] | None = None,
-                 own_source: bool = True, own_sink: bool = False, at_end: bytes = b"") -> None:
+                 own_source: bool = True, own_sink: bool = False,
+                 on_end: Callable[[], None] = lambda: None) -> None:
         self._loop, self._source, self._sink, self._tee = loop, source, sink, tee
-        self._own_source, self._own_sink, self._at_end = own_source, own_sink, at_end
+        self._own_source, self._own_sink, self._on_end = own_source, own_sink, on_end
         self._pending = b""
         self._reading = True
         self.done = False
@@ -67,6 +81,7 @@ class Pump:
             self._loop.watch(self._source, READABLE, self._read)
         else:
             self.close()
+            self._on_end()
 
     def _read(self) -> None:
         self._take()
@@ -83,7 +98,7 @@ class Pump:
         if data and self._tee is not None:
             self._tee(data)
         if self._sink is not None:
-            self._pending += data or self._at_end
+            self._pending += data
 
     def _write(self) -> None:
         assert self._sink is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import ContainerError
 from ..sandbox.mounts import Bind, FileBind, Mount, Tmpfs, standard
-from ..sandbox.network import resolv_conf
+from ..sandbox.outbound import resolv_conf
 from ..sandbox.spec import Limit, Port
 from .options import HostEntry, Network, PublishedPort, TmpfsMount, Ulimit, Volume
 

@@ -72,7 +72,7 @@ class ContainerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerState:
-    """What became of a container. Times: seconds since the epoch, 0 for not yet. ports: with the numbers really taken."""
+    """What became of a container. Times: seconds since the epoch, 0 for not yet. ports: as really taken."""
 
     status: Status
     monitor: ProcessMark | None = None

@@ -8,7 +8,6 @@ foreground, the monitor (monitor.py) with -d. One thread, one poll(2), no write 
 
 import contextlib
 import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -84,14 +83,11 @@ class Watch:
 
     def _until_end(self, sandbox: Sandbox) -> int:
         """Serves everybody until pid 1 has ended; --timeout ends it."""
-        left = self._config.timeout
-        deadline = None if left is None else time.monotonic() + left
+        if self._config.timeout is not None:
+            self._loop.after(self._config.timeout, sandbox.kill)
         self._loop.watch(sandbox.end_fd(), READABLE, lambda: None)
         while (status := sandbox.poll()) is None:
-            if deadline is not None and time.monotonic() >= deadline:
-                sandbox.kill(9)
-                deadline = None
-            self._loop.turn(None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000)) + 1)
+            self._loop.turn()
         self._loop.forget(sandbox.end_fd())
         return status.code
 

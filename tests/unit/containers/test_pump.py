@@ -16,7 +16,7 @@ def turn_until(loop: Loop, condition: "object") -> None:
     for _ in range(10_000):
         if condition():  # type: ignore[operator]
             return
-        loop.turn(1000)
+        loop.turn(1)
     raise AssertionError("it did not happen")
 
 
@@ -125,3 +125,14 @@ def test_a_message_of_the_greatest_length_fits_the_socket() -> None:
     assert channel.receive(right) == (message, [])
     left.close()
     right.close()
+
+
+def test_timers_are_called_once_and_in_time() -> None:
+    loop, calls = Loop(), []
+    loop.after(0.05, lambda: calls.append("late"))
+    loop.after(0, lambda: calls.append("soon"))
+    assert not loop.turn(0) and calls == ["soon"]
+    while len(calls) < 2:
+        loop.turn()
+    loop.turn(0)
+    assert calls == ["soon", "late"]
