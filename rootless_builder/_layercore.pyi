@@ -1,7 +1,7 @@
 from collections.abc import Sequence
-from typing import final
+from typing import TypeAlias, final
 
-Buffer = bytes | bytearray | memoryview
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 KERNEL: str
 KERNELS: tuple[str, ...]

@@ -170,7 +170,17 @@ def _at_path(path: bytes, part: bytes, flags: int, dir_fd: int) -> int:
     try:
         return os.open(part, flags, dir_fd=dir_fd)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
+        number = error.errno
+        if number == errno.ENOTDIR and flags == _FOLDER and _is_symlink(part, dir_fd):
+            number = errno.ELOOP  # as openat2(2) has it
+        raise OSError(number, os.strerror(number or 0), path) from None
+
+
+def _is_symlink(part: bytes, dir_fd: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(part, dir_fd=dir_fd).st_mode)
+    except OSError:
+        return False
 
 
 def hash_files(root_fd: int, paths: Sequence[bytes], /) -> list[bytes]:
