@@ -243,7 +243,8 @@ def stand_by(containers: Containers, container: Container, spec: SandboxSpec, em
             emit(Notice(text=notice))
 
     if container.config.tty and container.config.interactive and not os.isatty(0):
-        emit(Notice(text="standard input is not a terminal; the container's has its keys typed from it", level="warning"))
+        emit(Notice(text="standard input is not a terminal: what it holds is typed into the container's",
+                    level="warning"))
     with SignalProxy(warn=say) as proxy:
         watch = Watch(containers, container, proxy, clock=clock)
         return watch.run(spec, Streams(stdin=0, stdout=1, stderr=2), started)

@@ -137,8 +137,8 @@ def test_exec_on_a_terminal(plain: Box) -> None:
     with terminal(plain, "exec", "-it", "shell", "sh") as screen:
         screen.type("tty; stty size; echo pid-$$\r")
         screen.shows(r"/dev/pts/\d+\s+33 77\s+pid-\d+")
-        screen.type("\x04")
-        assert screen.ends() == 0
+        screen.type("exit 3\r")
+        assert screen.ends() == 3
     plain.iechor("rm", "-f", "-t", "0", "shell")
 
 
