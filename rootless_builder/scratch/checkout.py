@@ -45,11 +45,15 @@ class CheckOut:
     owners: dict[int, OwnerRecord] = field(default_factory=dict)
     _before: layercore.Snapshot | None = None
 
-    def make(self, layers: Sequence[UnpackedLayer]) -> None:
-        """layers: the topmost first. Errors: OSError, OwnershipError."""
+    def make(self, layers: Sequence[UnpackedLayer], stubs: Mapping[str, bool]) -> None:
+        """layers: the topmost first. stubs: mount points to be there besides, whether each is a folder; the outer
+        ones first. Errors: OSError, OwnershipError.
+        """
         for layer in reversed(layers):
             self._hide(layer)
             self._copy(layer)
+        for path, is_folder in stubs.items():
+            self._add_stub(path, is_folder=is_folder)
         self.settle()
 
     def settle(self) -> None:
@@ -94,6 +98,21 @@ class CheckOut:
             return [os.fsencode(name) for name in os.listdir(fd)]
         finally:
             os.close(fd)
+
+    def _add_stub(self, path: str, *, is_folder: bool) -> None:
+        """Where the image has nothing; the folder around it keeps its time."""
+        name, above = encode(path), encode(path.rpartition("/")[0]) or b"."
+        if not self._is_inside(path) or not _is_folder(b"/proc/self/fd/%d/%s" % (self.root_fd, above)):
+            return
+        before = os.lstat(above, dir_fd=self.root_fd).st_mtime_ns
+        try:
+            if is_folder:
+                os.mkdir(name, 0o755, dir_fd=self.root_fd)
+            else:
+                os.close(os.open(name, _NEW_FILE, 0o644, dir_fd=self.root_fd))
+        except FileExistsError:
+            return
+        os.utime(above, ns=(before, before), dir_fd=self.root_fd)
 
     def _hide(self, layer: UnpackedLayer) -> None:
         """What the layer deletes, and what its opaque folders do not show."""

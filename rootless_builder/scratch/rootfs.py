@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import StoreError
+from ..oci.digest import Digest
 from ..paths import ROOT, ImagePath, image_path
 from ..sandbox.idmap import IdMap, IdMode
 from ..sandbox.mounts import KernelOverlay, Mount
@@ -25,6 +26,7 @@ from ..store import atomic
 from ..tree.changes import ChangeSet
 from ..tree.node import Directory
 from ..tree.tree import IMPLIED
+from .adoption import AdoptedLayer, adopt_upper
 from .checkout import CheckOut
 from .comparing import Original
 from .lowers import Lowers
@@ -55,6 +57,7 @@ class Rootfs:
     _check_out: CheckOut | None = None
     _changed_fd: int = -1
     _owners: dict[int, OwnerRecord] = field(default_factory=dict)
+    _made: frozenset[str] = frozenset()
     _kept: bool = False
 
     @property
@@ -92,13 +95,28 @@ class Rootfs:
         final_table: as the supervisor handed it back (fakeroot mode; None: nothing of it changed). created: mount
         points that were made. Errors: StoreError, DiskFull, OwnershipError.
         """
-        owners = self._owners if final_table is None else decode(final_table)
-        made = frozenset(image_path(path) for path in created)
-        original = Original(Lowers(self.places.mode, self.layers), made)
+        if final_table is not None:
+            self._owners = decode(final_table)
+        self._made = frozenset(image_path(path) for path in created)
+        original = Original(Lowers(self.places.mode, self.layers), self._made)
         with atomic.explained("read what the step changed", self.folder, remedy=REMEDY):
             if self._check_out is not None:
-                return self._check_out.changes(original, owners, self._root)
-            return upper_changes(self._changed_fd, original, self.places.mode, owners, self._root)
+                return self._check_out.changes(original, self._owners, self._root)
+            return upper_changes(self._changed_fd, original, self.places.mode, self._owners, self._root)
+
+    def adopt(self, diff_id: Digest, *, has_root: bool = False, clamp: int | None = None) -> bool:
+        """Makes what the step changed an unpacked layer as it stands, so that the next step need not unpack it.
+
+        To be called once the layer of `changes` is written, when the sandbox is gone; the root file system is used
+        up then. has_root: the layer tells of the root folder. clamp: as it was written. Whether it could be done:
+        if not, the layer is unpacked like any other. Errors: DiskFull, StoreError.
+        """
+        if self.overlay is None or self.overlay.upper is None or self._made:
+            return False
+        with atomic.explained("keep what the step changed", self.folder, remedy=REMEDY):
+            layer = AdoptedLayer(diff_id=diff_id, has_root=has_root, clamp=clamp, owners=self._owners,
+                                 below=tuple(layer.diff_id for layer in reversed(self.layers)))
+            return adopt_upper(Path(self.overlay.upper), self._changed_fd, layer, self.places)
 
     def keep(self) -> None:
         """The folder stays when this object ends: a container goes on using it."""
@@ -154,7 +172,7 @@ def make_check_out(rootfs: Rootfs) -> None:
     os.mkdir(rootfs.root, 0o700)
     rootfs._changed_fd = os.open(rootfs.root, FOLDER)
     check_out = CheckOut(rootfs._changed_fd, rootfs.places.tmp, rootfs.places.mode)
-    check_out.make(rootfs.layers)
+    check_out.make(rootfs.layers, {**dict.fromkeys(STUBS, True), **dict.fromkeys(STUB_FILES, False)})
     target = Target(folder_fd=rootfs._changed_fd, name=b".", path="")
     record = apply(target, rootfs._root, rootfs.places.mode)
     if record is not None:

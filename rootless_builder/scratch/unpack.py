@@ -108,7 +108,8 @@ class LayerWriter:
             try:
                 os.mknod(target.name, node.kind | 0o600, os.makedev(node.major, node.minor), dir_fd=target.folder_fd)
             except PermissionError as error:
-                raise OwnershipError(f"cannot make the device /{target.path}: the kernel refuses it in a user namespace",
+                raise OwnershipError(f"cannot make the device /{target.path}: "
+                                     "the kernel refuses it in a user namespace",
                                      hint="use --userns=fakeroot, which keeps devices.") from error
 
     def _whiteout(self, path: ImagePath) -> None:

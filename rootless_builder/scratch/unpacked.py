@@ -90,7 +90,7 @@ class Unpacker:
             raise
 
     def _one(self, layer: LayerRef, below: tuple[UnpackedLayer, ...]) -> UnpackedLayer:
-        alone, chained = (self.places.layers / name for name in _names(layer.diff_id, self._chain))
+        alone, chained = (self.places.layers / name for name in layer_names(layer.diff_id, self._chain))
         for _ in range(_ATTEMPTS):
             for folder in (alone, chained):
                 found = open_unpacked(folder, layer.diff_id, self.places)
@@ -111,21 +111,14 @@ class Unpacker:
                 writer = LayerWriter(root_fd, self.places.mode, plan)
                 with self.store.trees.stream(layer) as stream:
                     writer.write(stream)
-                facts = {"diff_id": str(layer.diff_id), "whiteouts": sorted(plan.whiteouts),
-                         "opaque": sorted(plan.opaque), "has_root": plan.has_root,
-                         "overlay_able": writer.overlay_able, "ino": os.fstat(root_fd).st_ino, "boot": boot(),
-                         "sum": _expected(plan)}
+                save_facts(part, layer.diff_id, root_fd, {
+                    "whiteouts": sorted(plan.whiteouts), "opaque": sorted(plan.opaque), "has_root": plan.has_root,
+                    "overlay_able": writer.overlay_able, "sum": _expected(plan)})
             finally:
                 os.close(root_fd)
             if self.places.mode is IdMode.FAKEROOT:
                 (part / "owners").write_bytes(encode(writer.owners))
-            (part / "layer.json").write_text(json.dumps(facts))
-            target = chained if plan.depends else alone
-            try:
-                os.rename(part, target)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # somebody was faster: as good as ours
-                    raise
+            publish(part, chained if plan.depends else alone)
         finally:
             discard(part, self.places.gone)
 
@@ -184,14 +177,29 @@ def _sum(root_fd: int) -> list[int]:
     return [count, size]
 
 
+def save_facts(folder: Path, diff_id: Digest, root_fd: int, facts: dict[str, Any]) -> None:
+    """layer.json. facts: whiteouts, opaque, has_root, overlay_able, and the sum ([paths, bytes]) of what is below."""
+    seal = {"diff_id": str(diff_id), "ino": os.fstat(root_fd).st_ino, "boot": boot()}
+    (folder / "layer.json").write_text(json.dumps(facts | seal))
+
+
+def publish(part: Path, target: Path) -> None:
+    """An unpacked layer under its name; if somebody was faster, theirs is as good as ours. Errors: OSError."""
+    try:
+        os.rename(part, target)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+
+
 def names_of(layers: Sequence[LayerRef]) -> list[str]:
     """Every name below layers/ under which one of these may lie."""
     diff_ids = [layer.diff_id for layer in layers]
-    return [name for number, diff_id in enumerate(diff_ids) for name in _names(diff_id, diff_ids[:number])]
+    return [name for number, diff_id in enumerate(diff_ids) for name in layer_names(diff_id, diff_ids[:number])]
 
 
-def _names(diff_id: Digest, below: Sequence[Digest]) -> tuple[str, str]:
-    """Alone, and for this chain of layers."""
+def layer_names(diff_id: Digest, below: Sequence[Digest]) -> tuple[str, str]:
+    """Names below layers/: alone, and for this chain of layers (the lowest first)."""
     alone = diff_id.hex[:32]
     return alone, f"{alone}-{_chain_digest(below)}"
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from rootless_builder.layer.compress import compress
-from rootless_builder.layer.writer import write_layer
+from rootless_builder.layer.writer import WrittenLayer, write_layer
 from rootless_builder.oci.descriptor import MEDIA_TYPE_LAYER, MEDIA_TYPE_LAYER_GZIP, Descriptor
 from rootless_builder.paths import ImagePath
 from rootless_builder.sandbox.idmap import IdMap, IdMode, subuid_map
@@ -20,11 +20,14 @@ from rootless_builder.sandbox.launcher import Launcher, reexec_mapped
 from rootless_builder.sandbox.mounts import standard
 from rootless_builder.sandbox.spec import FakerootSpec, SandboxSpec
 from rootless_builder.sandbox.supervise import supervise
+from rootless_builder.scratch.rootfs import Rootfs
 from rootless_builder.scratch.scratch import Scratch
 from rootless_builder.store import LayerRef, Store
 from rootless_builder.tree.changes import Change, ChangeSet, Opaque, Put, Remove
 from rootless_builder.tree.node import Device, Directory, File, Inline, Meta, Symlink
 
+APPLETS = ("sh", "stat", "ls", "test", "echo", "chmod", "chown", "touch", "cat", "mkdir", "ln", "rm", "mv", "sort",
+           "mkfifo", "find", "sha256sum")
 CLAMP = 1_000_000_000
 OLD = 900_000_000 * 10**9 + 123_456_789
 SCRIPT = r"""
@@ -54,6 +57,13 @@ echo more >> /h1
 mv /etc/mtime /etc/moved
 chown -h 12:13 /lib
 chmod 3775 /home
+"""
+SEE = r"""
+cd /
+skip='( -path ./proc -o -path ./sys -o -path ./dev -o -path ./etc/hosts -o -path ./etc/resolv.conf ) -prune -o'
+find . $skip -type d -exec stat -c '%N %f %u %g %Y' {} + | sort       # link counts of folders are the overlay's own
+find . $skip ! -type d -exec stat -c '%N %f %u %g %h %Y %t %T' {} + | sort
+find . $skip -type f -exec sha256sum {} + | sort
 """
 
 
@@ -89,10 +99,7 @@ def base(devices: bool) -> list[Change]:
     ]
     if devices:
         found.append(Put(ImagePath("etc/null"), Device(Meta(0o666, 0, 6, OLD), stat.S_IFCHR, 1, 3)))
-    for name in ("sh", "stat", "ls", "test", "echo", "chmod", "chown", "touch", "cat", "mkdir", "ln", "rm", "mv", "sort",
-                 "mkfifo", "find"):
-        found.append(Put(ImagePath(f"bin/{name}"), Symlink(Meta(0o777, 0, 0, OLD), "busybox")))
-    return found
+    return [*found, *(Put(ImagePath(f"bin/{name}"), Symlink(Meta(0o777, 0, 0, OLD), "busybox")) for name in APPLETS)]
 
 
 def second() -> list[Change]:
@@ -129,6 +136,32 @@ def line(change: Change) -> str:
     return f"{type(node).__name__} {path} {meta.mode:o} {meta.uid}:{meta.gid} {more} {dict(meta.xattrs)}"
 
 
+def run(launcher: Launcher, rootfs: Rootfs, script: str) -> tuple[int, str, bytes | None, tuple[str, ...]]:
+    """Exit code, output, the owner table at the end, mount points made."""
+    mode = rootfs.places.mode
+    mounts = standard(resolv_conf="", hosts="")
+    if rootfs.overlay is not None:
+        mounts = (rootfs.overlay, *mounts)
+    fakeroot = FakerootSpec(table=str(rootfs.owner_table), dev=0) if rootfs.owner_table else None
+    ids = {IdMode.FAKEROOT: lambda: IdMap.single(os.getuid(), os.getgid()), IdMode.SUBUID: IdMap.nested,
+           IdMode.HOST: lambda: None}[mode]()
+    spec = SandboxSpec(root=str(rootfs.root), mounts=mounts, argv=("/bin/sh", "-c", script), env=("PATH=/bin",),
+                       ids=ids, init=True, fakeroot=fakeroot)
+    output: list[bytes] = []
+    sandbox = launcher.launch(spec)
+    status = supervise(sandbox, on_output=lambda stream, data: output.append(data))
+    return status.code, b"".join(output).decode(errors="replace"), sandbox.final_table(), sandbox.created
+
+
+def write(store: Store, changes: ChangeSet) -> tuple[WrittenLayer, LayerRef]:
+    with store.blobs.writer() as writer:
+        written = write_layer(changes, writer.fd, clamp=CLAMP)
+        writer.commit(written.diff_id, written.size)
+    store.trees.remember(written.diff_id, written.entries)
+    blob = Descriptor(media_type=MEDIA_TYPE_LAYER, digest=written.diff_id, size=written.size)
+    return written, LayerRef(diff_id=written.diff_id, blob=blob)
+
+
 def main() -> None:
     mode, folder, overlay = IdMode(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     if mode is IdMode.SUBUID and os.geteuid() != 0:
@@ -140,23 +173,23 @@ def main() -> None:
     store = Store.open(folder / "store")
     scratch = Scratch.open(folder / "scratch", mode=mode, overlay=None if overlay == "ask" else int(overlay))
     layers = (add_layer(store, base(devices=False), gzip=False), add_layer(store, second(), gzip=True))
-    ids = {IdMode.FAKEROOT: lambda: IdMap.single(os.getuid(), os.getgid()), IdMode.SUBUID: IdMap.nested,
-           IdMode.HOST: lambda: None}[mode]()
-    with scratch.rootfs(layers, store) as rootfs, Launcher() as launcher:
-        mounts = standard(resolv_conf="", hosts="")
-        if rootfs.overlay is not None:
-            mounts = (rootfs.overlay, *mounts)
-        fakeroot = FakerootSpec(table=str(rootfs.owner_table), dev=0) if rootfs.owner_table else None
-        spec = SandboxSpec(root=str(rootfs.root), mounts=mounts, argv=("/bin/sh", "-c", SCRIPT), env=("PATH=/bin",),
-                           ids=ids, init=True, fakeroot=fakeroot)
-        output: list[bytes] = []
-        sandbox = launcher.launch(spec)
-        status = supervise(sandbox, on_output=lambda stream, data: output.append(data))
-        changes = rootfs.changes(sandbox.final_table(), sandbox.created)
-        written = write_layer(changes, -1, clamp=CLAMP)
-        print(json.dumps({"code": status.code, "output": b"".join(output).decode(), "overlay": rootfs.overlay is not None,
-                          "changes": [line(change) for change in changes], "diff_id": str(written.diff_id),
-                          "created": sandbox.created}))
+    with Launcher() as launcher:
+        with scratch.rootfs(layers, store) as rootfs:
+            code, output, table, created = run(launcher, rootfs, SCRIPT)
+            changes = rootfs.changes(table, created)
+            written, layer = write(store, changes)
+            result = {"code": code, "output": output, "overlay": rootfs.overlay is not None, "created": created,
+                      "changes": [line(change) for change in changes], "diff_id": str(written.diff_id)}
+            result["adopted"] = rootfs.adopt(written.diff_id, clamp=CLAMP)
+        seen = []
+        for _ in range(2):  # as it was adopted, and unpacked from its tar
+            with scratch.rootfs((*layers, layer), store) as rootfs:
+                seen.append(run(launcher, rootfs, SEE))
+                result["again"] = [line(change) for change in rootfs.changes(*seen[-1][2:])]
+            result["pruned"] = scratch.prune() > 0
+        result["same"] = seen[0][:2] == seen[1][:2]
+        result["seen"] = seen[1][1]
+    print(json.dumps(result))
     left = [*scratch.places.runs.iterdir(), *scratch.places.gone.iterdir(), *scratch.places.tmp.iterdir()]
     assert not left, left
     store.close()

@@ -161,9 +161,10 @@ def test_builds_and_prunes_at_once_never_lose_an_image(store: Store, others) -> 
         for number in range(25):
             data = f"layer {{number % 5}}".encode()   # the same layers again and again, here and in the other process
             digest = store.blobs.put(data)
-            image = store.images.put([Descriptor(media_type=MEDIA_TYPE_LAYER, digest=digest, size=len(data))],
-                ImageConfig(architecture="amd64", os="linux", author=f"{process} {{number}}", rootfs_diff_ids=(digest,)),
-                reference=Reference.parse("test{process}"))
+            layer = Descriptor(media_type=MEDIA_TYPE_LAYER, digest=digest, size=len(data))
+            config = ImageConfig(architecture="amd64", os="linux", author=f"{process} {{number}}",
+                                 rootfs_diff_ids=(digest,))
+            image = store.images.put([layer], config, reference=Reference.parse("test{process}"))
             assert store.blobs.read(image.layers[0].blob.digest) == data
         print(image.id)
     """) for process in range(2)]

@@ -144,8 +144,8 @@ def test_processes_that_tag_at_once_lose_no_name(store: Store, others, make_imag
             store.images.tag(Reference.parse(f"name{process}-{{number}}"), image.manifest_descriptor)
     """) for process in range(4)]
     assert [child.wait(timeout=60) for child in children] == [0] * 4
-    expected = sorted(["docker.io/library/base:latest",
-                       *(f"docker.io/library/name{process}-{number}:latest" for process in range(4) for number in range(8))])
+    names = ["base", *(f"name{process}-{number}" for process in range(4) for number in range(8))]
+    expected = sorted(f"docker.io/library/{name}:latest" for name in names)
     assert sorted(store.images.list()[0].names) == expected
     assert index_names(store) == expected
     assert image.id == store.images.list()[0].id
