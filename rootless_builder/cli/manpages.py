@@ -13,8 +13,9 @@ from .parser import get_parser
 
 
 def commands() -> tuple[str, ...]:
-    """The names that have a page."""
-    return tuple(name for name, parser in _subparsers(get_parser()).choices.items() if "handler" in parser._defaults)
+    """The names that have a page; other names of the same command have none."""
+    listed = _subparsers(get_parser()).choices
+    return tuple(name for name, parser in listed.items() if parser._defaults.get("command") == name)
 
 
 def __getattr__(name: str) -> Parser:

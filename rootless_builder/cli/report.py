@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import IechorError
+from ..errors import IechorError, Interrupted
 from ..span import Span
 from .terminal import clean
 
@@ -24,10 +24,10 @@ def error(known: IechorError, places: Sequence[Path], cause: BaseException | Non
     """cause: the exception itself, for --debug."""
     if cause is not None:
         traceback.print_exception(cause, file=sys.stderr)
-    where = f"{known.span}: " if known.span else ""
-    lines = [f"iechor: {where}{known.message}"]
-    if known.span:
-        lines += excerpt(known.span, places)
+    span = None if isinstance(known, Interrupted) else known.span  # the step it fell on is not to blame
+    lines = [f"iechor: {span}: {known.message}" if span else f"iechor: {known.message}"]
+    if span:
+        lines += excerpt(span, places)
     lines += known.notes
     if known.hint:
         lines.append(f"hint: {known.hint}")
