@@ -89,6 +89,10 @@ class Scratch:
             if abandoned(name, age):
                 with contextlib.suppress(OSError):
                     remove_tree(self.places.gone / name)
+        for name, age in _ages(self.places.tars, now):
+            if name.startswith("part.") and abandoned(name, age):
+                with contextlib.suppress(OSError):
+                    os.unlink(self.places.tars / name)
 
     def prune(self) -> int:
         """Removes unpacked layers that no RUN and no container uses, and inflated tars. The bytes freed on disk.
@@ -109,10 +113,12 @@ class Scratch:
                         continue
                     freed += disk_usage(target)
                     remove_tree(target)
-            for path in self.places.tars.iterdir() if self.places.tars.is_dir() else ():
-                with contextlib.suppress(FileNotFoundError):
-                    freed += path.stat().st_blocks * 512
-                    path.unlink()
+            now = atomic.now(self.places.tmp)
+            for name, age in _ages(self.places.tars, now):
+                if not name.startswith("part.") or abandoned(name, age):
+                    with contextlib.suppress(FileNotFoundError):
+                        freed += os.lstat(self.places.tars / name).st_blocks * 512
+                        os.unlink(self.places.tars / name)
         return freed
 
     def _make(self, folder: Path, layers: Sequence[LayerRef], store: Store, *, writable: bool) -> Rootfs:

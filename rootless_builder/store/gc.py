@@ -24,6 +24,7 @@ from .buildcache import BuildCache
 from .images import Images
 from .layout import REMEDY, Layout, sweep
 from .leases import InUse, Leases
+from .owner import abandoned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class Collector:
             if digest not in marks.blobs and (size := self._remove_blob(digest, path)) is not None:
                 freed, removed = freed + size, removed + 1
         freed += self._empty_trash()
-        freed += self._sweep_derived(marks)
+        freed += self._sweep_derived(marks, now)
         return Report(bytes=freed, blobs=removed, cache_records=records, images=images)
 
     def _remove_images(self, policy: Policy, now: int) -> tuple[tuple[Digest, tuple[str, ...]], ...]:
@@ -193,16 +194,18 @@ class Collector:
                     freed += status.st_blocks * 512
         return freed
 
-    def _sweep_derived(self, marks: _Marks) -> int:
-        """Tree indexes and compressed pairs of layers that are gone. All of it can be made again."""
+    def _sweep_derived(self, marks: _Marks, now: int) -> int:
+        """Tree indexes, compressed pairs and inflated tars of layers that are gone. All of it can be made again."""
         since = self._leases.in_use().since
         shards = [self._layout.trees / shard for shard in _listed(self._layout.trees)]
         freed = 0
-        for folder in (*shards, self._layout.compressed):
+        for folder in (*shards, self._layout.compressed, self._layout.root / "tars"):
             for name in _listed(folder):
                 with contextlib.suppress(OSError):
                     status = (folder / name).stat()
                     in_use = since is not None and status.st_mtime_ns >= since
+                    if name.startswith("part."):  # half inflated
+                        in_use = not abandoned(name, now - status.st_mtime_ns)
                     if name.partition(".")[0] not in marks.diff_ids and not in_use:
                         freed += status.st_blocks * 512
                         atomic.remove(folder / name)

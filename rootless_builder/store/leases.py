@@ -14,6 +14,7 @@ came in between. A reader that finds nothing looks in trash/ and takes the blob 
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class Leases:
         self._path = layout.leases
         self._renewed = 0
         self._named: set[str] = set()
+        self._lock = threading.Lock()
 
     def begin(self) -> None:
         """What this process writes from now on stays until `close`. Errors: DiskFull, StoreError."""
@@ -71,12 +73,13 @@ class Leases:
 
     def close(self) -> None:
         """Gives all back. A later use begins a new lease."""
-        if self._fd >= 0 and self._pid == os.getpid():
-            os.close(self._fd)
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
-        self._fd = -1
-        self._named = set()
+        with self._lock:
+            if self._fd >= 0 and self._pid == os.getpid():
+                os.close(self._fd)
+                with contextlib.suppress(OSError):
+                    os.unlink(self._path)
+            self._fd = -1
+            self._named = set()
 
     def in_use(self) -> InUse:
         """Reads all leases and removes those of processes that are gone. Errors: StoreError."""
@@ -97,8 +100,8 @@ class Leases:
                      since=min(since, default=None))
 
     def _append(self, lines: Iterable[str]) -> None:
-        new = [line for line in lines if line not in self._named]
-        with atomic.explained("take a lease in the store", self._layout.leases, remedy=REMEDY):
+        with self._lock, atomic.explained("take a lease in the store", self._layout.leases, remedy=REMEDY):
+            new = [line for line in lines if line not in self._named]
             if self._fd < 0 or self._pid != os.getpid():
                 self._start()
             elif new and self._layout.now() - self._renewed > _RENEWAL:

@@ -8,6 +8,7 @@ An index that is missing, damaged or of another version is made again by reading
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -75,7 +76,7 @@ class Trees:
         """A new read-only fd of the uncompressed tar, for random access. Errors: as `changes`."""
         if compression_of(layer.blob.media_type) == "none":
             return self._blobs.open(layer.blob.digest)
-        path = self._tars / layer.diff_id.hex
+        path = self._trusted_tars() / layer.diff_id.hex
         with contextlib.suppress(FileNotFoundError):
             return os.open(path, _READ_ONLY)
         return self._inflate(layer, path)
@@ -83,7 +84,7 @@ class Trees:
     def _inflate(self, layer: LayerRef, path: Path) -> int:
         """Of two that do so at once, each has its own file, and the later name wins. The fd is of a whole tar even
         when somebody removes the file at once."""
-        part = atomic.temporary_name(self._tars, "part.")
+        part = atomic.temporary_name(path.parent, "part.")
         with atomic.explained("inflate a layer", path, remedy=TARS_REMEDY), tar_stream(self._blobs, layer) as stream:
             fd = atomic.create(part)
             try:
@@ -98,6 +99,15 @@ class Trees:
                 raise
             finally:
                 os.close(fd)
+
+    def _trusted_tars(self) -> Path:
+        """The folder given, unless somebody else could put files there: scratch may lie in /var/tmp."""
+        for folder in (self._tars, self._tars.parent):
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(folder)
+                if status.st_uid != os.geteuid() or status.st_mode & 0o022 or not stat.S_ISDIR(status.st_mode):
+                    return self._layout.root / "tars"
+        return self._tars
 
     def _opener(self, layer: LayerRef) -> Opener:
         return lambda: self.tar(layer)

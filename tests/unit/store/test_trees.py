@@ -117,8 +117,19 @@ def test_a_layer_that_does_not_fit_inflated_says_where(tmp_path: Path, others) -
         except DiskFull as error:
             print(error.message, "|", error.hint)
         print(os.listdir({str(tars)!r}))
-    """, "unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size=300k none {tars} && exec "$@"', "sh").splitlines()
+    """, "unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size=300k,mode=700 none {tars} && exec "$@"', "sh").splitlines()
     assert f"no space is left on the file system at {tars}" in out[0]
     assert "IECHOR_SCRATCH" in out[0]
     assert out[1] == "[]"
     assert DiskFull.exit_code == 13
+
+
+def test_a_folder_that_others_can_write_to_holds_no_tar_of_ours(tmp_path: Path) -> None:
+    """Scratch is in /var/tmp unless configured: somebody may have made the folder before us."""
+    shared = tmp_path / "shared"
+    (shared / "tars").mkdir(parents=True)
+    shared.chmod(0o777)
+    with Store.open(tmp_path / "store", tars=shared / "tars") as store:
+        layer = compressed(store, layer_of(store, [text_file("a", "right")]), "gzip", MEDIA_TYPE_LAYER_GZIP)
+        (shared / "tars" / layer.diff_id.hex).write_bytes(b"wrong" * 1000)
+        assert content(store, layer, "a") == b"right"
