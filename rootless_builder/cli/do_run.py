@@ -114,7 +114,8 @@ def container_row(one: "Listed", now: float, *, whole: bool) -> dict[str, Any]:
     if not whole and len(command) > 20:
         command = command[:19] + "…"
     return {"ID": config.id if whole else config.id[:12], "Image": config.image, "ImageID": config.image_id,
-            "Command": f'"{command}"', "CreatedAt": config.created, "RunningFor": tables.age(now - config.created),
+            "Command": f'"{command}"', "CreatedAt": moment(config.created),
+            "RunningFor": tables.age(now - config.created),
             "Status": status_text(state, now), "State": state.status.value,
             "Ports": ", ".join(map(str, state.ports or config.ports)), "Names": config.name,
             "ExitCode": state.exit_code, "Pid": state.init.pid if state.init else 0, "Labels": dict(config.labels)}
@@ -123,16 +124,24 @@ def container_row(one: "Listed", now: float, *, whole: bool) -> dict[str, Any]:
 def described(container: "Container") -> dict[str, Any]:
     """A container for `iechor inspect`, in docker's shape."""
     config, state = container.config, container.state()
-    return {"Id": config.id, "Name": config.name, "Created": config.created, "Image": config.image_id,
+    return {"Id": config.id, "Name": config.name, "Created": moment(config.created), "Image": config.image_id,
             "ImageName": config.image,
             "State": {"Status": state.status.value, "Running": state.status.value == "running",
                       "Pid": state.init.pid if state.init else 0, "ExitCode": state.exit_code,
-                      "StartedAt": state.started, "FinishedAt": state.finished},
+                      "StartedAt": moment(state.started), "FinishedAt": moment(state.finished)},
             "Config": {"Cmd": list(config.command), "Env": list(config.env), "WorkingDir": config.cwd,
                        "User": config.user, "Tty": config.tty, "StopSignal": config.stop_signal,
                        "Labels": dict(config.labels)},
             "HostConfig": {"NetworkMode": config.network, "AutoRemove": config.remove},
             "Ports": [dataclasses.asdict(port) for port in state.ports or config.ports], "LogPath": str(container.log)}
+
+
+def moment(seconds: float) -> str:
+    """RFC 3339, UTC; that of year 1 for what has not happened yet, as docker says it."""
+    from datetime import UTC, datetime
+
+    found = datetime.fromtimestamp(seconds, UTC) if seconds else datetime.min
+    return found.replace(tzinfo=None).isoformat(timespec="microseconds" if seconds else "seconds") + "Z"
 
 
 def logs(call: Call) -> int:
