@@ -97,6 +97,8 @@ class Launcher:
             sandbox.await_start()
             return sandbox
         except BaseException:
+            status_inner.close()  # else close() would wait for an end that we hold ourselves
+            report_inner.close()
             sandbox.close()
             raise
         finally:
