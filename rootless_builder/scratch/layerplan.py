@@ -71,8 +71,9 @@ class _Planner:
         plan.nodes[path] = node
 
     def remove(self, path: ImagePath) -> None:
-        path = self._place(path)
-        if path:
+        path = self._target(path)
+        if path and self._is_folder(parent(path)):
+            self._parents(path)
             self._forget(path)
             self._plan.whiteouts.add(path)
 
@@ -91,6 +92,11 @@ class _Planner:
 
     def _place(self, path: ImagePath) -> ImagePath:
         """Where the entry really lies; the folders above it are there afterwards."""
+        path = self._target(path)
+        self._parents(path)
+        return path
+
+    def _target(self, path: ImagePath) -> ImagePath:
         if not path:
             return path
         above = parent(path)
@@ -99,8 +105,16 @@ class _Planner:
             if place is None:
                 place = self._resolved[above] = self._resolve(above, follow_last=True)
             path = join(place, basename(path))
-        self._parents(path)
         return path
+
+    def _is_folder(self, path: ImagePath) -> bool:
+        """Whether there is a folder at `path`, of this layer or below."""
+        if path in self._plan.folders:
+            return True
+        if path in self._plan.nodes or self._hidden(path):
+            return False
+        found = self._lowers.find(path)
+        return found is not None and found.is_folder
 
     def _parents(self, path: ImagePath) -> None:
         if parent(path) not in self._plan.folders:

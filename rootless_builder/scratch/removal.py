@@ -14,6 +14,7 @@ def discard(path: Path, gone: Path) -> None:
     """Out of sight at once by a rename into `gone` (same file system), then removed. Absent: fine. Errors: OSError."""
     target = atomic.temporary_name(gone)
     with contextlib.suppress(FileNotFoundError):
+        _open_up(os.fsencode(path), None)  # a folder that cannot be written cannot be moved to another one
         atomic.move(path, target)
         remove_tree(target)
 
