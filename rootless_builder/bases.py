@@ -83,7 +83,7 @@ class Bases:
         if here is not None and self._policy in ("missing", "never"):
             return here
         if self._policy == "never":
-            raise ImageNotFound(f"{reference.familiar()} is not in the store, and --pull=never forbids asking a registry",
+            raise ImageNotFound(f"{reference.familiar()} is not in the store, and --pull=never asks no registry",
                                 hint=f"iechor pull {reference.familiar()}")
         return self._pull(reference, platform)
 

@@ -15,7 +15,7 @@ from .committing import commit, rfc3339
 from .contexts import Contexts
 from .errors import IechorError, IechorfileError
 from .events import Emit, ImageBuilt, LayerWritten, Notice, StepCached, StepFinished, StepMissed, StepStarted
-from .language.instructions import Add, Arg, Copy, Instruction, Run, Script, Workdir
+from .language.instructions import Add, Arg, Copy, Run, Script, Workdir
 from .language.keywords import is_builtin_syntax
 from .language.parser import parse, parse_trigger
 from .oci.config import History
@@ -203,8 +203,8 @@ def check_runs(stage: Stage, platform: Platform) -> None:
     if run is None or platform in host_platform().runs() or interpreter(platform).exists():
         return
     raise IechorfileError(f"cannot run {platform} programs on this {host_platform()} machine", span=run.span,
-                          hint=f"register the interpreter qemu-{QEMU.get(platform.architecture, platform.architecture)} "
-                               "with binfmt_misc (package qemu-user-static), or build for this machine's platform")
+                          hint=f"register the interpreter {interpreter(platform).name} with binfmt_misc "
+                               "(package qemu-user-static), or build for this machine's platform")
 
 
 def interpreter(platform: Platform) -> Path:

@@ -48,10 +48,13 @@ def reference(name: str, settings: Settings) -> Reference:
     return Reference.parse(name, default_registry=settings.default_registry).with_default_tag()
 
 
-def puller(store: Store, settings: Settings, emit: Emit) -> Callable[[Reference, Platform], Image]:
-    """Fetches one image into the store, under its name. The registry's code is imported at the first call."""
+def puller(store: Store, settings: Settings, emit: Emit) -> Callable[[Reference, Platform | None], Image]:
+    """Fetches one image into the store, under its name. The registry's code is imported at the first call.
 
-    def pull_one(wanted: Reference, platform: Platform) -> Image:
+    platform None: this machine's, and where the registry has the image for another one only, that, with a notice.
+    """
+
+    def pull_one(wanted: Reference, platform: Platform | None) -> Image:
         from .registry.client import RegistryClient
         from .registry.transfer import pull as transfer
 
@@ -63,7 +66,7 @@ def puller(store: Store, settings: Settings, emit: Emit) -> Callable[[Reference,
 
 def pull(name: str, store: Store, settings: Settings, *, platform: Platform | None, emit: Emit) -> Image:
     """Errors: ImageNotFound, RegistryError, AuthError, UnsafeArchive, DiskFull."""
-    return puller(store, settings, emit)(reference(name, settings), platform or host_platform())
+    return puller(store, settings, emit)(reference(name, settings), platform)
 
 
 def push(name: str, destination: str | None, store: Store, settings: Settings, *, compression: str | None = None,
@@ -110,7 +113,7 @@ def inspect(name: str, store: Store, settings: Settings) -> dict[str, Any]:
     """As docker and podman tell it: Id, RepoTags, RepoDigests, Created, Config, Architecture, Os, Size, RootFS …"""
     image = find(store, name, settings)
     record = next((one for one in store.images.list() if one.manifest.digest == image.manifest_descriptor.digest), None)
-    names = [Reference.parse(one, default_registry=settings.default_registry) for one in (record.names if record else ())]
+    names = [reference(one, settings) for one in (record.names if record else ())]
     config: ImageConfig = image.config
     return {
         "Id": str(image.id), "Digest": str(image.manifest_descriptor.digest),
@@ -155,7 +158,8 @@ def is_id(name: str, image: Image) -> bool:
     return image.id.hex.startswith(name.removeprefix("sha256:"))
 
 
-def load(source: Path | int, store: Store, settings: Settings, *, tmp: Path, emit: Emit) -> list[tuple[str | None, Image]]:
+def load(source: Path | int, store: Store, settings: Settings, *, tmp: Path,
+         emit: Emit) -> list[tuple[str | None, Image]]:
     """From a layout folder, an archive's path, or the fd of one. → (name or None, image) each.
 
     Errors: UnsafeArchive, DiskFull, SourceError.
@@ -193,16 +197,17 @@ def prune(store: Store, *, images: bool, cache: bool, keep: frozenset[Any] = fro
 
 
 def login(registry: str | None, user: str, password: str, settings: Settings, *, emit: Emit) -> str:
-    """Asks the registry whether it knows them, then keeps them; where, is returned. Errors: AuthError, RegistryError."""
+    """Asks the registry whether it knows them, then keeps them; returns where. Errors: AuthError, RegistryError."""
     from .registry.client import RegistryClient
 
     with RegistryClient.of(settings, emit) as client:
         return client.login(registry or settings.default_registry, user, password)
 
 
-def logout(registry: str | None, settings: Settings) -> bool:
-    """Whether there was anything to forget."""
-    from .registry.auth import Credentials
+def logout(registry: str | None, settings: Settings, *, emit: Emit) -> bool:
+    """Whether there was anything to forget; files of docker and podman that still know the host are named."""
+    from .registry.client import RegistryClient
 
-    return Credentials(settings.auth_file, settings.foreign_auth_files).erase(registry or settings.default_registry)
+    with RegistryClient.of(settings, emit) as client:
+        return client.logout(registry or settings.default_registry)
 

@@ -44,7 +44,8 @@ def final_config(state: StageState, world: World, labels: Mapping[str, str]) -> 
         extra={key: value for key, value in state.image.extra.items() if key in KEPT_EXTRA})
 
 
-def dated(history: Sequence[History], inherited: int, base: str | None, world: World) -> tuple[tuple[History, ...], str]:
+def dated(history: Sequence[History], inherited: int, base: str | None,
+          world: World) -> tuple[tuple[History, ...], str]:
     """(history with a time for each of our entries, the newest time). The first `inherited` are the base's own.
 
     An entry without a layer has the time of the one before it, or of the first that has one.

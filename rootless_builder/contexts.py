@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from .errors import IechorfileError, SourceError, UnsupportedError, UsageError
 from .language.ignore import IgnorePatterns
@@ -58,7 +59,7 @@ class Contexts:
         self._stack = ExitStack()
         self._ignore: IgnorePatterns | None = None
 
-    def __enter__(self) -> "Contexts":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -81,7 +82,7 @@ class Contexts:
 
     def main(self) -> Source:
         if "" not in self._open:
-            self._open[""] = self._stack.enter_context(self._folder_or_archive(self._main, self._ignore))
+            self._open[""] = self._entered(self._folder_or_archive(self._main, self._ignore))
         return self._open[""]
 
     def named(self, name: str) -> Source | ImageSource | None:
@@ -97,7 +98,7 @@ class Contexts:
             raise UnsupportedError(f"cannot use {source} as a build context: not carried out by this release",
                                    hint="give a folder, a tar archive, oci-layout://PATH or docker-image://NAME")
         if key not in self._open:
-            self._open[key] = self._stack.enter_context(self._folder_or_archive(source, None))
+            self._open[key] = self._entered(self._folder_or_archive(source, None))
         return self._open[key]
 
     def told(self, name: str) -> str:
@@ -107,6 +108,10 @@ class Contexts:
     def keep(self, archive: ArchiveSource) -> ArchiveSource:
         """Closed with the contexts: nodes of its tree are read when the layer is written."""
         return self._stack.enter_context(archive)
+
+    def _entered(self, source: Source) -> Source:
+        self._stack.enter_context(source)
+        return source
 
     def _folder_or_archive(self, place: str, ignore: IgnorePatterns | None) -> Source:
         path = Path(place)

@@ -4,12 +4,14 @@
                                   └──────── what it left changed ──────▶ ChangeSet
 """
 
+import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from .errors import StepFailed
 from .events import Emit, Notice, StepOutput
@@ -17,9 +19,10 @@ from .plan.lower import PIPES
 from .plan.steps import RunStep
 from .sandbox.launcher import Launcher
 from .sandbox.mounts import Bind, FileBind, Mount, standard
-from .sandbox.spec import Network, SandboxSpec
-from .sandbox.supervise import ExitStatus, supervise
-from .scratch.scratch import Rootfs, Scratch
+from .sandbox.spec import ExitStatus, Network, SandboxSpec
+from .sandbox.supervise import supervise
+from .scratch.rootfs import Rootfs
+from .scratch.scratch import Scratch
 from .store.images import LayerRef
 from .store.store import Store
 from .tree.changes import ChangeSet
@@ -106,20 +109,20 @@ class StepLog:
         folder.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(prefix=f"step-{number}-", suffix=".log", dir=folder)
         self.path = Path(name)
-        self._file = open(fd, "wb", buffering=0)
+        self._fd = fd
         self._kept = False
 
-    def __enter__(self) -> "StepLog":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._file.close()
+        os.close(self._fd)
         if not self._kept:
             self.path.unlink(missing_ok=True)
 
     def write(self, stream: int, data: bytes) -> None:
         self._emit(StepOutput(step=self._number, stream=stream, data=data))
-        self._file.write(data)
+        os.write(self._fd, data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._last.extend(line[-1000:] for line in lines)
         self._rest = self._rest[-1000:]

@@ -125,7 +125,8 @@ def logout(call: Call) -> int:
     from .. import catalog
 
     settings = auth_settings(call)
-    known = catalog.logout(call.options.registry, settings)
+    with call.showing() as emit:
+        known = catalog.logout(call.options.registry, settings, emit=emit)
     registry = call.options.registry or settings.default_registry
     print(f"Removed the login for {registry}" if known else f"Not logged in to {registry}")
     return 0

@@ -220,7 +220,9 @@ def _copy(low: Lowering, this: "i.Copy | i.Add") -> Step:
     sources = tuple(low.expand(source) for source in this.sources)
     dest = low.expand(this.dest)
     owner, chmod = low.expand(this.chown), low.expand(this.chmod)
-    origin = low.arguments.graph.origin(this.from_, low.stage, this) if isinstance(this, i.Copy) and this.from_ else None
+    origin = None
+    if isinstance(this, i.Copy) and this.from_:
+        origin = low.arguments.graph.origin(this.from_, low.stage, this)
     if isinstance(this, i.Add):
         _refuse_remote(sources)
     told = [word, *([f"--chown={owner}"] if owner else []), *([f"--chmod={chmod}"] if chmod else []), *sources,

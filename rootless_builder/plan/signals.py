@@ -4,7 +4,6 @@ import re
 import signal
 
 
-
 def signal_number(name: str) -> int | None:
     """The number, or None for what is no signal of Linux."""
     if name.isascii() and name.isdigit():

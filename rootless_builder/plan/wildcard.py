@@ -52,7 +52,7 @@ def _group(pattern: str, at: int) -> tuple[str, int]:
     """One "[…]" from behind its "[": (regular expression, where it ends)."""
     negated = pattern[at:at + 1] == "^"
     at += negated
-    ranges = []
+    ranges: list[str] = []
     while True:
         if pattern[at:at + 1] == "]" and ranges:
             inner = "".join(ranges)

@@ -9,8 +9,9 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from ..errors import DiskFull, SourceError
 from ..layer.compress import inflated
@@ -31,19 +32,20 @@ class ArchiveSource:
 
     def __init__(self, fd: int, *, what: str, tmp: Path, layer: bool = False) -> None:
         self.what = what
+        self._stack = ExitStack()
+        self._tar = self._stack.enter_context(tempfile.TemporaryFile(dir=tmp, prefix="archive-"))
         with open(fd, "rb") as stream:
-            self._tar = tempfile.TemporaryFile(dir=tmp, prefix="archive-")
             self._digest = self._inflate(stream)
         self._tar.seek(0)
         found = ChangeSet.of(read_layer(self._tar, whiteouts=layer))
         self.changes = bind(found, self._duplicate)
         self._tree = Tree.empty().apply(self.changes)
 
-    def __enter__(self) -> "ArchiveSource":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._tar.close()
+        self._stack.close()
 
     def tree(self) -> Tree:
         return self._tree

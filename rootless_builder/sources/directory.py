@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from ..errors import SourceError
 from ..paths import ROOT, ImagePath, decode, encode, join
@@ -41,7 +41,7 @@ class DirectorySource:
         self._links: dict[tuple[int, int], File] = {}
         self._tree = Tree(Directory(_meta(os.stat(self._fd)), _Listing(self, ROOT)))
 
-    def __enter__(self) -> "DirectorySource":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -115,7 +115,7 @@ class DirectorySource:
 class _Listing(Mapping[str, Node]):
     """A folder's entries, read when first asked for."""
 
-    __slots__ = ("_source", "_folder", "_nodes")
+    __slots__ = ("_folder", "_nodes", "_source")
 
     def __init__(self, source: DirectorySource, folder: ImagePath) -> None:
         self._source = source

@@ -10,10 +10,11 @@ Every blob is verified while it is copied in; nothing is named before all of its
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 from ..errors import ImageNotFound, UnsafeArchive, UsageError
 from ..layer.compress import sniff
@@ -41,7 +42,9 @@ TYPES = {"none": MEDIA_TYPE_LAYER, "gzip": MEDIA_TYPE_LAYER_GZIP, "zstd": MEDIA_
 
 
 class Reader(Protocol):
-    what: str
+    @property
+    def what(self) -> str:
+        """How messages name it."""
 
     def open(self, path: str) -> BinaryIO | None:
         """A stream of the file, which the caller closes. A path that leaves the layout is as one that is not there."""
@@ -72,28 +75,27 @@ class TreeReader:
         if not isinstance(node, File):
             return None
         fd, offset = node.content.open()
-        stream = open(fd, "rb")
-        stream.seek(offset)
-        return _Limited(stream, node.size)  # type: ignore[return-value]
+        os.lseek(fd, offset, os.SEEK_SET)
+        return _Limited(fd, node.size)  # type: ignore[return-value]
 
 
 class _Limited:
-    """`size` bytes of a stream, as a stream."""
+    """`size` bytes of a descriptor, as a stream that closes it."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream = stream
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
         self._left = size
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(self._left if size < 0 else min(size, self._left))
+        data = os.read(self._fd, self._left if size < 0 else min(size, self._left))
         self._left -= len(data)
         return data
 
-    def __enter__(self) -> "_Limited":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stream.close()
+        os.close(self._fd)
 
 
 def import_images(reader: Reader, store: Store, *, default_registry: str, platform: Platform,

@@ -24,8 +24,9 @@ def lowered(text, build_args=None, base=None, stage=-1):
     """(steps, what is inherited from the stage)."""
     script, graph = graph_of(text, build_args)
     config = base or RunConfig(env=("PATH=/bin",))
-    lowering = Lowering(graph.stages[stage], Inherited(image=ImageConfig(architecture="amd64", os="linux", config=config)),
-                        Arguments(build=build_args or {}, graph=graph, escape=script.directives.escape))
+    image = ImageConfig(architecture="amd64", os="linux", config=config)
+    lowering = Lowering(graph.stages[stage], Inherited(image=image), Arguments(
+                        build=build_args or {}, graph=graph, escape=script.directives.escape))
     return list(lowering.steps()), lowering.inherited()
 
 
@@ -80,7 +81,8 @@ def test_shell_is_used_by_the_shell_forms_after_it():
 
 
 @pytest.mark.parametrize(("dest", "cwd", "expected"), [
-    ("/a", "/w", "/a"), ("/a/", "/w", "/a/"), (".", "/w", "/w/"), ("./", "/w", "/w/"), ("b", "/w", "/w/b"), ("/", "/w", "/"),
+    ("/a", "/w", "/a"), ("/a/", "/w", "/a/"), (".", "/w", "/w/"), ("./", "/w", "/w/"), ("b", "/w", "/w/b"),
+    ("/", "/w", "/"),
     ("../x/", "/w/v", "/w/x/"), ("/a/.", "/w", "/a/"),
 ])
 def test_destinations(dest, cwd, expected):

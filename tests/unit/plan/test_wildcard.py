@@ -28,7 +28,8 @@ def test_an_escaped_wildcard_is_none():
 
 
 @pytest.mark.parametrize(("words", "expected"), [
-    (["80"], ("80/tcp",)), (["80/udp", "81/TCP"], ("80/udp", "81/tcp")), (["8000-8002"], ("8000/tcp", "8001/tcp", "8002/tcp")),
+    (["80"], ("80/tcp",)), (["80/udp", "81/TCP"], ("80/udp", "81/tcp")),
+    (["8000-8002"], ("8000/tcp", "8001/tcp", "8002/tcp")),
     (["127.0.0.1:80:90"], ("90/tcp",)), (["80:90"], ("90/tcp",)), (["[::1]:80:90/sctp"], ("90/sctp",)),
 ])
 def test_ports(words, expected):
