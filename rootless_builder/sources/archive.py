@@ -9,7 +9,6 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -24,6 +23,13 @@ from ..tree.tree import Tree
 CHUNK = 1 << 20
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) may take less than it is given. Errors: OSError."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left):]
+
+
 class ArchiveSource:
     """Takes over `fd` (read to its end, then closed). what: how messages name it. Errors: SourceError, UnsafeArchive.
 
@@ -32,12 +38,12 @@ class ArchiveSource:
 
     def __init__(self, fd: int, *, what: str, tmp: Path, layer: bool = False) -> None:
         self.what = what
-        self._stack = ExitStack()
-        self._tar = self._stack.enter_context(tempfile.TemporaryFile(dir=tmp, prefix="archive-"))
+        self._tar, name = tempfile.mkstemp(dir=tmp, prefix="iechor-archive-")
+        os.unlink(name)
         with open(fd, "rb") as stream:
             self._digest = self._inflate(stream)
-        self._tar.seek(0)
-        found = ChangeSet.of(read_layer(self._tar, whiteouts=layer))
+        with open(self._duplicate(), "rb") as stream:
+            found = read_layer(stream, whiteouts=layer)
         self.changes = bind(found, self._duplicate)
         self._tree = Tree.empty().apply(self.changes)
 
@@ -45,7 +51,7 @@ class ArchiveSource:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stack.close()
+        os.close(self._tar)
 
     def tree(self) -> Tree:
         return self._tree
@@ -56,7 +62,7 @@ class ArchiveSource:
         return hashlib.sha256(f"{self._digest}\0{named}".encode("utf-8", "surrogateescape")).hexdigest()
 
     def _duplicate(self) -> int:
-        return os.open(f"/proc/self/fd/{self._tar.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{self._tar}", os.O_RDONLY | os.O_CLOEXEC)
 
     def _inflate(self, stream: BinaryIO) -> str:
         digest = hashlib.sha256()
@@ -64,8 +70,7 @@ class ArchiveSource:
         try:
             while data := source.read(CHUNK):
                 digest.update(data)
-                self._tar.write(data)
-            self._tar.flush()
+                write_all(self._tar, data)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"cannot unpack {self.what}: {error.strerror}",
