@@ -33,17 +33,17 @@ def read_arguments(kind: str, rest: str, escape: str) -> Arguments:
 
 def split_words(text: str, escape: str) -> list[str]:
     """Words as `ENV a="b c" d` has them; quotes and escapes stay, a lone escape at the very end goes."""
-    return [printable(match[1]) for match in _word(escape).finditer(text) if match[1]]
+    return [word for word in _word(escape).findall(printable(text)) if word]
 
 
 @lru_cache
 def _word(escape: str) -> re.Pattern[str]:
-    r"""Group 1 is the word without an escape that ends the text."""
+    r"""Group 1 is the word without an escape that ends the text. No part of it can fail once it has begun."""
     e = re.escape(escape)
-    plain = rf"[^'\"{e}{SPACES}]++"
-    double = rf'"(?:[^"{e}]++|{e}.)*+(?:"|(?={e}?\Z))'
-    single = r"'[^']*+(?:'|\Z)"
-    return re.compile(rf"((?:{plain}|{double}|{single}|{e}.)*+)(?:{e}\Z)?", re.DOTALL)
+    plain = rf"[^'\"{e}{SPACES}]+"
+    double = rf'"[^"{e}]*(?:{e}.[^"{e}]*)*(?:"|(?={e}?\Z))'
+    single = r"'[^']*(?:'|\Z)"
+    return re.compile(rf"[{SPACES}]*((?:{plain}|{double}|{single}|{e}.)*)(?:{e}\Z)?", re.DOTALL)
 
 
 def _unknown(rest: str, escape: str) -> Arguments:

@@ -9,8 +9,8 @@ Undecodable bytes are lone surrogates here (surrogateescape), one for each byte,
 import re
 
 # unicode.IsSpace; SPACES_LATIN1 are those a loop over single bytes finds.
-SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 SPACES_LATIN1 = "\t\n\v\f\r \x85\xa0"
+SPACES = SPACES_LATIN1 + "\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
 _ASCII_SPACES = b"\t\n\v\f\r "
 _SURROGATE = re.compile("[\ud800-\udfff]")

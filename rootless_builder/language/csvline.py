@@ -3,7 +3,7 @@
 import re
 
 _PLAIN = re.compile(r'[^",]*')
-_QUOTED = re.compile(r'"((?:[^"]|"")*+)"')
+_QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"(?!")')
 
 
 def read(line: str) -> list[str]:

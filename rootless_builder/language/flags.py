@@ -7,6 +7,8 @@ from . import suggest
 from .characters import SPACES_LATIN1, decode, encode, lower, printable
 from .keywords import FLAGS, FlagType
 
+_SPACES = frozenset(SPACES_LATIN1)
+
 
 def split_flags(line: str, escape: str) -> tuple[tuple[str, ...], str]:
     """The flags at the start of `line`, quotes and escapes gone, and the rest.
@@ -21,8 +23,9 @@ def split_flags(line: str, escape: str) -> tuple[tuple[str, ...], str]:
     flags: list[str] = []
     position = 0
     while True:
-        position += len(data) - position - len(data[position:].lstrip(SPACES_LATIN1))
-        if data[position: position + 2] != "--":
+        while data[position: position + 1] in _SPACES:
+            position += 1
+        if not data.startswith("--", position):
             return tuple(flags), decode(data[position:].encode("latin-1"))
         word, quoted, position = _flag_word(data, position, escape)
         if word == "--":
@@ -37,7 +40,7 @@ def _flag_word(data: str, position: int, escape: str) -> tuple[str, bool, int]:
     quote, quoted = "", False
     while position < len(data):
         char = data[position]
-        if not quote and char in SPACES_LATIN1:
+        if not quote and char in _SPACES:
             break
         position += 1
         if char == quote:

@@ -37,9 +37,9 @@ _CATEGORIES = ("C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "
 class Translated:
     """`whole` matches a path, `tree` a path or a folder above it; where `tree` would be wrong, `exact_only`."""
 
-    whole: str
-    tree: str
-    exact_only: bool
+    whole: str = ""
+    tree: str = ""
+    exact_only: bool = False
 
 
 def translate(source: str) -> Translated:

@@ -4,7 +4,7 @@
     *.log            a pattern, from the root of the context; "/" before it changes nothing
     !keep.log        an exception: takes back what patterns above it left out
 
-The last pattern that matches a path, or a folder above it, decides (features.md §1.4; moby/patternmatcher).
+The last pattern that matches a path, or a folder above it, decides (as in moby/patternmatcher).
 """
 
 from collections.abc import Iterable

@@ -9,9 +9,10 @@ pattern also has one of the signs above, and so they do here (goregex.py).
 """
 
 import re
+from functools import cached_property
 
 from . import goregex
-from .characters import printable
+from .characters import decode, encode, printable
 from .filepattern import BadPattern, match
 
 _ESCAPED = ".+()$"
@@ -29,17 +30,21 @@ class IgnorePattern:
         self.exclusion = exclusion
         self.error = ""
         self._kind, source = _compile(text)
-        self._self = self._tree = re.compile("")
-        self._by_ancestor = False
+        self._suffix = decode(encode(text)[2:])  # without its "**"; of a byte order mark before them a part stays
+        self._regex = goregex.Translated()
         if self._kind == "regex":
             try:
-                translated = goregex.translate(source)
+                self._regex = goregex.translate(source)
             except BadPattern as error:
                 self.error = str(error)
-                return
-            self._self = re.compile(translated.whole, re.ASCII)
-            self._tree = re.compile(translated.tree, re.ASCII)
-            self._by_ancestor = translated.exact_only
+
+    @cached_property
+    def _whole(self) -> re.Pattern[str]:
+        return re.compile(self._regex.whole, re.ASCII)
+
+    @cached_property
+    def _tree(self) -> re.Pattern[str]:
+        return re.compile(self._regex.tree, re.ASCII)
 
     def hits(self, path: str) -> bool:
         """Whether `path` itself matches."""
@@ -49,8 +54,8 @@ class IgnorePattern:
         if self._kind == "prefix":
             return path.startswith(text[:-2])
         if self._kind == "suffix":
-            return path.endswith(text[2:]) or (text[2] == "/" and path == text[3:])
-        return self._self.search(path) is not None
+            return path.endswith(self._suffix) or (self._suffix[0] == "/" and path == self._suffix[1:])
+        return self._whole.search(path) is not None
 
     def covers(self, path: str) -> bool:
         """Whether `path`, relative and clean, or a folder above it matches."""
@@ -60,9 +65,9 @@ class IgnorePattern:
         if self._kind == "prefix":
             return path.startswith(text[:-2])
         if self._kind == "suffix":
-            suffix, below = text[2:] + "/", path + "/"
-            return suffix in below or (text[2:3] == "/" and below.startswith(suffix[1:]))
-        if self._by_ancestor:
+            suffix, below = self._suffix + "/", path + "/"
+            return suffix in below or (self._suffix[:1] == "/" and below.startswith(suffix[1:]))
+        if self._regex.exact_only:
             return any(map(self.hits, [path, *ancestors(path)]))
         return self._tree.search(path) is not None
 

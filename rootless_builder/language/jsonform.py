@@ -10,11 +10,10 @@ import re
 
 from .characters import SPACES, printable
 
-_WS = r"[ \t\n\r]*+"
-_STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
-_ARRAY = re.compile(rf"\[{_WS}(?:{_STRING}{_WS}(?:,{_WS}{_STRING}{_WS})*+)?\]{_WS}")
-_TOKEN = re.compile(rf"{_WS}(?:(?P<string>{_STRING})|(?P<number>-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?)"
-                    rf"|(?P<word>true|false|null)|(?P<mark>[\[\]{{}},:]))")
+_STRING = r'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"'
+_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_TOKEN = re.compile(rf"[ \t\n\r]*(?:(?P<string>{_STRING})|(?P<number>{_NUMBER})|(?P<word>true|false|null)"
+                    r"|(?P<mark>[\[\]{},:]))")
 _MAX_DEPTH = 10_000
 
 
@@ -25,32 +24,37 @@ class NotStrings(ValueError):
 def read_array(text: str) -> tuple[str, ...] | None:
     """The strings of `text`, None when it is no JSON array. Raises NotStrings."""
     text = text.lstrip(SPACES)
-    if not text.startswith("["):
+    if not text.startswith("[") or not (kinds := _token_kinds(text)):
         return None
-    if _ARRAY.fullmatch(text):
+    if kinds == {"string"}:
         return tuple(map(printable, json.loads(text)))
-    if _is_json(text):
-        raise NotStrings
-    return None
+    if kinds == {"empty"}:
+        return ()
+    raise NotStrings
 
 
-def _is_json(text: str) -> bool:
-    """Whether `text`, which begins with "[", is one JSON value; a table of what may come next, no recursion.
+def _token_kinds(text: str) -> set[str]:
+    """What `text`, which begins with "[", holds if it is one JSON value: string, number, word, nested, or empty for
+    []; nothing if it is no JSON. A table of what may come next, no recursion.
 
     state: value | first (a value or "]") | key | first-key (a key or "}") | colon | after (a value)
     """
-    state, position, open_ = "value", 0, []
+    kinds: set[str] = set()
+    open_: list[str] = []
+    state, position = "value", 0
     while match := _TOKEN.match(text, position):
         position = match.end()
-        kind, token = match.lastgroup, match.group().lstrip(" \t\n\r")
+        kind, token = match.lastgroup or "", match.group().lstrip(" \t\n\r")
         if kind == "number" and math.isinf(float(token)):
-            return False
+            return set()
         if token in ("[", "{") and state in ("value", "first"):
+            kinds |= {"nested"} if open_ else set()
             open_.append(token)
             state = "first" if token == "[" else "first-key"
             if len(open_) > _MAX_DEPTH:
-                return False
+                return set()
         elif kind != "mark" and state in ("value", "first"):
+            kinds.add(kind)
             state = "after"
         elif kind == "string" and state in ("key", "first-key"):
             state = "colon"
@@ -58,12 +62,11 @@ def _is_json(text: str) -> bool:
             state = "value"
         elif token == "," and state == "after":
             state = "value" if open_[-1] == "[" else "key"
-        elif (token == "]" and state in ("first", "after") or token == "}" and state in ("first-key", "after")) \
-                and open_[-1] + token in ("[]", "{}"):
+        elif token == {"[": "]", "{": "}"}[open_[-1]] and state in ("first", "first-key", "after"):
             open_.pop()
             state = "after"
         else:
-            return False
+            return set()
         if not open_:
-            return not text[position:].strip(" \t\n\r")
-    return False
+            return (kinds or {"empty"}) if not text[position:].strip(" \t\n\r") else set()
+    return set()

@@ -63,8 +63,9 @@ class Lexer:
             if empty:
                 place = Span(self.file, self._at, self._at)
                 self.warnings.append(ParseWarning(text=f"Empty continuation line found in: {text}", span=place))
-            comments, self._comments = self._comments, []
-            return LogicalLine(text=text, span=self.span(start), comments=tuple(comments))
+            comments = tuple(self._comments)
+            self._comments.clear()
+            return LogicalLine(text=text, span=self.span(start), comments=comments)
         return None
 
     def heredoc(self, name: str, *, chomp: bool, start: int) -> str:
@@ -98,7 +99,10 @@ class Lexer:
             return bare
         if self._directives_over or not self._directive(bare):
             text = strip(decode(line[1:]))
-            self._comments = [*self._comments, text] if text else []
+            if text:
+                self._comments.append(text)
+            else:
+                self._comments.clear()
         return b""
 
     def _continuations(self, continued: bool) -> tuple[list[bytes], bool]:
@@ -144,7 +148,9 @@ class Lexer:
             self._escape = value.encode()
             self.directives = replace(self.directives, escape=value)
         else:
-            self.directives = replace(self.directives, **{name: Directive(value=value, span=span)})
+            directive = Directive(value=value, span=span)
+            both = {"syntax": self.directives.syntax, "check": self.directives.check, name: directive}
+            self.directives = replace(self.directives, syntax=both["syntax"], check=both["check"])
         return True
 
     def _check_lengths(self) -> None:

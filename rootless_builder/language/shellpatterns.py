@@ -15,8 +15,8 @@ class BadPattern(ValueError):
 
 
 def trim_prefix(pattern: str, value: str, *, longest: bool) -> str:
-    match = _compile(pattern, longest=longest).match(value)
-    return value[match.end():] if match else value
+    end = _Pattern(pattern, longest=longest).end(value, 0)
+    return value if end is None else value[end:]
 
 
 def trim_suffix(pattern: str, value: str, *, longest: bool) -> str:
@@ -25,28 +25,43 @@ def trim_suffix(pattern: str, value: str, *, longest: bool) -> str:
 
 def replace(pattern: str, value: str, replacement: str, *, every: bool) -> str:
     """The longest match from the left gives way to `replacement`; in every place, `$0` there is what matched."""
-    regex = _compile(pattern, longest=True)
-    if not every:
-        match = regex.search(value)
-        return value[: match.start()] + replacement + value[match.end():] if match else value
+    wanted = _Pattern(pattern, longest=True)
     out, end, position = [], 0, 0
-    while position <= len(value) and (match := regex.search(value, position)):
-        out.append(value[end: match.start()])
-        if match.end() > end or match.start() == 0:  # an empty match right behind another one does not count
-            out.append(_fill_in(replacement, match.group()))
-        end = match.end()
+    while place := wanted.search(value, position):
+        start, stop = place
+        if not every:
+            return value[:start] + replacement + value[stop:]
+        out.append(value[end:start])
+        if stop > end or start == 0:  # an empty match right behind another one does not count
+            out.append(_fill_in(replacement, value[start:stop]))
+        end = stop
         position = max(end, position + 1)
     return "".join(out) + value[end:]
 
 
-def _compile(pattern: str, *, longest: bool) -> re.Pattern[str]:
-    segments = _segments(pattern.removeprefix("\ufeff"))
-    regex = segments[0]
-    for segment in segments[1:-1]:
-        regex += f"(?>.*?{segment})"
-    if len(segments) > 1:
-        regex += (".*" if longest else ".*?") + segments[-1]
-    return re.compile(regex)
+class _Pattern:
+    def __init__(self, pattern: str, *, longest: bool) -> None:
+        first, *others = _segments(pattern.removeprefix("\ufeff"))
+        self._first = re.compile(first)
+        self._others = [re.compile(".*?" + segment) for segment in others[:-1]]
+        if others:
+            self._others.append(re.compile((".*" if longest else ".*?") + others[-1]))
+
+    def end(self, value: str, start: int) -> int | None:
+        """Where a match that begins at `start` ends."""
+        match = self._first.match(value, start)
+        for segment in self._others:
+            match = match and segment.match(value, match.end())
+        return match.end() if match else None
+
+    def search(self, value: str, position: int) -> tuple[int, int] | None:
+        """The first match from `position` on: its start and end."""
+        while position <= len(value) and (candidate := self._first.search(value, position)):
+            end = self.end(value, candidate.start())
+            if end is not None:
+                return candidate.start(), end
+            position = candidate.start() + 1
+        return None
 
 
 def _segments(pattern: str) -> list[str]:

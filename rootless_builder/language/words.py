@@ -8,7 +8,7 @@ r"""Quotes, escapes and variables: how the words of an iEchorfile become values.
               | "#" pattern | "##" pattern | "%" pattern | "%%" pattern      shortest, longest prefix, suffix off
               | "/" pattern "/" word | "//" pattern "/" word                first, every match replaced
 
-The rules, the odd ones included, are those of BuildKit's shell lexer (features.md §1.2). Words nest as deep as
+The rules, the odd ones included, are those of BuildKit's shell lexer. Words nest as deep as
 the user likes, so nothing here recurses: a rule that needs another yields it, and `_drive` keeps the stack.
 """
 
@@ -24,7 +24,7 @@ from .characters import SPACES, printable
 _Rule = Generator[Any, str, str]
 
 _RUNS = re.compile(f"[{SPACES}]+|[^{SPACES}]+")
-_BLANKS = re.compile("[\t\r ]*")
+_HEREDOC = re.compile("<(?:<[\t\r ]*)?")
 
 
 def expand(text: str, env: Mapping[str, str], *, escape: str = "\\") -> tuple[str, frozenset[str]]:
@@ -130,7 +130,9 @@ class WordLexer:
                 self.word.clear()
                 return "".join(out)
             elif char in self.specials:
-                value = yield self._special(char)
+                value = self._simple(char)
+                if value is None:
+                    value = yield self._variable() if char == "$" else self._double_quoted()
                 (self._add_split if char == "$" else self.word.append)(value)
                 out.append(value)
             else:
@@ -148,26 +150,24 @@ class WordLexer:
         self.word.append(both)
         out.append(both)
 
-    def _special(self, char: str) -> _Rule:
-        return {"$": self._variable, "<": self._heredoc, "'": self._single_quoted, '"': self._double_quoted}[char]()
-
-    def _heredoc(self) -> _Rule:
-        """`<<` takes the blanks behind it along, so that `<< EOF` is one word."""
-        yield from ()
-        self.position += 1
-        if self._peek() != "<":
-            return "<"
-        self.position += 1
-        return "<<" + self._take(_BLANKS)
-
-    def _single_quoted(self) -> _Rule:
-        yield from ()
-        start = self.position + 1
-        end = self.text.find("'", start)
-        if end < 0:
-            self._fail("a single quote is not closed")
-        self.position = end + 1
-        return self.text[start - 1: end + 1] if self.raw_quotes else self.text[start:end]
+    def _simple(self, char: str) -> str | None:
+        """What begins with `char`, when no word can be nested in it; else None, and nothing is read."""
+        if char == "<":
+            # `<<` takes the blanks behind it along, so that `<< EOF` is one word.
+            return self._take(_HEREDOC)
+        if char == "'":
+            start = self.position + 1
+            end = self.text.find("'", start)
+            if end < 0:
+                self._fail("a single quote is not closed")
+            self.position = end + 1
+            return self.text[start - 1: end + 1] if self.raw_quotes else self.text[start:end]
+        if char == "$" and not self.text.startswith("{", self.position + 1):
+            self.position += 1
+            name = self._name()
+            value = self._value(name) if name else "$"
+            return ("$" + name if self.keep_unset else "") if value is None else value
+        return None
 
     def _double_quoted(self) -> _Rule:
         self.position += 1
@@ -182,7 +182,8 @@ class WordLexer:
                 out.append(quote)
                 return "".join(out)
             elif char == "$":
-                out.append((yield self._variable()))
+                value = self._simple(char)
+                out.append((yield self._variable()) if value is None else value)
             else:
                 self.position += 1
                 if self.raw_escapes:
@@ -194,16 +195,8 @@ class WordLexer:
         self._fail("a double quote is not closed")
 
     def _variable(self) -> _Rule:
-        self.position += 1
-        if self._peek() != "{":
-            name = self._name()
-            if not name:
-                return "$"
-            value = self._value(name)
-            if value is None:
-                return f"${name}" if self.keep_unset else ""
-            return value
-        self.position += 1
+        """`${…}`."""
+        self.position += 2
         if not self._peek():
             self._fail("missing '}'")
         if self._peek() in "{}:":
@@ -233,20 +226,21 @@ class WordLexer:
         value = self._value(name)
         if value is None and self.keep_unset:
             return f"${{{name}{':' if colon else ''}{form}{word}}}"
-        missing = value is None or (colon and not value)
+        text = value or ""
+        missing = value is None or (colon and not text)
         if form == "-":
-            return word if missing else value
+            return word if missing else text
         if form == "+":
             return "" if missing else word
         if form == "?":
             if missing:
                 self._fail(f"{name}: {word or 'is not allowed to be ' + ('unset' if value is None else 'empty')}")
-            return value
+            return text
         if not cut:
             self._fail(f"unsupported modifier {':' + form!r} in ${{{name}…}}")
         longest = word.startswith(form)
         trim = shellpatterns.trim_prefix if form == "#" else shellpatterns.trim_suffix
-        return self._matching(lambda: trim(word[longest:], value or "", longest=longest))
+        return self._matching(lambda: trim(word[longest:], text, longest=longest))
 
     def _replaced(self, name: str) -> _Rule:
         every = self._peek() == "/"
