@@ -1,7 +1,7 @@
 """Meta ↔ what the disk holds, in one place for both ways.
 
-    fakeroot        every file is the user's own; a folder has at least u+rwx, a file u+rw; a device is an empty file;
-                    privileged xattrs are not there. What differs from that is an OwnerRecord.
+    fakeroot        every file is the user's own; a folder has at least u+rwx, a file u+rw and no set-id bits; a device
+                    is an empty file; privileged xattrs are not there. What differs from that is an OwnerRecord.
     subuid, host    the disk has it all: chown, mknod, setxattr are the kernel's.
 """
 
@@ -31,10 +31,14 @@ def belongs_to_image(name: str) -> bool:
 
 
 def disk_mode(mode: int, mode_of_ids: IdMode, *, folder: bool) -> int:
-    """The permission bits on disk: in fakeroot mode never less than its owner needs to read and remove it."""
+    """The permission bits on disk: in fakeroot mode never less than its owner needs to read and remove it.
+
+    A file's set-id bits are in the record alone: a write by the container's root, who is not root to the disk,
+    would take them away.
+    """
     if mode_of_ids is not IdMode.FAKEROOT:
         return mode
-    return mode | (0o700 if folder else 0o600)
+    return mode | 0o700 if folder else mode & 0o1777 | 0o600
 
 
 # To the disk ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """A store with layers, and a scratch folder, for this process; the kernel's overlay is not asked for here."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,12 +11,21 @@ from rootless_builder.layer.writer import write_layer
 from rootless_builder.oci.descriptor import MEDIA_TYPE_LAYER, Descriptor
 from rootless_builder.paths import ImagePath
 from rootless_builder.sandbox.idmap import IdMode
+from rootless_builder.scratch.removal import remove_tree
 from rootless_builder.scratch.scratch import Scratch
 from rootless_builder.store import LayerRef, Store
 from rootless_builder.tree.changes import Change, ChangeSet, Put
 from rootless_builder.tree.node import Directory, File, Inline, Meta
 
 MakeLayer = Callable[[list[Change]], LayerRef]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """On a disk with owners, devices and extended attributes; /tmp may be a tmpfs."""
+    name = Path(tempfile.mkdtemp(prefix="iechor-test-scratch-", dir="/var/tmp"))
+    yield name
+    remove_tree(name)
 
 
 @pytest.fixture

@@ -107,6 +107,7 @@ def test_a_layer_that_does_not_fit_inflated_says_where(tmp_path: Path, others) -
         big = Put(ImagePath("a"), File(Meta(0o644), Inline(bytes(4 << 20)), 4 << 20))
         layer = compressed(store, layer_of(store, [big, text_file("b", os.urandom(400_000).hex())]), "gzip",
                            MEDIA_TYPE_LAYER_GZIP)
+    script = f'mount -t tmpfs -o size=300k,mode=700 none {tars} && exec "$@"'
     out = others.run(f"""
         from rootless_builder.oci.descriptor import *
         store = Store.open(Path(sys.argv[1]), tars=Path({str(tars)!r}))
@@ -117,7 +118,7 @@ def test_a_layer_that_does_not_fit_inflated_says_where(tmp_path: Path, others) -
         except DiskFull as error:
             print(error.message, "|", error.hint)
         print(os.listdir({str(tars)!r}))
-    """, "unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size=300k,mode=700 none {tars} && exec "$@"', "sh").splitlines()
+    """, "unshare", "-m", "sh", "-c", script, "sh").splitlines()
     assert f"no space is left on the file system at {tars}" in out[0]
     assert "IECHOR_SCRATCH" in out[0]
     assert out[1] == "[]"
