@@ -14,11 +14,26 @@ static const char NOT_REGULAR[] = "not a regular file";
 static const int OPEN_FILE = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 static const int OPEN_FOLDER = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
+static int is_zeros(const uint8_t *data, size_t size)
+{
+    return size > 0 && data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
+}
+
+/* A regular file that can be made longer by leaving a hole: no content is at or after its position. */
+static int is_at_end_of_file(int fd)
+{
+    struct stat info;
+    int flags = fcntl(fd, F_GETFL);
+    return fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && lseek(fd, 0, SEEK_CUR) >= info.st_size &&
+           flags >= 0 && (flags & O_APPEND) == 0;
+}
+
 int lc_sink_open(struct lc_sink *sink, int out_fd, const struct lc_sha256_kernel *kernel)
 {
     sink->out_fd = out_fd;
     sink->length = 0;
     sink->waiting = 0;
+    sink->leaves_holes = is_at_end_of_file(out_fd);
     lc_sha256_start(&sink->hash, kernel);
     sink->buffer = malloc(BUFFER);
     return sink->buffer == NULL ? -1 : 0;
@@ -30,10 +45,17 @@ void lc_sink_close(struct lc_sink *sink)
     sink->buffer = NULL;
 }
 
+/* To the digest and the file; of a long run of zeros the file gets a hole. */
 static int flush(struct lc_sink *sink, struct lc_error *error)
 {
     size_t done = 0;
     lc_sha256_update(&sink->hash, sink->buffer, sink->waiting);
+    if (sink->leaves_holes && sink->waiting == BUFFER && is_zeros(sink->buffer, BUFFER)) {
+        if (lseek(sink->out_fd, (off_t)BUFFER, SEEK_CUR) < 0)
+            return lc_fail(error, errno, NULL, NULL, 0);
+        sink->waiting = 0;
+        return 0;
+    }
     while (sink->out_fd >= 0 && done < sink->waiting) {
         ssize_t written = write(sink->out_fd, sink->buffer + done, sink->waiting - done);
         if (written < 0 && errno == EINTR)
@@ -140,6 +162,8 @@ int lc_sink_finish(struct lc_sink *sink, uint8_t digest[LC_SHA256_SIZE], struct 
     static const uint8_t END[2 * BLOCK];
     if (lc_sink_put(sink, END, sizeof END, error) < 0 || flush(sink, error) < 0)
         return -1;
+    if (sink->leaves_holes && ftruncate(sink->out_fd, lseek(sink->out_fd, 0, SEEK_CUR)) < 0) /* it may end in one */
+        return lc_fail(error, errno, NULL, NULL, 0);
     lc_sha256_finish(&sink->hash, digest);
     return 0;
 }

@@ -7,6 +7,7 @@
 
 struct lc_sink {
     int out_fd;        /* -1: hash only; never closed here */
+    int leaves_holes;  /* a long run of zeros need not be written */
     struct lc_sha256 hash;
     uint64_t length;   /* bytes given so far */
     size_t waiting;    /* of them, in the buffer */

@@ -22,6 +22,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import NamedTuple
 
 from ..errors import OwnershipError, SandboxError
@@ -185,7 +186,7 @@ def serve(listener: int, *, host_proc: int, spec: FakerootSpec, table_fd: int | 
                   credentials=credentials)
 
 
-def _module():  # type: ignore[no-untyped-def]
+def _module() -> ModuleType:
     if _fakeroot is None:
         raise OwnershipError("cannot start the fakeroot supervisor: the C module is missing",
                              hint="install a C compiler and Python's headers, then install iechor again")

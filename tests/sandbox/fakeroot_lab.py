@@ -102,7 +102,8 @@ class Lab:
     def image(self, ran: Ran, top: Path | None = None) -> dict[str, tuple[Any, ...]]:
         """Every path that the run left in the upper directory: mode, owner, device, link target, xattrs, names."""
         top = self.work / "upper" if top is None else top
-        return {os.path.relpath(os.path.join(folder, name), top): self._see(os.path.join(folder, name), ran.records)
+        records = ran.records
+        return {os.path.relpath(os.path.join(folder, name), top): self._see(os.path.join(folder, name), records)
                 for folder, names, files in os.walk(top) for name in (*names, *files)}
 
     def _see(self, path: str, records: dict[int, OwnerRecord]) -> tuple[Any, ...]:
