@@ -35,8 +35,8 @@ ROOMS: dict[str, set[str]] = {
     "outputs": {"store", "registry", "layer", "tree", "oci", "config"},
     "containers": {"sandbox", "oci"},
     "registry": {"store", "oci", "layer", "config"},
-    "cli": {"flows", "config", "language.keywords", "oci.reference", "oci.platform", "containers", "store.store",
-            "store.images", "scratch.scratch", "sandbox.idmap", "sandbox.launcher", "sandbox.mounts"},
+    "cli": {"flows", "config", "language.keywords", "oci.reference", "oci.platform", "oci.digest", "containers",
+            "store.store", "store.images", "scratch.scratch", "sandbox.idmap", "sandbox.launcher", "sandbox.mounts"},
 }
 ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "_layercore_py", "layercore"}  # no ground for free
 PURE = ("language", "oci", "tree", "plan", "layer")

@@ -280,17 +280,21 @@ def load(call: Call) -> int:
 
 def prune(call: Call) -> int:
     """Containers first: what they use is no longer in use then."""
+    settings = call.settings()
+    scratch = call.scratch(settings)()
     from .. import catalog
+    from ..oci.digest import Digest
     from .do_run import remove_ended
 
-    settings = call.settings()
     for container in remove_ended(call, settings):
         print(f"Removed container: {container}")
     containers = call.containers(settings)
-    keep = frozenset(container.config.image_id for container in containers.newest_first())
+    keep = frozenset(Digest.parse(container.config.image_id) for container in containers.newest_first())
     with call.store(settings) as store:
         report = catalog.prune(store, images=call.options.all, cache=call.options.cache, keep=keep)
+    unpacked = scratch.prune()
     for image_id, names in report.images:
         print(f"Deleted: {', '.join(names) or image_id}")
-    print(f"Freed {tables.size(report.bytes)}: {report.blobs} blobs, {report.cache_records} cached steps")
+    print(f"Freed {tables.size(report.bytes)} in the store ({report.blobs} blobs, {report.cache_records} cached steps) "
+          f"and {tables.size(unpacked)} of unpacked layers")
     return 0
