@@ -6,7 +6,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
+from ..errors import Interrupted
+
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STRIKES = 3  # so many times Ctrl-C or SIGTERM, and the container is killed
 
 
@@ -14,8 +17,9 @@ class SignalProxy:
     """While open, signals sent to us go to the container's pid 1; earlier handlers come back at the end.
 
     The handler itself sends, so nothing the rest of the process waits for can hold a signal up. Before there is
-    a target they are kept. pid 1 has no default actions (pid_namespaces(7)): a command without a handler for
-    SIGINT or SIGTERM never sees it, so the third one becomes SIGKILL.
+    a target, those that end a program end us (Interrupted), and the others are kept. pid 1 has no default actions
+    (pid_namespaces(7)): a command without a handler for SIGINT or SIGTERM never sees it, so the third one becomes
+    SIGKILL.
     """
 
     def __init__(self, *, warn: Callable[[str], None] = lambda text: None) -> None:
@@ -52,6 +56,8 @@ class SignalProxy:
     def _handle(self, number: int, _: FrameType | None) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
             self.strikes += 1
+        if self._target is None and number in ENDING:
+            raise Interrupted(number)
         if self._target is None:
             self._kept.append(number)
         elif self.strikes >= STRIKES:

@@ -4,6 +4,7 @@
        └──────◀── "ready" pipe: {"notices": […]} or {"error": …}, when the application runs or cannot ──┘
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -40,17 +41,26 @@ def start(container: Container) -> tuple[str, ...]:
                 start_new_session=True, cwd="/")
     finally:
         os.close(inner)
-    first.wait()  # it ends as soon as the monitor is its own
-    with open(ready, "rb") as stream:
-        answer = stream.read()
+    try:
+        with open(ready, "rb") as stream:
+            first.wait()  # it ends as soon as the monitor is its own
+            answer = stream.read()
+    except BaseException:  # Ctrl-C: nobody will know of the container
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)  # the monitor's group is the first process's
+        raise
     if not answer:
-        tail = (container.folder / "monitor.log").read_text(errors="replace").strip().splitlines()[-1:]
-        raise ContainerError(f"cannot start container {container.name}: its monitor has died: {' '.join(tail)}",
-                             hint="Run it without -d to see more.")
+        raise died(container)
     message = json.loads(answer)
     if "error" in message:
         raise decode(message["error"])
     return tuple(message["notices"])
+
+
+def died(container: Container) -> ContainerError:
+    said = (container.folder / "monitor.log").read_text(errors="replace").strip().splitlines()[-1:]
+    return ContainerError(f"cannot start container {container.name}: its monitor has died: {' '.join(said)}",
+                          hint="Run it without -d to see more.")
 
 
 def main(argv: list[str]) -> None:

@@ -72,6 +72,15 @@ def test_volumes_tmpfs_and_read_only(plain: Box) -> None:
     assert "/no/such" in missing.stderr and "mkdir -p /no/such" in missing.stderr
 
 
+def test_volumes_of_the_image_begin_with_its_content_and_stay_writable(box: Box) -> None:
+    box.iechor("tag", box.image, "box:1")
+    box.person.write("vols/iEchorfile", 'FROM box:1\nVOLUME ["/home/app", "/new/vol"]\nCMD ["true"]\n')
+    box.iechor("build", "-t", "vols", ".", cwd=box.person.home / "vols")
+    script = "stat -c %U /home/app; touch /home/app/x /new/vol/x && echo open; touch /x || echo closed; ls /home/app"
+    for option, rest in (("--read-only", "closed\nx\n"), ("--init", "x\n"), ("--init", "x\n")):
+        assert box.iechor("run", "--rm", option, "vols", "sh", "-c", script).stdout == f"app\nopen\n{rest}"
+
+
 def test_hostname_hosts_limits_and_a_fresh_proc(plain: Box) -> None:
     script = "hostname; cat /etc/hostname; grep db /etc/hosts; ulimit -n; ls /proc | grep -c '^[0-9]'"
     out = plain.out("--hostname web --add-host db:10.1.2.3 --ulimit nofile=77:88", "sh", "-c", script).split("\n")

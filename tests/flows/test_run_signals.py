@@ -70,6 +70,25 @@ def test_a_reader_that_sleeps_does_not_keep_stop_waiting(plain: Box) -> None:
     process.communicate()
 
 
+@pytest.mark.parametrize("options", ["", "-d"])
+def test_ctrl_c_at_any_moment_ends_it_and_leaves_no_process(plain: Box, options: str) -> None:
+    for number in range(6):
+        name = f"early{options}{number}"
+        command = plain.person.command("run", "--rm", "--name", name, *options.split(), plain.image, "cat", "/dev/zero")
+        process = plain.person.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(0.07 * number)
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        _, said = process.communicate(timeout=10)
+        assert process.returncode in (0, 130, 137, -2), said
+        assert "Traceback" not in said or number < 3, said  # Python itself is still starting then
+        if process.returncode == 0 and name in plain.containers():  # -d was faster
+            plain.iechor("rm", "-f", "-t", "0", name)
+    until(lambda: not plain.person.processes())
+    assert not [name for name in plain.containers() if name.startswith("early")]
+
+
 @contextmanager
 def terminal(box: Box, *args: str) -> Iterator["Screen"]:
     """iechor with a terminal of 33 lines and 77 columns as its own, and its controlling one."""
