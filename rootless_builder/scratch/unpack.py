@@ -24,6 +24,8 @@ from .owners import OwnerRecord
 from .walk import FOLDER
 
 _CHUNK = 1 << 18
+_HOLE = 1 << 12  # bytes; what is shorter is written, zeros or not
+_ZEROS = bytes(_CHUNK)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 Piece = tuple[int, int, int]  # offset in the tar, offset in the file, length
 
@@ -175,19 +177,25 @@ def pieces_of(content: Content) -> tuple[Piece, ...]:
 
 
 def _pour(stream: TarStream, pieces: tuple[Piece, ...], fd: int, size: int) -> None:
-    """Holes stay holes."""
+    """Holes stay holes, and long runs of zeros become such."""
     end = 0
-    for source, target, length in pieces:
+    for source, position, length in pieces:
         stream.skip_to(source)
-        if target != end:
-            os.lseek(fd, target, os.SEEK_SET)
-        end = target + length
         while length:
             data = stream.read(min(length, _CHUNK))
             if not data:
                 raise UnsafeArchive("cannot unpack the layer: its tar is cut off")
+            if data != _ZEROS[:len(data)] or len(data) < _HOLE:
+                if position != end:
+                    os.lseek(fd, position, os.SEEK_SET)
+                end = position + len(data)
+                _write_all(fd, data)
+            position += len(data)
             length -= len(data)
-            while data:
-                data = data[os.write(fd, data):]
     if end != size:
         os.ftruncate(fd, size)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data):]
