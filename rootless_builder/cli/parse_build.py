@@ -21,7 +21,7 @@ LATER = {
     "--all-platforms": "", "--arch": "ARCH", "--os": "OS|linux", "--variant": "VARIANT", "--authfile": "FILE",
     "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR", "--tls-verify": "BOOL|true", "--logfile": "FILE",
     "--cgroup-parent": "PATH", "--builder": "NAME", "--policy": "FILE", "--unsetenv": "NAME", "--omit-history": "",
-    "--dns": "ADDRESS", "--retry": "N", "--retry-delay": "DURATION",
+    "--dns": "ADDRESS", "--jobs": "N|1", "--retry": "N", "--retry-delay": "DURATION",
 }
 
 
@@ -81,7 +81,6 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                        help="a line for /etc/hosts during RUN (repeatable)")
     group.add_argument("-v", "--volume", metavar="SOURCE:TARGET[:ro]", action="append", default=[],
                        help="a folder of the host that every RUN sees (repeatable)")
-    group.add_argument("--jobs", metavar="N", type=int, default=1, help="how many stages are built side by side")
     group.add_argument("--rm", "--force-rm", action="store_true", default=True,
                        help="for compatibility: nothing is ever left behind")
     group.add_argument("--layers", action="store_true", default=True,
