@@ -97,7 +97,7 @@ uint32_t fr_acl_born(unsigned char *acl, size_t length, uint32_t asked)
         unsigned char *bits = digit(acl + i, masked, &shift);
 
         if (bits != NULL)
-            *bits &= (asked >> shift) & 7;
+            *bits = (unsigned char)(*bits & (asked >> shift) & 7);
     }
     return fr_acl_mode(acl, length, &mode, &extended) == 0 ? mode : asked;
 }
