@@ -5,6 +5,7 @@ written down here in the plainest way; the C code is the fast way, and the parit
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
@@ -17,7 +18,6 @@ ADDED, CHANGED, REMOVED = 1, 2, 3
 
 _BLOCK = 512
 _CHUNK = 1 << 18
-_FLUSH = 1 << 20
 _MAX_PATH = 1 << 16
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -202,12 +202,13 @@ def hash_files(root_fd: int, paths: Sequence[bytes], /) -> list[bytes]:
 class TarSink:
     """Writes and hashes a tar in one pass. Headers are the caller's; content is padded to whole blocks here.
 
-    out_fd: where the bytes go, -1 for nowhere (the digest alone is wanted); it stays the caller's to close.
+    out_fd: where the bytes go, -1 for nowhere (the digest alone is wanted); it stays the caller's to close. In a new
+    regular file, long runs of zeros become holes.
     One owner at a time: a call while another runs is a RuntimeError, as is any call after `finish` or after
     an error, because what was written by then is no archive.
     """
 
-    __slots__ = ("_busy", "_dead", "_digest", "_length", "_out_fd", "_waiting", "_waiting_size")
+    __slots__ = ("_busy", "_dead", "_digest", "_leaves_holes", "_length", "_out_fd", "_waiting", "_waiting_size")
 
     def __init__(self, out_fd: int, /) -> None:
         self._out_fd = out_fd
@@ -216,6 +217,7 @@ class TarSink:
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._busy = self._dead = False
+        self._leaves_holes = out_fd >= 0 and _is_at_end_of_file(out_fd)
 
     def add(self, header: bytes, dir_fd: int, path: bytes, size: int, /) -> None:
         """`header`, then the `size` bytes that the file `path` below `dir_fd` holds.
@@ -257,6 +259,8 @@ class TarSink:
         with _Turn(self):
             self._put(bytes(2 * _BLOCK))
             self._flush()
+            if self._leaves_holes:  # it may end in one
+                os.ftruncate(self._out_fd, os.lseek(self._out_fd, 0, os.SEEK_CUR))
             self._dead = True
         return self._digest.digest(), self._length
 
@@ -287,14 +291,18 @@ class TarSink:
     def _put(self, data: bytes) -> None:
         self._waiting.append(bytes(data))
         self._waiting_size += len(data)
-        if self._waiting_size >= _FLUSH:
+        if self._waiting_size >= _CHUNK:
             self._flush()
 
     def _flush(self) -> None:
+        """To the digest and the file; of a long run of zeros the file gets a hole."""
         data = memoryview(b"".join(self._waiting))
         self._waiting, self._waiting_size = [], 0
         self._digest.update(data)
         self._length += len(data)
+        if self._leaves_holes and len(data) >= _CHUNK and data == bytes(len(data)):
+            os.lseek(self._out_fd, len(data), os.SEEK_CUR)
+            return
         while self._out_fd >= 0 and len(data):
             data = data[os.write(self._out_fd, data):]
 
@@ -316,6 +324,16 @@ class _Turn:
         self._sink._busy = False
         if kind is not None:
             self._sink._dead = True
+
+
+def _is_at_end_of_file(fd: int) -> bool:
+    """A regular file that can be made longer by leaving a hole: no content is at or after its position."""
+    try:
+        info = os.fstat(fd)
+        return (stat.S_ISREG(info.st_mode) and os.lseek(fd, 0, os.SEEK_CUR) >= info.st_size
+                and not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
+    except OSError:
+        return False
 
 
 def _changed(path: bytes | None) -> OSError:

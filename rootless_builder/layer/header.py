@@ -1,7 +1,10 @@
 """Node → the bytes that stand before its content in a tar: one ustar block, and a PAX header only where needed.
 
-    [PAX header: block typed "x", records, padding]   [ustar block]   [sparse map, padded]
-     only for what the ustar block cannot hold         always          only for sparse files
+    [PAX header: block typed "x", records, padding]   [ustar block]
+     only for what the ustar block cannot hold         always
+
+No sparse formats: the bytes of a hole are written out. Go's archive/tar reads GNU's formats, but tar-split does not
+give them back, so docker and podman could not push such a layer again; the sink leaves holes in its file instead.
 
 The same node gives the same bytes everywhere: no user or group names, no access or change times, records in
 byte order. POSIX.1-2017 pax, "ustar Interchange Format" and "pax Header Block"; names as raw bytes.
@@ -13,7 +16,6 @@ from zlib import adler32
 from ..errors import UnsupportedError
 from ..paths import ImagePath, encode
 from ..tree.node import Device, Directory, File, Node, Symlink
-from .content import Extent
 
 BLOCK = 512
 SECOND = 1_000_000_000
@@ -64,33 +66,6 @@ def node_header(path: ImagePath, node: Node, *, link: ImagePath | None = None) -
 def whiteout_header(path: ImagePath) -> bytes:
     """An empty file of nobody in particular; what counts is its name."""
     return _assemble(encode(path), (0, 0, 0, 0, 0), REGULAR, b"", _NO_DEVICE, {})
-
-
-def sparse_header(path: ImagePath, node: File, extents: list[tuple[int, int]]) -> bytes:
-    """For a file whose `extents` (offset, length) alone follow: GNU's sparse format 1.0, map included."""
-    entries = list(extents)
-    if not entries or sum(entries[-1]) < node.size:
-        entries.append((node.size, 0))
-    text = b"%d\n" % len(entries) + b"".join(b"%d\n%d\n" % entry for entry in entries)
-    table = text.ljust(padded(len(text)), b"\0")
-    name = encode(path)
-    records = _xattr_records(path, node)
-    records |= {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.name": name,
-                b"GNU.sparse.realsize": b"%d" % node.size}
-    meta = node.meta
-    stored = len(table) + sum(length for _, length in extents)
-    short = b"GNUSparseFile.0/" + name.rpartition(b"/")[2][:80]
-    return _assemble(short, (meta.mode, meta.uid, meta.gid, stored, meta.mtime),
-                     REGULAR, b"", _NO_DEVICE, records) + table
-
-
-def data_extents(extents: list[tuple[int, int]], offset: int) -> tuple[Extent, ...]:
-    """Where the extents (offset, length) of a sparse file land in a tar, the first one at `offset`."""
-    placed = []
-    for start, length in extents:
-        placed.append((offset, start, length))
-        offset += length
-    return tuple(placed)
 
 
 def _assemble(name: bytes, numbers: tuple[int, int, int, int, int], kind: bytes, target: bytes, device: bytes,

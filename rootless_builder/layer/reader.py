@@ -118,7 +118,9 @@ class _Layer:
             self._root = node
             return
         self._count()
-        siblings = self._folder(parent(path)).nodes
+        holder = self._folder(parent(path))
+        assert holder is not None
+        siblings = holder.nodes
         if isinstance(node, Directory):
             self._folders.setdefault(path, _Folder())
         elif path in self._folders:
@@ -132,11 +134,15 @@ class _Layer:
         self.put(path, node)
 
     def mark(self, change: Remove | Opaque) -> None:
+        """Below a file or a symlink of this tar there is nothing left to delete: umoci tells such things as well."""
         self._count()
+        folder = self._folder(change.path if isinstance(change, Opaque) else parent(change.path), strict=False)
+        if folder is None:
+            return
         if isinstance(change, Opaque):
-            self._folder(change.path).opaque = True
+            folder.opaque = True
         else:
-            self._folder(parent(change.path)).removed.add(basename(change.path))
+            folder.removed.add(basename(change.path))
 
     def keep_aufs_link(self, path: ImagePath, node: File) -> None:
         self._count()
@@ -176,8 +182,8 @@ class _Layer:
         node = folder.nodes.get(basename(path)) if folder is not None else None
         return None if isinstance(node, Directory) else node
 
-    def _folder(self, path: ImagePath) -> _Folder:
-        """The folder at `path`, implied if need be. Errors: UnsafeArchive where something else is on the way."""
+    def _folder(self, path: ImagePath, *, strict: bool = True) -> _Folder | None:
+        """The folder at `path`, implied if need be. Where something else is on the way: UnsafeArchive, or None."""
         found = self._folders.get(path)
         if found is not None:
             return found
@@ -188,6 +194,8 @@ class _Layer:
         folder = self._folders[path]
         for path in reversed(missing):
             if basename(path) in folder.nodes:
+                if not strict:
+                    return None
                 raise refuse(f"it has entries below {path!r}, which is not a folder")
             self._count()
             folder.nodes[basename(path)] = None

@@ -20,13 +20,13 @@ from ..errors import DiskFull, SourceError
 from ..oci.digest import Digest
 from ..paths import ImagePath, decode
 from ..tree.changes import Change, ChangeSet, Opaque, Put, Remove
-from ..tree.node import Content, Directory, File, HostFile, Inline, Node
-from . import sparse
-from .content import TarExtents, TarRange
-from .header import SECOND, data_extents, node_header, padded, sparse_header, whiteout_header
+from ..tree.node import Directory, File, HostFile, Inline, Node
+from .content import TarRange
+from .header import SECOND, node_header, padded, whiteout_header
 from .whiteout import check_name, marker
 
 _BATCH = 256  # entries handed to the core in one call
+_PIECE = 1 << 28  # bytes of content in one call; a multiple of the block, so that nothing is padded in between
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class _Writer:
         self._first: dict[File, Put] = {}
         self._entries: list[Change] = []
         self._batch: list[tuple[bytes, bytes | None, int]] = []
+        self._batch_size = 0
         self._batch_fd = -1
 
     def mark(self, change: Remove | Opaque) -> None:
@@ -114,63 +115,45 @@ class _Writer:
             _refuse(error, None)
         return WrittenLayer(Digest.of_raw(digest), size, tuple(self._entries))
 
-    def _put_file(self, path: ImagePath, node: File) -> TarRange | TarExtents:
-        source = node.content
-        if node.size >= sparse.MIN_SIZE:
-            parts = self._extents(path, node)
-            if parts is not None:
-                return self._put_sparse(path, node, parts)
-        header = node_header(path, node)
-        offset = self._length + len(header)
+    def _put_file(self, path: ImagePath, node: File) -> TarRange:
+        source, header = node.content, node_header(path, node)
+        place = TarRange(self._length + len(header), node.size)
         if not node.size:
             self._queue(header)
-        elif isinstance(source, HostFile):
+        elif isinstance(source, HostFile) and node.size <= _PIECE:
             self._queue(header, source.dir_fd, source.path, node.size)
         elif isinstance(source, Inline):
-            self._queue(header + source.data + bytes(-node.size % 512))
+            self._queue(header + source.data + bytes(padded(node.size) - node.size))
         else:
-            self._put_ranges(path, source, header, [(0, node.size)])
-        return TarRange(offset, node.size)
+            self._put_opened(path, node, header)
+        return place
 
-    def _put_sparse(self, path: ImagePath, node: File, parts: list[tuple[int, int]]) -> TarExtents:
-        header = sparse_header(path, node, parts)
-        offset = self._length + len(header)
-        self._put_ranges(path, node.content, header, parts)
-        return TarExtents(data_extents(parts, offset), node.size)
-
-    def _extents(self, path: ImagePath, node: File) -> list[tuple[int, int]] | None:
+    def _put_opened(self, path: ImagePath, node: File, header: bytes) -> None:
+        """In pieces, between which Ctrl-C is heard."""
+        self._flush()
         try:
             fd, start = node.content.open()
             try:
-                return sparse.extents(fd, start, node.size)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            _refuse(error, path)
-
-    def _put_ranges(self, path: ImagePath, source: Content, header: bytes, parts: list[tuple[int, int]]) -> None:
-        """`header`, then the parts (offset, length) of `source`; only the last may end within a block."""
-        self._flush()
-        try:
-            fd, start = source.open()
-            try:
-                for offset, length in parts:
+                for offset in range(0, node.size, _PIECE):
+                    length = min(_PIECE, node.size - offset)
                     self._sink.add_range(header, fd, start + offset, length)
                     self._length += len(header) + padded(length)
                     header = b""
+                if isinstance(node.content, HostFile) and os.fstat(fd).st_size != node.size:
+                    raise OSError(errno.ESTALE, "file changed while it was read")
             finally:
                 os.close(fd)
-            if header:
-                self._queue(header)
         except OSError as error:
             _refuse(error, path)
 
     def _queue(self, header: bytes, dir_fd: int = -1, path: bytes | None = None, size: int = 0) -> None:
-        if len(self._batch) >= _BATCH or (path is not None and dir_fd != self._batch_fd):
+        full = len(self._batch) >= _BATCH or self._batch_size >= _PIECE
+        if full or (path is not None and dir_fd != self._batch_fd):
             self._flush()
         if path is not None:
             self._batch_fd = dir_fd
         self._batch.append((header, path, size))
+        self._batch_size += size
         self._length += len(header) + padded(size)
 
     def _flush(self) -> None:
@@ -178,7 +161,7 @@ class _Writer:
             self._sink.add_many(self._batch_fd, self._batch)
         except OSError as error:
             _refuse(error, None)
-        self._batch = []
+        self._batch, self._batch_size = [], 0
 
 
 def _refuse(error: OSError, path: ImagePath | None) -> NoReturn:

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from rootless_builder.errors import StoreError
+from rootless_builder.errors import SourceError, StoreError
 from rootless_builder.layer import index
-from rootless_builder.layer.content import LayerEntry, LayerExtents
+from rootless_builder.layer.content import LayerEntry, LayerExtents, TarExtents
 from rootless_builder.layer.writer import write_layer
 from rootless_builder.paths import ImagePath
 from rootless_builder.tree.changes import ChangeSet, Put
-from rootless_builder.tree.node import File
-from tests.layersample import full_changes, read_back
+from rootless_builder.tree.node import File, Meta
+from tests.layersample import full_changes, put, read_back
 
 
 def never() -> int:
@@ -35,7 +35,6 @@ def test_an_index_gives_back_every_change(root: int, tmp_path: Path) -> None:
     assert isinstance(tool, File)
     assert isinstance(sparse, File)
     assert isinstance(tool.content, LayerEntry)
-    assert isinstance(sparse.content, LayerExtents)
     assert read_back(tool) == b"from the host\n" * 100
     assert read_back(sparse).strip(b"\0") == b"in the middle"
     os.close(fd)
@@ -69,9 +68,29 @@ def test_a_layer_shorter_than_its_index_is_an_error_not_zeros(root: int, tmp_pat
     layer = write_layer(full_changes(root, tmp_path), fd)
     loaded = index.load(index.dump(layer.entries), lambda: os.dup(fd))
     os.ftruncate(fd, 512)
-    nodes = {change.path: change.node for change in loaded if isinstance(change, Put)}
-    sparse = nodes[ImagePath("sparse")]
-    assert isinstance(sparse, File)
+    with pytest.raises(SourceError, match="file changed while it was read"):
+        write_layer(loaded, -1)
+    os.close(fd)
+
+
+def test_sparse_files_of_other_archives() -> None:
+    extents = ((512, 1 << 20, 3), (1024, (2 << 20) - 1, 1))
+    node = File(Meta(0o644), TarExtents(extents, 2 << 20), 2 << 20)
+    packed = index.dump([put("a", node), put("b", node), put("c", File(Meta(0o600), TarExtents((), 7), 7))])
+    fd = os.memfd_create("tar")
+    os.pwrite(fd, bytes(512) + b"abc".ljust(512) + b"z", 0)
+    one, two, three = index.load(packed, lambda: os.dup(fd))
+    assert isinstance(one, Put)
+    assert isinstance(two, Put)
+    assert isinstance(three, Put)
+    assert one.node is two.node
+    assert isinstance(one.node, File)
+    assert isinstance(three.node, File)
+    assert isinstance(one.node.content, LayerExtents)
+    assert read_back(one.node) == bytes(1 << 20) + b"abc" + bytes((1 << 20) - 4) + b"z"
+    assert read_back(three.node) == bytes(7)
+    assert index.dump([one, two, three]) == packed
+    os.ftruncate(fd, 512)
     with pytest.raises(OSError, match="shorter than its index"):
-        sparse.content.open()
+        one.node.content.open()
     os.close(fd)

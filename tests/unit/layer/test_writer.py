@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rootless_builder.errors import DiskFull, SourceError, UnsupportedError
+from rootless_builder.layer import writer
 from rootless_builder.layer.content import bind
+from rootless_builder.layer.header import node_header
 from rootless_builder.layer.reader import read_layer
 from rootless_builder.layer.writer import WrittenLayer, write_layer
 from rootless_builder.paths import ImagePath
@@ -130,19 +132,12 @@ def test_the_length_of_a_pax_record_counts_itself(size: int, tmp_path: Path) -> 
         assert members(tmp_path / "out.tar")["f"].pax_headers["SCHILY.xattr.user.x"].encode() == value
 
 
-def test_a_file_of_8_gib_and_more_has_its_size_in_a_record(root: int, tmp_path: Path) -> None:
-    size = (8 << 30) + 5
-    with open(tmp_path / "huge", "wb") as file:
-        file.truncate(size)
-        file.seek(size - 3)
-        file.write(b"end")
-    written([put("huge", File(meta(0o600), HostFile(root, b"huge"), size))], tmp_path / "out.tar")
-    assert members(tmp_path / "out.tar")["huge"].size == size
-    with open(tmp_path / "out.tar", "rb") as stream:
-        (change,) = read_layer(stream)
-    assert isinstance(change, Put)
-    assert isinstance(change.node, File)
-    assert change.node.size == size
+def test_a_file_of_8_gib_and_more_has_its_size_in_a_record() -> None:
+    for size in ((8 << 30) - 1, 8 << 30, 1 << 50):
+        header = node_header(ImagePath("huge"), File(meta(0o600), Inline(b""), size))
+        assert (len(header) > 512) == (size >= 8 << 30)
+        with tarfile.open(fileobj=io.BytesIO(header)) as tar:
+            assert tar.next().size == size  # type: ignore[union-attr]
 
 
 # Deletions
@@ -232,8 +227,23 @@ def test_the_source_of_a_file_does_not_show(root: int, tmp_path: Path) -> None:
     assert inline.diff_id == host.diff_id == write_layer(from_layer, -1).diff_id
 
 
-def test_holes_that_a_copy_lost_do_not_show(root: int, tmp_path: Path) -> None:
-    size = 3 << 20
+def test_a_large_file_in_pieces(root: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = os.urandom(5000)
+    (tmp_path / "f").write_bytes(data)
+    changes = ChangeSet.of([put("f", File(meta(0o644), HostFile(root, b"f"), 5000)), put("g", text(b"after"))])
+    whole = write_layer(changes, -1)
+    monkeypatch.setattr(writer, "_PIECE", 1024)
+    assert write_layer(changes, -1).diff_id == whole.diff_id
+    (tmp_path / "f").write_bytes(data + b"grown")
+    with pytest.raises(SourceError, match="cannot read f: file changed while it was read"):
+        write_layer(changes, -1)
+    (tmp_path / "f").write_bytes(data[:3000])
+    with pytest.raises(SourceError, match="cannot read f: file changed while it was read"):
+        write_layer(changes, -1)
+
+
+def test_holes_take_no_room_in_the_layer_and_do_not_show(root: int, tmp_path: Path) -> None:
+    size = 30 << 20
     with open(tmp_path / "holes", "wb") as file:
         file.truncate(size)
         file.seek(1 << 20)
@@ -242,7 +252,9 @@ def test_holes_that_a_copy_lost_do_not_show(root: int, tmp_path: Path) -> None:
     layers = [written([put("f", File(meta(0o644), HostFile(root, name), size))], tmp_path / "out.tar")
               for name in (b"holes", b"dense")]
     assert layers[0].diff_id == layers[1].diff_id
-    assert layers[0].size < 200_000
+    assert layers[0].size == size + 512 + 1024 == (tmp_path / "out.tar").stat().st_size
+    assert (tmp_path / "out.tar").stat().st_blocks * 512 < 2 << 20
+    assert hashlib.sha256((tmp_path / "out.tar").read_bytes()).hexdigest() == layers[0].diff_id.hex
     again = bind(ChangeSet(layers[0].entries), lambda: os.open(tmp_path / "out.tar", os.O_RDONLY))
     assert write_layer(again, -1).diff_id == layers[0].diff_id
 
