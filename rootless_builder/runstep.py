@@ -17,6 +17,8 @@ from .errors import StepFailed
 from .events import Emit, Notice, StepOutput
 from .plan.lower import PIPES
 from .plan.steps import RunStep
+from .sandbox.failures import ExecFailed
+from .sandbox.handle import Sandbox
 from .sandbox.launcher import Launcher
 from .sandbox.mounts import Bind, FileBind, Mount, standard
 from .sandbox.spec import ExitStatus, Network, SandboxSpec
@@ -57,7 +59,7 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], store: Store, settings: 
     Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull."""
     with settings.scratch().rootfs(layers, store) as rootfs, StepLog(settings.logs, emit, number) as log:
         spec = spec_of(step, rootfs, settings)
-        with settings.launcher().launch(spec) as sandbox:
+        with launched(step, spec, settings) as sandbox:
             for text in sandbox.notices:
                 emit(Notice(text=text))
             status = supervise(sandbox, on_output=log.write)
@@ -65,6 +67,14 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], store: Store, settings: 
                 raise failed(step, status, log)
             table = sandbox.final_table()
         yield rootfs.changes(table, created=sandbox.created)
+
+
+def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings) -> Sandbox:
+    """A command that cannot be started is a step that failed, like one that ends with an error."""
+    try:
+        return settings.launcher().launch(spec)
+    except ExecFailed as error:
+        raise StepFailed(error.message, hint=error.hint, span=step.shown.span) from error
 
 
 def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings) -> SandboxSpec:
