@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answer(arguments: argparse.Namespace) -> Any:
     if arguments.command == "words":
-        return [_attempt(_expand, item) for item in _read_list()]
+        return [_attempt(expand_item, item) for item in _read_list()]
     if arguments.command == "ignore":
-        return [_attempt(_ignore, item) for item in _read_list()]
+        return [_attempt(ignore_item, item) for item in _read_list()]
     try:
         data = arguments.file.read_bytes()
     except OSError as error:
@@ -82,7 +82,7 @@ _text = printable
 def _read_list() -> list[Any]:
     try:
         items = json.loads(sys.stdin.buffer.read())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"cannot read standard input: no JSON: {error}") from None
     if not isinstance(items, list):
         raise UsageError("cannot read standard input: it is not a JSON list")
@@ -98,7 +98,8 @@ def _attempt(work: Callable[[dict[str, Any]], dict[str, Any]], item: Any) -> dic
         raise UsageError(f"cannot use the item {json.dumps(item)}: {error}") from None
 
 
-def _expand(item: dict[str, Any]) -> dict[str, Any]:
+def expand_item(item: dict[str, Any]) -> dict[str, Any]:
+    """The answer to one item of `words`. Raises IechorfileError: the text cannot be expanded."""
     env = {}
     for pair in item.get("env") or ():
         name, _, value = _text(pair).partition("=")
@@ -113,7 +114,8 @@ def _expand(item: dict[str, Any]) -> dict[str, Any]:
     return {"result": result, "unmatched": sorted(lexer.unmatched)}
 
 
-def _ignore(item: dict[str, Any]) -> dict[str, Any]:
+def ignore_item(item: dict[str, Any]) -> dict[str, Any]:
+    """The answer to one item of `ignore`. Raises IechorfileError: a pattern that cannot be read."""
     if item["op"] == "read":
         return {"result": [_text(pattern) for pattern in read_patterns(_text(item["text"]))]}
     if item["op"] == "match":

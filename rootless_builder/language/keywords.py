@@ -4,6 +4,7 @@ Everything else in the package uses the names of Dockerfile instructions ("kinds
 differently, it is said here and nowhere else.
 """
 
+import re
 from enum import Enum
 
 # spelling in the file (any case) → kind
@@ -42,9 +43,11 @@ SUFFIX = ".iEchorfile"
 _IGNORE_SUFFIXES = (".iechorignore", ".dockerignore")
 _IGNORE_FILES = (".iechorignore", ".dockerignore")
 
-_SYNTAX_REPOSITORIES = ("iechor/iechorfile", "docker/dockerfile", "iechor/iechorfile-upstream",
-                        "docker/dockerfile-upstream")
-_REGISTRY_PREFIXES = ("docker.io/", "index.docker.io/", "registry-1.docker.io/")
+# `# syntax=` names of the language that is built in: version 1 and its minor ones, stable or labs.
+_BUILTIN_SYNTAX = re.compile(
+    r"(?:(?:index\.)?docker\.io/)?(?:iechor/iechorfile|docker/dockerfile)(?:-upstream)?"
+    r"(?::(?:1(?:\.[0-9]+){0,2}(?:-labs)?|latest|labs|master(?:-labs)?))?(?:@sha256:[0-9a-f]{64})?"
+)
 
 
 def kind_of(spelling: str) -> str | None:
@@ -63,14 +66,5 @@ def ignore_files() -> tuple[str, ...]:
 
 
 def is_builtin_syntax(name: str) -> bool:
-    """Whether `# syntax=name` asks for the language built in here: version 1 of a known name, labs or not, or none.
-
-    `name` is an image reference: a registry of Docker Hub before it, a tag and a digest behind it.
-    """
-    for prefix in _REGISTRY_PREFIXES:
-        name = name.removeprefix(prefix)
-    name = name.partition("@")[0]
-    repository, _, tag = name.partition(":")
-    version = (tag or "1").removesuffix("-labs").removesuffix("-upstream")
-    known = version in ("labs", "latest", "master", "upstream") or version.split(".")[0] == "1"
-    return repository in _SYNTAX_REPOSITORIES and known
+    """Whether `# syntax=name` asks for the language built in here; `name` is an image reference."""
+    return _BUILTIN_SYNTAX.fullmatch(name) is not None

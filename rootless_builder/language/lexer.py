@@ -148,7 +148,8 @@ class Lexer:
             self._escape = value.encode()
             self.directives = replace(self.directives, escape=value)
         else:
-            directive = Directive(value=value, span=span)
+            # Behind the name of a syntax there may be more words, which are for that frontend.
+            directive = Directive(value=value.partition(" ")[0] if name == "syntax" else value, span=span)
             both = {"syntax": self.directives.syntax, "check": self.directives.check, name: directive}
             self.directives = replace(self.directives, syntax=both["syntax"], check=both["check"])
         return True

@@ -203,6 +203,8 @@ class WordLexer:
             self._fail("bad substitution")
         name = self._name()
         form = self._next()
+        if not form:
+            self._fail("missing '}'")
         if form == "}":
             value = self._value(name)
             if value is None:

@@ -1,0 +1,46 @@
+"""The patterns of ${v#p} and its like."""
+
+import time
+
+import pytest
+
+from rootless_builder.language import shellpatterns
+from rootless_builder.language.shellpatterns import BadPattern, replace, trim_prefix, trim_suffix
+
+
+@pytest.mark.parametrize(("pattern", "value", "shortest", "longest"), [
+    ("*/", "a/b/c", "b/c", "c"), ("?", "abc", "bc", "bc"), ("", "abc", "abc", "abc"), ("*", "abc", "abc", ""),
+    ("x", "abc", "abc", "abc"), ("\\*", "*a", "a", "a"), ("a*c*", "abcabc", "abc", ""), ("*", "a\nb", "a\nb", "\nb"),
+    ("[a]", "a", "a", "a"), ("a.b", "axb", "axb", "axb"),
+])
+def test_prefix(pattern: str, value: str, shortest: str, longest: str) -> None:
+    assert trim_prefix(pattern, value, longest=False) == shortest
+    assert trim_prefix(pattern, value, longest=True) == longest
+
+
+@pytest.mark.parametrize(("pattern", "value", "shortest", "longest"), [
+    (".*", "a.b.c", "a.b", "a"), ("/*", "a/b/c", "a/b", "a"), ("c\\*", "abc*", "ab", "ab"), ("?", "", "", ""),
+])
+def test_suffix(pattern: str, value: str, shortest: str, longest: str) -> None:
+    assert trim_suffix(pattern, value, longest=False) == shortest
+    assert trim_suffix(pattern, value, longest=True) == longest
+
+
+def test_replace_takes_the_longest_from_the_left() -> None:
+    assert replace("a*a", "xabacay", "-", every=False) == "x-y"
+    assert replace("a", "banana", "<$0>", every=True) == "b<a>n<a>n<a>"
+    assert replace("a", "banana", "<$0>", every=False) == "b<$0>nana"
+    assert replace("", "ab", "-", every=True) == "-a-b-"
+    assert replace("*", "ab", "-", every=True) == "-"
+
+
+def test_a_backslash_escapes_wild_cards_only() -> None:
+    with pytest.raises(BadPattern):
+        trim_prefix("\\a", "a", longest=False)
+
+
+def test_many_stars_do_not_take_for_ever() -> None:
+    started = time.monotonic()
+    assert trim_prefix("*a" * 30 + "b", "a" * 5000, longest=True) == "a" * 5000
+    assert shellpatterns.replace("*a" * 10 + "b", "a" * 1000, "", every=True) == "a" * 1000
+    assert time.monotonic() - started < 5
