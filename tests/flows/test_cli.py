@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from tests.conftest import ROOT, Person
 
 def iechor(*args: str, **kwargs: object) -> "subprocess.CompletedProcess[str]":
     """As whoever runs the tests; the home is empty."""
-    env = {**os.environ, "HOME": "/nonexistent", "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
-    done = subprocess.run([sys.executable, "-m", "rootless_builder", *args], capture_output=True, text=True, timeout=60,
-                          stdin=subprocess.DEVNULL, env=env, **kwargs)  # type: ignore[call-overload]
+    with tempfile.TemporaryDirectory() as home:
+        env = {**os.environ, "HOME": home, "IECHOR_SCRATCH": f"{home}/scratch", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([sys.executable, "-m", "rootless_builder", *args], capture_output=True, text=True, env=env,
+                              timeout=60, stdin=subprocess.DEVNULL, **kwargs)  # type: ignore[call-overload]
     assert "Traceback" not in done.stderr
     return done
 

@@ -137,6 +137,7 @@ def test_errors_outside_the_file(user: Person, registry: Registry) -> None:
     folder = context(user, COPY_ONLY)
     assert user.iechor("build", "/nonexistent", code=5).stderr.startswith("iechor: cannot read the build context")
     user.iechor("build", "-f", "nowhere", folder, code=5)
+    user.iechor("build", "/root", code=5)
     user.iechor("build", "--build-arg", "=x", folder, code=2)
     user.iechor("build", "-t", "UPPER CASE", folder, code=2)
     user.iechor("build", folder, env={"SOURCE_DATE_EPOCH": "yesterday"}, code=2)
