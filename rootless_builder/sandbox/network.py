@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ..errors import SandboxError
-from .failures import cause
 from .spec import Port
 
 SIOCGIFFLAGS = 0x8913
@@ -48,7 +47,8 @@ def listen(ports: Sequence[Port]) -> list[socket.socket]:
         hints = {errno.EADDRINUSE: "Publish another port of the host, or stop what listens there.",
                  errno.EACCES: "Ports below 1024 need privilege: publish a higher one.",
                  errno.EADDRNOTAVAIL: "Name an address of this host."}
-        raise SandboxError(f"cannot publish {shown}: {cause(error)}", hint=hints.get(error.errno or 0)) from error
+        number = error.errno or 0
+        raise SandboxError(f"cannot publish {shown}: {os.strerror(number)}", hint=hints.get(number)) from None
     return listeners
 
 
