@@ -62,6 +62,8 @@ def _group_id(text: str, name: str, group: str) -> int:
     if number is None:
         raise UserNotFound(f"cannot run as {text}: no group {name} in the image's /etc/group",
                            hint=f"Add it with `RUN groupadd {name}` first, or use a numeric id.")
+    if number > LARGEST_ID:
+        raise UserNotFound(f"cannot run as {text}: the id is not between 0 and {LARGEST_ID}")
     return number
 
 
@@ -91,7 +93,8 @@ def read_database(path: str) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         return ""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return ""
     with open(fd, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
         return os.fsdecode(stream.read(LARGEST_FILE))
