@@ -76,7 +76,7 @@ static inline void extend(uint32_t words[16])
     }
 }
 
-static inline __attribute__((always_inline)) void scalar_rounds(uint32_t state[8], const uint8_t *data, size_t count)
+static void scalar_blocks(uint32_t state[8], const uint8_t *data, size_t count)
 {
     for (; count > 0; count--, data += 64) {
         uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
@@ -95,11 +95,6 @@ static inline __attribute__((always_inline)) void scalar_rounds(uint32_t state[8
     }
 }
 
-static void scalar_blocks(uint32_t state[8], const uint8_t *data, size_t count)
-{
-    scalar_rounds(state, data, count);
-}
-
 /* x86 with the SHA extensions ─────────────────────────────────────────────────────────────────────────────────── */
 
 #if defined(__x86_64__)
@@ -110,18 +105,6 @@ static int has_sha_ni(void)
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSSE3) || !(c & bit_SSE4_1))
         return 0;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) != 0;
-}
-
-static int has_bmi2(void)
-{
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_BMI2) != 0 && (b & bit_BMI) != 0;
-}
-
-/* The same rounds with rotations that need no copy first. */
-static __attribute__((target("bmi,bmi2"))) void bmi2_blocks(uint32_t state[8], const uint8_t *data, size_t count)
-{
-    scalar_rounds(state, data, count);
 }
 
 static __attribute__((target("sha,sse4.1,ssse3"))) void sha_ni_blocks(uint32_t state[8], const uint8_t *data,
@@ -207,7 +190,6 @@ static __attribute__((target("+crypto"))) void armv8_blocks(uint32_t state[8], c
 const struct lc_sha256_kernel lc_sha256_kernels[] = {
 #if defined(__x86_64__)
     {"sha-ni", sha_ni_blocks, has_sha_ni},
-    {"bmi2", bmi2_blocks, has_bmi2},
 #endif
 #if defined(__aarch64__) && defined(__linux__)
     {"armv8", armv8_blocks, has_armv8_sha2},

@@ -4,7 +4,7 @@
     diff(before, after) -> [(kind, path)]  ADDED, CHANGED or REMOVED, canonical order
     hash_files(root_fd, paths) -> [sha256]
     TarSink(out_fd)                        add, add_many, add_range, add_bytes, finish: writes, pads and hashes a tar
-    KERNEL                                 what computes SHA-256: "sha-ni", "armv8", "scalar" in C, "hashlib" in Python
+    NATIVE, KERNEL                         whether C is in use, and what computes SHA-256: "sha-ni", "armv8", "hashlib"
 
 Paths are bytes, relative to a folder given by descriptor; no symlink is followed. Errors are OSError, and
 ESTALE means that a file changed while it was read. IECHOR_NO_NATIVE=1 asks for the Python twin: read here and
@@ -17,6 +17,8 @@ try:
     if os.environ.get("IECHOR_NO_NATIVE", "") not in ("", "0"):
         raise ImportError("IECHOR_NO_NATIVE is set")
     from ._layercore import ADDED, CHANGED, KERNEL, REMOVED, Snapshot, TarSink, diff, hash_files, scan
+
+    NATIVE = True
 except ImportError:  # asked for, or installed without a compiler
     from ._layercore_py import (  # type: ignore[assignment]
         ADDED,
@@ -30,6 +32,9 @@ except ImportError:  # asked for, or installed without a compiler
         scan,
     )
 
-NATIVE = KERNEL != "hashlib"
+    NATIVE = False
+
+if KERNEL == "scalar":  # a CPU without instructions for SHA-256, where OpenSSL's code is twice as fast as ours
+    from ._layercore_py import KERNEL, TarSink, hash_files  # type: ignore[assignment]
 
 __all__ = ["ADDED", "CHANGED", "KERNEL", "NATIVE", "REMOVED", "Snapshot", "TarSink", "diff", "hash_files", "scan"]
