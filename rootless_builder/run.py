@@ -99,6 +99,8 @@ def run(request: RunRequest, store: Store, scratch: Scratch, settings: Settings,
     """
     check(request, emit)
     image = find_image(request, store, settings, emit)
+    if scratch.fallback is not None:
+        emit(Notice(text=scratch.fallback))
     containers = Containers(scratch.places.containers)
     try:
         with new_container(request, containers) as (container_id, name):

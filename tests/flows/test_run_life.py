@@ -76,8 +76,11 @@ def test_rm_refuses_what_runs_unless_forced(plain: Box) -> None:
 
 
 def test_rm_removes_itself_when_it_ends(plain: Box) -> None:
-    identity = plain.detached("brief", "echo said; sleep 0.3; exit 6", "--rm")
-    assert plain.iechor("wait", "brief").stdout == "6\n"
+    identity = plain.detached("brief", "until [ -e /tmp/go ]; do sleep 0.05; done; exit 6", "--rm")
+    waiting = plain.person.start(*plain.person.command("wait", "brief"), stdout=subprocess.PIPE)
+    time.sleep(0.5)
+    plain.iechor("exec", "brief", "touch", "/tmp/go")
+    assert waiting.communicate(timeout=10)[0] == "6\n"
     assert not (plain.person.scratch / "containers" / identity).exists() and "brief" not in plain.containers()
 
 
