@@ -1,5 +1,6 @@
 """`--name=value` between an instruction and its arguments: cut off the line, then checked against the table."""
 
+import re
 from dataclasses import dataclass
 
 from ..errors import IechorfileError
@@ -8,6 +9,7 @@ from .characters import SPACES_LATIN1, decode, encode, lower, printable
 from .keywords import FLAGS, FlagType
 
 _SPACES = frozenset(SPACES_LATIN1)
+_PLAIN = re.compile(r"[a-zA-Z0-9=,./:_$-]+")  # means itself, in quotes and outside
 
 
 def split_flags(line: str, escape: str) -> tuple[tuple[str, ...], str]:
@@ -39,6 +41,10 @@ def _flag_word(data: str, position: int, escape: str) -> tuple[str, bool, int]:
     chars: list[str] = []
     quote, quoted = "", False
     while position < len(data):
+        if run := _PLAIN.match(data, position):
+            chars.append(run.group())
+            position = run.end()
+            continue
         char = data[position]
         if not quote and char in _SPACES:
             break

@@ -36,9 +36,8 @@ FLAGS = {
     "run": {"mount": FlagType.LIST, "device": FlagType.LIST, "network": FlagType.TEXT, "security": FlagType.TEXT},
 }
 
-# Build files looked for in the context, first wins; SUFFIX is that of `<name>.iEchorfile`.
+# Build files looked for in the context, first wins.
 BUILD_FILES = ("iEchorfile", "Dockerfile", "Containerfile")
-SUFFIX = ".iEchorfile"
 
 _IGNORE_SUFFIXES = (".iechorignore", ".dockerignore")
 _IGNORE_FILES = (".iechorignore", ".dockerignore")
