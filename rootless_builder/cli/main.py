@@ -45,7 +45,7 @@ def parse(words: Sequence[str]) -> Call:
     from .argv import normalise
     from .parser import get_parser
 
-    parser = get_parser()
+    parser = get_parser(words)
     options = parser.parse_args(normalise(parser, words))
     if not hasattr(options, "handler") or options.handler is None:
         parser.print_help(sys.stderr)

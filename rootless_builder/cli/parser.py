@@ -42,13 +42,25 @@ def _add_here(commands: "Commands[Parser]") -> None:
     version.add_argument("--format", "-f", metavar="FORMAT", default="", help='"json", or a template')
 
 
-def _group(commands: "Commands[Parser]", name: str, summary: str) -> "Commands[Parser]":
-    parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    return parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog, required=True,
-                                 parser_class=Parser)
+def _image_group(image: "Commands[Parser]") -> None:
+    parse_build.add_build(image)
+    parse_images.add_image_group(image)
 
 
-def get_parser() -> Parser:
+def _system_group(system: "Commands[Parser]") -> None:
+    parse_images.add_prune(system)
+    _add_here(system)
+
+
+GROUPS: Mapping[str, tuple[str, Callable[["Commands[Parser]"], None]]] = {
+    "image": ("the commands on images, as docker and podman group them", _image_group),
+    "container": ("the commands on containers, as docker and podman group them", parse_run.add_container_group),
+    "system": ("the commands on the host and the store, as docker and podman group them", _system_group),
+}
+
+
+def get_parser(words: Sequence[str] | None = None) -> Parser:
+    """words: the command line, when it is known: what it cannot mean is left out, since every call pays for it."""
     parser = Parser(prog="iechor", usage="%(prog)s [OPTIONS] COMMAND ...", description=DESCRIPTION,
                     epilog='"iechor COMMAND --help" and the page iechor-COMMAND(1) describe a command.')
     _add_globals(parser)
@@ -57,12 +69,10 @@ def get_parser() -> Parser:
     parse_run.add_all(commands)
     parse_images.add_all(commands)
     _add_here(commands)
-    image = _group(commands, "image", "the commands on images, as docker and podman group them")
-    parse_build.add_build(image)
-    parse_images.add_image_group(image)
-    container = _group(commands, "container", "the commands on containers, as docker and podman group them")
-    parse_run.add_container_group(container)
-    system = _group(commands, "system", "the commands on the host and the store, as docker and podman group them")
-    parse_images.add_prune(system)
-    _add_here(system)
+    for name, (summary, fill) in GROUPS.items():
+        group = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        below = group.add_subparsers(title="commands", metavar="COMMAND", prog=group.prog, required=True,
+                                     parser_class=Parser)
+        if words is None or name in words:
+            fill(below)
     return parser
