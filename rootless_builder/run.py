@@ -178,9 +178,11 @@ def describe(request: RunRequest, image: Image, container_id: str, name: str, *,
     hostname = request.hostname or (os.uname().nodename if network is Network.HOST else container_id[:SHOWN])
     process = merge(defaults, entrypoint=request.entrypoint, command=request.command, env=request.env,
                     workdir=request.workdir, user=request.user, hostname=hostname, tty=request.tty)
+    by_id = image.id.hex.startswith(request.image.removeprefix("sha256:"))
     stop = signal_number(defaults.stop_signal) if defaults.stop_signal else signal.SIGTERM
     return ContainerConfig(
-        id=container_id, name=name, image=request.image, image_id=str(image.id), command=process.argv,
+        id=container_id, name=name, image=image.id.hex[:SHOWN] if by_id else request.image,
+        image_id=str(image.id), command=process.argv,
         created=created, env=process.env, cwd=process.cwd, user=process.user, hostname=hostname, tty=request.tty,
         interactive=request.interactive, remove=request.remove, stop_signal=request.stop_signal or int(stop),
         timeout=request.timeout, network=network.value, labels={**defaults.labels, **request.labels},

@@ -57,8 +57,7 @@ def anonymous_targets(image_volumes: Iterable[str], volumes: Sequence[Volume],
     taken = {_key(volume.target) for volume in volumes if volume.source is not None}
     taken |= {_key(mount.target) for mount in tmpfs}
     wanted = [*image_volumes, *(volume.target for volume in volumes if volume.source is None)]
-    return tuple({_key(target): os.path.normpath("/" + target) for target in wanted
-                  if _key(target) not in taken}.values())
+    return tuple(dict.fromkeys(_key(target) for target in wanted if _key(target) not in taken))
 
 
 def _key(target: str) -> str:

@@ -19,8 +19,8 @@ from rootless_builder.errors import ContainerError, UsageError
 def made(containers: Containers, name: str, container_id: str | None = None, created: float = 1.0) -> Container:
     config = ContainerConfig(
         id=container_id or new_id(), name=name, image="docker.io/library/x:latest", image_id="sha256:0",
-        created=created, command=("sh", "-c", "true"), env=("A=b",), ports=(PublishedPort(host_ip="", host_port=1, container_port=2),),
-        labels={"a": "b"})
+        created=created, command=("sh", "-c", "true"), env=("A=b",), labels={"a": "b"},
+        ports=(PublishedPort(host_ip="", host_port=1, container_port=2),))
     containers.reserve(config.id, name)
     return containers.publish(config)
 
