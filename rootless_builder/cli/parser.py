@@ -11,6 +11,8 @@ that command was chosen, and only then, since start-up time is paid by every cal
 """
 
 
+from collections.abc import Callable, Mapping, Sequence
+
 from . import parse_build, parse_images, parse_run
 from .options import Commands, Parser, command
 

@@ -16,8 +16,8 @@ def iechor(*args: str, **kwargs: object) -> "subprocess.CompletedProcess[str]":
     """As whoever runs the tests; the home is empty."""
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "HOME": home, "IECHOR_SCRATCH": f"{home}/scratch", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run([sys.executable, "-m", "rootless_builder", *args], capture_output=True, text=True, env=env,
-                              timeout=60, stdin=subprocess.DEVNULL, **kwargs)  # type: ignore[call-overload]
+        done = subprocess.run([sys.executable, "-m", "rootless_builder", *args], capture_output=True, text=True,
+                              env=env, timeout=60, stdin=subprocess.DEVNULL, **kwargs)  # type: ignore[call-overload]
     assert "Traceback" not in done.stderr
     return done
 
