@@ -287,7 +287,7 @@ static long open_tmpfile(struct fr_call *call, const struct opening *opening, co
 
     if (dir < 0)
         return FR_CONTINUE;
-    rc = begin(call, dir, &birth);
+    rc = fr_still_there(call) ? begin(call, dir, &birth) : -ESRCH;
     if (rc == 0)
         rc = open_nameless(call, dir, opening, &birth);
     close(dir);
@@ -445,7 +445,7 @@ long fr_do_symlink(struct fr_call *call)
     if ((birth.owner.uid == 0 && birth.owner.gid == 0) || place.slash)
         rc = FR_CONTINUE;
     else if ((target = fr_path(call, call->args[0], 1, &rc)) != NULL)
-        rc = symlinkat(target, place.dir, place.name) < 0 ? -errno
+        rc = !fr_still_there(call) ? -ESRCH : symlinkat(target, place.dir, place.name) < 0 ? -errno
              : record_new(call, place.dir, place.name, &birth, S_IFLNK | 0777, 0777);
     close(place.dir);
     return rc;

@@ -48,8 +48,6 @@ const char *fr_path(struct fr_call *call, uint64_t from, int which, long *error)
 {
     long length = fr_read_string(call, from, call->super->text[which], FR_PATH_MAX);
 
-    if (length >= 0 && !fr_still_there(call))
-        length = -ESRCH; /* the pid may be another process's by now */
     *error = length < 0 ? length : 0;
     return length < 0 ? NULL : call->super->text[which];
 }

@@ -306,6 +306,8 @@ long fr_open_parent(struct fr_call *call, int dirfd, const char *text, struct fr
     long rc;
 
     place->dir = -1;
+    if (!fr_still_there(call))
+        return -ESRCH;
     if (text[0] != '/') {
         base = open_base(call, dirfd);
         if (base < 0)

@@ -81,7 +81,8 @@ int fr_read(const struct fr_call *call, uint64_t from, void *to, size_t length);
 int fr_write(const struct fr_call *call, uint64_t to, const void *from, size_t length);
 /* A string of at most room - 1 bytes: its length, -EFAULT, -ENAMETOOLONG. */
 long fr_read_string(const struct fr_call *call, uint64_t from, char *to, size_t room);
-/* A path into super->text[which]: NULL with *error set. */
+/* A path into super->text[which]: NULL with *error set. Good for a look: who acts on it asks fr_still_there first,
+ * since the pid may be another process's by now (fr_open_parent does). */
 const char *fr_path(struct fr_call *call, uint64_t from, int which, long *error);
 
 /* --- fr_paths.c --- */
@@ -96,7 +97,7 @@ int fr_enter_root(struct fr_call *call); /* become able to resolve this caller's
 int fr_open_path(struct fr_call *call, int dirfd, const char *text, unsigned flags); /* O_PATH fd, -errno */
 int fr_open_from(struct fr_call *call, int base, const char *text, unsigned flags);  /* the same, from an fd of ours */
 int fr_open_fd(struct fr_call *call, int fd);                                        /* the caller's fd, O_PATH */
-/* FR_CONTINUE where the last part is ".", ".." or nothing: the kernel's own error is right. */
+/* -ESRCH when the caller is gone; FR_CONTINUE where the last part is ".", ".." or nothing: the kernel's own error is right. */
 long fr_open_parent(struct fr_call *call, int dirfd, const char *text, struct fr_place *place);
 long fr_open_parent_from(struct fr_call *call, int base, const char *text, struct fr_place *place);
 /* Quick look at a path; good to decide, not to act on. 0 or -errno. */

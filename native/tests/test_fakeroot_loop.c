@@ -6,6 +6,7 @@
 #include "../../tests/sandbox/fakeroot_probe.c"
 #undef main
 
+#include <grp.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -129,6 +130,11 @@ int main(void)
     uid_t uid = geteuid();
     gid_t gid = getegid();
 
+    if (uid == 0) { /* what it does to a file of the host by mistake, the kernel shall refuse */
+        uid = gid = 65534;
+        CHECK(setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0);
+        CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+    }
     CHECK(unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
     write_file("/proc/self/setgroups", "deny");
     snprintf(map, sizeof map, "0 %u 1", uid);
