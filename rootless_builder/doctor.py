@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import NamespaceError
-from .sandbox import idmap, outbound
+from .sandbox import fakeroot, idmap, outbound
 from .sandbox.causes import userns_cause
 from .sandbox.probe import Answers, probe
 
-MODULES = ("_layercore", "_fakeroot")
+MODULES = (("_layercore", "layers are packed by the slower Python twin"),
+           ("_fakeroot", "no fakeroot: RUN as a plain user needs --userns=subuid"))
 # What the sandbox and its supervisor lose below each version; above the highest, nothing.
 KERNELS = (((5, 11), "no overlayfs in user namespaces: every RUN checks its tree out and scans it"),
            ((5, 14), "the fakeroot supervisor works around missing calls"),
@@ -85,7 +86,7 @@ def _namespaces(host: Host, answers: Answers) -> Iterator[Finding]:
     if answers.proc is not None:
         yield Finding(name="procfs", ok=answers.proc == 0,
                       detail="a fresh /proc can be mounted" if answers.proc == 0 else
-                      f"a fresh /proc is refused ({os.strerror(answers.proc)}): containers see the outer one, read-only",
+                      f"a fresh /proc is refused ({os.strerror(answers.proc)}): containers see ours, read-only",
                       remedy="" if answers.proc == 0 else
                       "Start the outer container with `--security-opt systempaths=unconfined`.")
     if answers.network is not None:
@@ -120,21 +121,16 @@ def _ids(host: Host) -> Iterator[Finding]:
 
 
 def _supervisor() -> Finding:
-    try:
-        actions = Path("/proc/sys/kernel/seccomp/actions_avail").read_text().split()
-    except OSError:
-        actions = []
-    if "user_notif" in actions:
-        return Finding(name="seccomp notification", ok=True, detail="the kernel has it: fakeroot keeps owners")
-    return Finding(name="seccomp notification", ok=False, detail="the kernel lacks it: fakeroot cannot keep owners",
-                   remedy="Boot Linux 5.14 or later with CONFIG_SECCOMP_FILTER=y.")
+    support = fakeroot.available()
+    if not support.usable:
+        return Finding(name="fakeroot", ok=False, detail=f"RUN cannot keep owners with one id: {support.reason}",
+                       remedy=f"{support.hint[:1].upper()}{support.hint[1:]}.")
+    return Finding(name="fakeroot", ok=True, detail="; ".join(("owners are kept with one id", *support.degraded)))
 
 
 def _native() -> Iterator[Finding]:
-    for name in MODULES:
+    for name, meaning in MODULES:
         there = importlib.util.find_spec(f"{__package__}.{name}") is not None
-        meaning = {"_layercore": "layers are packed by the slower Python twin",
-                   "_fakeroot": "no fakeroot: RUN as a plain user needs --userns=subuid"}[name]
         yield Finding(name=name, ok=there, detail="compiled" if there else f"not compiled: {meaning}",
                       remedy="" if there else "Install a C compiler and Python's headers, then iechor again.")
 

@@ -31,10 +31,11 @@ from .failures import act, encode
 from .idmap import IdMode
 from .spec import FakerootSpec, Network, SandboxSpec
 
-NAMESPACES = {"user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS, "uts": linux.CLONE_NEWUTS,
-              "ipc": linux.CLONE_NEWIPC, "net": linux.CLONE_NEWNET, "pid_for_children": linux.CLONE_NEWPID}
-NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
-                 signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
+NAMESPACES = (("user", linux.CLONE_NEWUSER), ("mnt", linux.CLONE_NEWNS), ("uts", linux.CLONE_NEWUTS),
+              ("ipc", linux.CLONE_NEWIPC), ("net", linux.CLONE_NEWNET), ("pid_for_children", linux.CLONE_NEWPID))
+NOT_FORWARDED = frozenset((signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN,
+                           signal.SIGTTOU, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP,
+                           signal.SIGSYS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +203,7 @@ def join(target: int) -> None:
     with act(f"enter the container (process {target})"):
         root = os.open(f"/proc/{target}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         entered = []
-        for name, kind in NAMESPACES.items():
+        for name, kind in NAMESPACES:
             fd = os.open(f"/proc/{target}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             if not same_namespace(fd, name):
                 entered.append((fd, kind))
@@ -308,7 +309,7 @@ def change_root(spec: SandboxSpec) -> mounts.Place:
         staging = os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     rest = list(spec.mounts)
     place = mounts.Place(root=spec.root, root_fd=-1, staging_fd=staging,
-                         own_network=spec.network is not Network.HOST)
+                         own_network=spec.network is not Network.HOST, host_root=spec.ids is None)
     if rest and isinstance(rest[0], mounts.KernelOverlay) and rest[0].target == "/":
         overlay = rest.pop(0)
         with act(overlay.describe()):

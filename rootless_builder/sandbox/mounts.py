@@ -22,7 +22,7 @@ PROC_MASKED = ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats",
                "sched_debug", "scsi")
 PROC_READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 SYS_MASKED = ("firmware", "devices/virtual/powercap")
-DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 DEV_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
              "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx", "core": "/proc/kcore"}
 
@@ -31,14 +31,16 @@ DEV_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc
 class Place:
     """Where mounts are executed: the root as an fd, and what came of it. Lives in the sandbox's pid 1 alone.
 
-    staging_fd: a tmpfs of our own that generated files are bound from. created: mount points made in the root, as
-    image paths, outermost first. notices: what the user should know.
+    staging_fd: a tmpfs of our own that generated files are bound from. host_root: root inside is root of the host (or
+    of whatever user namespace we were started in), so it owns what we bind from there. created: mount points made in
+    the root, as image paths, outermost first. notices: what the user should know.
     """
 
     root: str
     root_fd: int
     staging_fd: int
     own_network: bool
+    host_root: bool
     created: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     staged: int = 0
@@ -246,6 +248,7 @@ def _mask(place: Place, path: str) -> None:
                     "size=0,mode=0755,nr_inodes=2")
     else:
         bind("/dev/null", point)
+        restrict(open_in_root(place.root_fd, path, directory=False), linux.MOUNT_ATTR_RDONLY, recursive=False)
 
 
 def _make_read_only(place: Place, path: str) -> None:
@@ -284,10 +287,7 @@ class Sysfs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dev:
-    """The minimal /dev: six devices of the host, own pts, shm and mqueue, and the usual links.
-
-    shm_size: bytes.
-    """
+    """The minimal /dev: six devices, own pts, shm and mqueue, and the usual links. shm_size: bytes."""
 
     target: str = "/dev"
     shm_size: int = 64 << 20
@@ -299,8 +299,8 @@ class Dev:
         linux.mount("tmpfs", place.directory(self.target), "tmpfs", linux.MS_NOSUID | linux.MS_STRICTATIME,
                     "mode=0755,size=65536k")
         dev = open_in_root(place.root_fd, self.target, directory=True)
-        for name in DEVICES:
-            bind("/dev/" + name, fd_path(open_in_root(dev, name, directory=False, made=[])))
+        for name, major, minor in DEVICES:
+            _device(dev, name, os.makedev(major, minor), place)
         for name, link in DEV_LINKS.items():
             os.symlink(link, name, dir_fd=dev)
         for name in ("pts", "shm", "mqueue"):
@@ -323,6 +323,20 @@ class Dev:
             if error.errno != errno.EINVAL:  # EINVAL: gid 5 (tty) is not mapped here
                 raise
             linux.mount("devpts", point, "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, data)
+
+
+def _device(dev: int, name: str, number: int, place: Place) -> None:
+    """A node of our own, where we may make one: real root inside could change owner and mode of the host's. Else the
+    host's, which a root that owns it gets read-only (writing to the device itself is not meant by that).
+    """
+    try:
+        os.mknod(name, stat.S_IFCHR | 0o666, number, dir_fd=dev)
+        os.chmod(name, 0o666, dir_fd=dev)
+        return
+    except PermissionError:
+        bind("/dev/" + name, fd_path(open_in_root(dev, name, directory=False, made=[])))
+    if place.host_root:
+        restrict(open_in_root(dev, name, directory=False), linux.MOUNT_ATTR_RDONLY, recursive=False)
 
 
 def standard(*, resolv_conf: str | None = None, hosts: str | None = None,

@@ -66,6 +66,16 @@ def test_dev_is_minimal_and_works(box: Box) -> None:
     assert "No space left" in box.run("sh", "-c", "echo x > /dev/full").err
 
 
+def test_the_hosts_devices_are_not_the_containers_to_change(box: Box) -> None:
+    """Real root inside is the owner of the host's nodes: it must not meet them."""
+    before = {name: os.stat(f"/dev/{name}") for name in ("null", "zero", "tty")}
+    box.run("sh", "-c", "chmod 0600 /dev/null /dev/zero /dev/tty /proc/keys; chown 5:5 /dev/null /dev/zero /proc/keys")
+    for name, kept in before.items():
+        now = os.stat(f"/dev/{name}")
+        assert (now.st_mode, now.st_uid, now.st_gid) == (kept.st_mode, kept.st_uid, kept.st_gid)
+    assert box.sh("stat -c %a /dev/null; echo x > /dev/null; wc -c < /proc/keys").out == "666\n0\n"
+
+
 def test_sys_is_read_only_and_shows_the_network_it_is_in(box: Box) -> None:
     assert "Read-only file system" in box.run("touch", "/sys/kernel/x").err
     assert box.sh("ls /sys/class/net", network=Network.NONE).out == "lo\n"
