@@ -34,6 +34,8 @@ def explained(doing: str, path: Path, *, remedy: str) -> Iterator[None]:
 
 def disk_error(error: OSError, doing: str, path: Path, *, remedy: str) -> IechorError:
     """The error a user can act on. The path is the one that failed, where the kernel named it."""
+    if isinstance(error.filename, (str, bytes)) and os.path.isabs(error.filename):
+        path = Path(os.fsdecode(error.filename))
     if error.errno in _FULL:
         return DiskFull(f"cannot {doing}: {_FULL[error.errno]} on the file system at {mount_point(path)} ({path})",
                         hint=remedy)
