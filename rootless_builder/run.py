@@ -109,12 +109,16 @@ def run(request: RunRequest, store: Store, scratch: Scratch, settings: Settings,
             container = containers.publish(config)
             if request.cidfile is not None:
                 request.cidfile.write_text(container_id)
-            if request.detach:
-                return stay(container, spec, emit)
-            return stand_by(containers, container, spec, emit, clock)
+            if not request.detach:
+                return stand_by(containers, container, spec, emit, clock)
+            notices = stay(container, spec)
     except ExecFailed as error:
         error.exit_code = error.status
         raise
+    for notice in notices:  # it runs: an interruption from here on leaves it alone
+        emit(Notice(text=notice))
+    write_all(1, f"{container_id}\n".encode())
+    return 0
 
 
 def check(request: RunRequest, emit: Emit) -> None:
@@ -230,13 +234,10 @@ def anonymous_volumes(request: RunRequest, image: Image, store: Store, rootfs: R
     return found
 
 
-def stay(container: Container, spec: SandboxSpec, emit: Emit) -> int:
-    """-d: hands the container over to a monitor of its own."""
+def stay(container: Container, spec: SandboxSpec) -> tuple[str, ...]:
+    """-d: hands the container over to a monitor of its own. → what the user should know."""
     write_private(container.folder / "spec.json", spec.to_json())
-    for notice in monitor.start(container):
-        emit(Notice(text=notice))
-    write_all(1, f"{container.id}\n".encode())
-    return 0
+    return monitor.start(container)
 
 
 def stand_by(containers: Containers, container: Container, spec: SandboxSpec, emit: Emit,
