@@ -85,13 +85,15 @@ def test_run_keeps_owners_modes_links_and_deletions(anyone: Person) -> None:
     build(anyone, OWNERS)
     found = members(anyone)
     owner = {name: (entry.uid, entry.gid) for name, entry in found.items()}
-    assert owner["f"] == owner["s"] == (42, 43) and found["s"].mode == 0o4711 and owner["d"] == (1000, 1000) and owner["soft"] == (0, 0)
+    assert owner["f"] == owner["s"] == (42, 43)
+    assert found["s"].mode == 0o4711 and owner["d"] == (1000, 1000) and owner["soft"] == (0, 0)
     assert owner["tmp/mine"] == (2000, 2000) and owner["tmp/who"] == owner["home/app/x"] == (1000, 1000)
     assert owner["tmp/number"] == (1234, 5678)
     assert found["soft"].linkname == "/f" and found["tmp/pipe"].isfifo() and found["moved"].isdir()
     assert found[".wh.hard"].size == 0 and "d/.wh.e" in found
-    assert anyone.iechor("run", "--rm", "x", "sh", "-c", "cat /f /tmp/who /tmp/number /tmp/mine; stat -c %u:%g /f /d; ls /").stdout \
-        .splitlines()[:7] == ["one", "two", "1000", "1234", "5678", "mine", "42:43"]
+    script = "cat /f /tmp/who /tmp/number /tmp/mine; stat -c %u:%g /f /d; ls /"
+    seen = anyone.iechor("run", "--rm", "x", "sh", "-c", script).stdout.splitlines()
+    assert seen[:7] == ["one", "two", "1000", "1234", "5678", "mine", "42:43"]
 
 
 def test_the_three_id_modes_build_the_same_layers(plain_user: Person, subuid_user: Person, root_user: Person,
@@ -124,7 +126,8 @@ def test_network_none_is_a_real_empty_one(anyone: Person) -> None:
 
 
 def test_every_process_of_a_step_ends_with_it(anyone: Person) -> None:
-    build(anyone, "FROM busybox\nRUN (setsid sh -c 'trap \"\" TERM HUP; sleep 4242' >/dev/null 2>&1 &) ; nohup sleep 4243 &\n")
+    stubborn = "(setsid sh -c 'trap \"\" TERM HUP; sleep 4242' >/dev/null 2>&1 &) ; nohup sleep 4243 &"
+    build(anyone, f"FROM busybox\nRUN {stubborn}\n")
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "sleep 424" not in running
 
@@ -228,7 +231,8 @@ def test_a_stand_in_for_a_base_is_said(user: Person) -> None:
     ("FROM busybox\nRUM x\n", 3, ["iEchorfile:2:", "RUM", 'Did you mean RUN']),
     ("FROM busybox\nCOPY --form=x a /\n", 3, ["iEchorfile:2:", "from"]),
     ("FROM busybox\n\nCOPY hello.pi /\n", 5, ["iEchorfile:3:", "hello.pi", 'did you mean "hello.py"', "COPY hello.pi"]),
-    ("FROM busybox\nRUN echo out; echo err >&2; exit 42\n", 6, ["iEchorfile:2:", "exit code 42", "  out", "  err", "output:"]),
+    ("FROM busybox\nRUN echo out; echo err >&2; exit 42\n", 6,
+     ["iEchorfile:2:", "exit code 42", "  out", "  err", "output:"]),
     ("FROM busybox\nRUN kill -9 $$\n", 6, ["iEchorfile:2:", "signal 9"]),
     ("FROM busybox\nRUN [\"/no/such\"]\n", 6, ["iEchorfile:2:", "/no/such"]),
     ("FROM busybox\nUSER nobody-here\nRUN true\n", 11, ["iEchorfile:3:", "nobody-here", "/etc/passwd"]),
@@ -281,8 +285,8 @@ def test_ctrl_c_ends_a_build_at_once(user: Person) -> None:
 
 def test_user_add_host_volume_and_proxy_reach_run(user: Person) -> None:
     user.write("v/f", "from the host")
-    build(user, 'FROM busybox\nRUN cat /v/f && grep "10.9.8.7.*box" /etc/hosts && test ${#http_proxy} = 8 && ! touch /v/x\n',
-          f"--volume={user.home / 'v'}:/v:ro", "--add-host=box:10.9.8.7", "--build-arg=http_proxy=http://p")
+    run = 'cat /v/f && grep "10.9.8.7.*box" /etc/hosts && test ${#http_proxy} = 8 && ! touch /v/x'
+    build(user, f"FROM busybox\nRUN {run}\n", f"--volume={user.home / 'v'}:/v:ro", "--add-host=box:10.9.8.7", "--build-arg=http_proxy=http://p")
     assert "v" not in members(user) and "http://p" not in user.iechor("history", "--no-trunc", "x").stdout
 
 
@@ -292,8 +296,9 @@ def test_what_we_save_others_read(user: Person, tmp_path: Path) -> None:
     told = subprocess.run(["skopeo", "inspect", "--config", f"docker-archive:{user.home / 'x.tar'}:x:latest"],
                           capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
-    subprocess.run(["skopeo", "copy", "-q", f"oci-archive:{user.home / 'x.tar'}", f"oci:{tmp_path / 'o'}:x"], check=True)
-    subprocess.run(["umoci", "unpack", "--image", f"{tmp_path / 'o'}:x", tmp_path / "u"], check=True, capture_output=True)
+    layout = f"{tmp_path / 'o'}:x"
+    subprocess.run(["skopeo", "copy", "-q", f"oci-archive:{user.home / 'x.tar'}", f"oci:{layout}"], check=True)
+    subprocess.run(["umoci", "unpack", "--image", layout, tmp_path / "u"], check=True, capture_output=True)
     status = os.lstat(tmp_path / "u/rootfs/s")
     assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (42, 43, 0o4711)
     root = ["--root", str(tmp_path / "p"), "--runroot", str(user.home / "r"), "--storage-driver", "vfs"]

@@ -1,4 +1,4 @@
-"""The main job: the documentation's example, built from a real base by each kind of user, cached, changed, saved, loaded.
+"""The main job: the documentation's example, built from a real base by each kind of user; cached, changed, saved.
 
 How it answers and ends in both forms of CMD: test_run_example.py.
 """
@@ -56,11 +56,8 @@ def served(person: Person, *command: str) -> Iterator["tuple[subprocess.Popen[st
         process.communicate()
 
 
-def page(port: int) -> str | None:
-    try:
-        return fetch("127.0.0.1", port)
-    except OSError:
-        return None
+def page(port: int) -> str:
+    return fetch("127.0.0.1", port)
 
 
 @pytest.mark.timeout(1800)
