@@ -142,6 +142,9 @@ def find_image(request: RunRequest, store: Store, settings: Settings, emit: Emit
     if request.pull is not PullPolicy.ALWAYS:
         found = store.images.find(request.image, default_registry=settings.default_registry)
         if found is not None and request.platform and not request.platform.matches(found.config.platform):
+            if named_by_id(request, found):
+                raise ImageNotFound(f"cannot run {request.image} as {request.platform}: it is for "
+                                    f"{found.config.platform}", hint="Leave out --platform, or name another image.")
             found = None
     if found is not None:
         return found
@@ -151,6 +154,10 @@ def find_image(request: RunRequest, store: Store, settings: Settings, emit: Emit
     from . import catalog  # late: the registry's code is not needed for an image that is here
 
     return catalog.pull(request.image, store, settings, platform=wanted, emit=emit)
+
+
+def named_by_id(request: RunRequest, image: Image) -> bool:
+    return image.id.hex.startswith(request.image.removeprefix("sha256:"))
 
 
 @contextmanager
@@ -182,10 +189,9 @@ def describe(request: RunRequest, image: Image, container_id: str, name: str, *,
     hostname = request.hostname or (os.uname().nodename if network is Network.HOST else container_id[:SHOWN])
     process = merge(defaults, entrypoint=request.entrypoint, command=request.command, env=request.env,
                     workdir=request.workdir, user=request.user, hostname=hostname, tty=request.tty)
-    by_id = image.id.hex.startswith(request.image.removeprefix("sha256:"))
     stop = signal_number(defaults.stop_signal) if defaults.stop_signal else signal.SIGTERM
     return ContainerConfig(
-        id=container_id, name=name, image=image.id.hex[:SHOWN] if by_id else request.image,
+        id=container_id, name=name, image=image.id.hex[:SHOWN] if named_by_id(request, image) else request.image,
         image_id=str(image.id), command=process.argv,
         created=created, env=process.env, cwd=process.cwd, user=process.user, hostname=hostname, tty=request.tty,
         interactive=request.interactive, remove=request.remove, stop_signal=request.stop_signal or int(stop),

@@ -124,6 +124,7 @@ def test_what_cannot_be_started(plain: Box, command: tuple[str, ...], code: int,
     ("--network=none -p 80:80", 125, "without a network"),
     ("--name .x", 125, "letters, digits"),
     ("--pull=never no/such/image", 125, "not in the store"),
+    ("--platform linux/s390x", 125, "it is for linux/"),
 ])
 def test_what_is_refused(plain: Box, options: str, code: int, said: str) -> None:
     before = plain.containers()
