@@ -143,12 +143,11 @@ class Images:
         plain = Descriptor(media_type=manifest.media_type, digest=manifest.digest, size=manifest.size)
         image = self.load(plain)
         self._check(image)
-        self._record(image)
+        changed = self._record(image)
         if reference is not None:
-            self.names.set(str(reference.with_default_tag()), plain)
-            if not (self._layout.images / plain.digest.hex).exists():  # a prune took it for one without a name
-                self._record(image)
-        self._publish()
+            changed |= self.names.set(str(reference.with_default_tag()), plain)
+            changed |= self._record(image)  # again: a prune may just have taken it for one without a name
+        self._publish(sync=changed)
         return image
 
     def tag(self, reference: Reference, manifest: Descriptor) -> Image:
@@ -230,16 +229,23 @@ class Images:
                 raise StoreError(f"cannot add the image {image.id.short}: its blob {part.digest} "
                                  f"({part.size} bytes) is not in the store", hint="pull or build the image again.")
 
-    def _record(self, image: Image) -> None:
+    def _record(self, image: Image) -> bool:
+        """Whether it was not there."""
         manifest = image.manifest_descriptor
+        with contextlib.suppress(StoreError):
+            if read_record(self._layout.images / manifest.digest.hex) is not None:
+                return False
         size = image.manifest.config.size + sum({blob.digest: blob.size for blob in image.manifest.layers}.values())
         data = json.dumps({"manifest": manifest.to_json(), "config": str(image.id), "created": image.config.created,
                            "size": size, "stored": self._layout.now()}, sort_keys=True).encode()
         self._layout.write(self._layout.images / manifest.digest.hex, data, "record an image", durable=True)
+        return True
 
-    def _publish(self) -> None:
-        """index.json anew, and all names on disk before the command reports success."""
+    def _publish(self, *, sync: bool = True) -> None:
+        """index.json anew if it is not right, and all names on disk before the command reports success."""
         self.names.write_index(lambda: [image.manifest for image in self.list() if not image.names])
+        if not sync:
+            return
         for folder in (self._layout.blobs / "sha256", self._layout.images, self._layout.refs, self._layout.root):
             atomic.sync_folder(folder)
 

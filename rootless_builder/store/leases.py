@@ -25,8 +25,6 @@ from . import atomic
 from .layout import REMEDY, Layout
 from .owner import Owner, abandoned
 
-_RENEWAL = 3600 * 10**9  # ns: a lease older than this is touched when it is used; a fraction of owner.GRACE
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InUse:
@@ -45,7 +43,6 @@ class Leases:
         self._fd = -1
         self._pid = 0
         self._path = layout.leases
-        self._renewed = 0
         self._named: set[str] = set()
         self._lock = threading.Lock()
 
@@ -99,16 +96,18 @@ class Leases:
         return InUse(blobs=frozenset(_digests(lines, "blob ")), images=frozenset(_digests(lines, "image ")),
                      since=min(since, default=None))
 
-    def _append(self, lines: Iterable[str]) -> None:
+    def _append(self, found: Iterable[str]) -> None:
+        lines = list(found)
         with self._lock, atomic.explained("take a lease in the store", self._layout.leases, remedy=REMEDY):
             new = [line for line in lines if line not in self._named]
             if self._fd < 0 or self._pid != os.getpid():
                 self._start()
-            elif new and self._layout.now() - self._renewed > _RENEWAL:
-                self._renew()
+                new = lines
             if new:
                 atomic.write_all(self._fd, "".join(f"{line}\n" for line in new).encode())
                 self._named.update(new)
+            else:
+                os.utime(self._fd)  # each use renews the lease: its age counts where its process cannot be seen
 
     def _start(self) -> None:
         """A new lease file; one inherited through a fork stays the parent's."""
@@ -118,13 +117,8 @@ class Leases:
         self._path = self._layout.leases / f"{owner}.{os.urandom(4).hex()}"
         self._fd = atomic.create(self._path)
         self._pid = os.getpid()
-        self._renewed = began
         self._named = set()
         atomic.write_all(self._fd, f"{head}\n".encode())
-
-    def _renew(self) -> None:
-        os.utime(self._fd)
-        self._renewed = self._layout.now()
 
 
 def _names(folder: Path) -> list[str]:

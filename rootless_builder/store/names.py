@@ -34,9 +34,14 @@ class Names:
         found = read_record(self._layout.refs / atomic.escape(name))
         return None if found is None else _descriptor(found, name)
 
-    def set(self, name: str, manifest: Descriptor) -> None:
+    def set(self, name: str, manifest: Descriptor) -> bool:
+        """Whether that changed anything. Errors: DiskFull, StoreError."""
+        with contextlib.suppress(StoreError):
+            if self.get(name) == manifest:
+                return False
         data = json.dumps({"name": name, "manifest": manifest.to_json()}, sort_keys=True).encode()
         self._layout.write(self._layout.refs / atomic.escape(name), data, f"tag {name}", durable=True)
+        return True
 
     def remove(self, name: str) -> bool:
         """Whether there was such a name."""
@@ -55,6 +60,8 @@ class Names:
     def write_index(self, unnamed: Callable[[], list[Descriptor]]) -> None:
         """index.json anew: all names, then the manifests of images without one. Errors: DiskFull, StoreError."""
         written = None
+        with contextlib.suppress(OSError):
+            written = self._layout.index.read_bytes()
         for _ in range(_ROUNDS):
             named = self.all()
             entries = [replace(manifest, annotations={**manifest.annotations, REF_NAME: name})

@@ -158,3 +158,14 @@ def test_annotations_of_the_index_it_came_from_are_not_kept(store: Store, make_i
                          annotations={"org.opencontainers.image.ref.name": "their-name"})
     store.images.tag(ref("ours"), dressed)
     assert index_names(store) == ["docker.io/library/ours:latest"]
+
+
+def test_the_same_again_writes_nothing_and_mends_a_stale_index(store: Store, make_image: Make) -> None:
+    image = make_image("test", "x")
+    before = {path: path.stat().st_mtime_ns for path in store.layout.root.rglob("*") if path.is_file()}
+    assert store.images.add(image.manifest_descriptor, reference=ref("test")) == image
+    after = {path: path.stat().st_mtime_ns for path in store.layout.root.rglob("*") if path.is_file()}
+    assert {path.parent.name for path in after if after[path] != before.get(path)} <= {"leases"}
+    store.layout.index.write_text("{}")
+    store.images.add(image.manifest_descriptor, reference=ref("test"))
+    assert index_names(store) == ["docker.io/library/test:latest"]
