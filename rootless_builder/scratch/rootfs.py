@@ -23,7 +23,7 @@ from ..sandbox.idmap import IdMap, IdMode
 from ..sandbox.mounts import KernelOverlay, Mount
 from ..sandbox.spec import FakerootSpec
 from ..store import atomic
-from ..tree.changes import ChangeSet
+from ..tree.changes import ChangeSet, Put
 from ..tree.node import Directory
 from ..tree.tree import IMPLIED
 from .adoption import AdoptedLayer, adopt_upper
@@ -58,6 +58,7 @@ class Rootfs:
     _changed_fd: int = -1
     _owners: dict[int, OwnerRecord] = field(default_factory=dict)
     _made: frozenset[str] = frozenset()
+    _tells_root: bool = False
     _kept: bool = False
 
     @property
@@ -102,19 +103,21 @@ class Rootfs:
         with atomic.explained("read what the step changed", self.folder, remedy=REMEDY):
             if self._check_out is not None:
                 return self._check_out.changes(original, self._owners, self._root)
-            return upper_changes(self._changed_fd, original, self.places.mode, self._owners, self._root)
+            found = upper_changes(self._changed_fd, original, self.places.mode, self._owners, self._root)
+        self._tells_root = any(isinstance(change, Put) and change.path == ROOT for change in found)
+        return found
 
-    def adopt(self, diff_id: Digest, *, has_root: bool = False, clamp: int | None = None) -> bool:
+    def adopt(self, diff_id: Digest, *, clamp: int | None = None) -> bool:
         """Makes what the step changed an unpacked layer as it stands, so that the next step need not unpack it.
 
         To be called once the layer of `changes` is written, when the sandbox is gone; the root file system is used
-        up then. has_root: the layer tells of the root folder. clamp: as it was written. Whether it could be done:
-        if not, the layer is unpacked like any other. Errors: DiskFull, StoreError.
+        up then. clamp: as it was written. Whether it could be done: if not, the layer is unpacked like any other.
+        Errors: DiskFull, StoreError.
         """
         if self.overlay is None or self.overlay.upper is None or self._made:
             return False
         with atomic.explained("keep what the step changed", self.folder, remedy=REMEDY):
-            layer = AdoptedLayer(diff_id=diff_id, has_root=has_root, clamp=clamp, owners=self._owners,
+            layer = AdoptedLayer(diff_id=diff_id, has_root=self._tells_root, clamp=clamp, owners=self._owners,
                                  below=tuple(layer.diff_id for layer in reversed(self.layers)))
             return adopt_upper(Path(self.overlay.upper), self._changed_fd, layer, self.places)
 
