@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
-from . import execute, fakeroot, linux, mounts, network, privileges, wire
+from . import execute, fakeroot, hostroot, linux, mounts, network, privileges, wire
 from .causes import userns_cause
 from .failures import act, encode
 from .idmap import IdMode
@@ -268,7 +268,7 @@ def prepare_root(request: Request, link: socket.socket) -> int:
     for fd in request.listeners:
         os.close(fd)
     if not request.join:
-        place = change_root(spec)
+        place = change_root(spec) if spec.root else hostroot.keep_root()
         # P2: the container's root is ours, and P1's: pivot_root moves every process of the mount namespace.
         wire.send(request.report, {"created": place.created, "notices": place.notices})
         if spec.hostname:
@@ -280,7 +280,7 @@ def prepare_root(request: Request, link: socket.socket) -> int:
             return reap_container(request, link, pid)
         # P3: the command-to-be. Its death signal is the pid namespace.
     emulation = spec.fakeroot
-    server = request.control if request.join and request.control is not None else link
+    server = request.control if request.join else link
     command = execute.Command(
         spec=spec, stdio=request.stdio, passed=request.passed, joining=bool(request.join),
         show_master=lambda master: wire.send(request.report, {"master": True}, (master,)),
@@ -384,8 +384,11 @@ def prepare_fakeroot(request: Request) -> Callable[[int], object] | None:
                                            final_fd=request.final, upper_fd=upper, control_fd=control)
 
 
-def install_fakeroot(spec: FakerootSpec, server: socket.socket) -> None:
+def install_fakeroot(spec: FakerootSpec, server: socket.socket | None) -> None:
     """The command-to-be loads the filter and hands its listener to the P1 that serves it from then on."""
+    if server is None:
+        raise SandboxError("cannot show the container's owners to a process that joins it: another process started it",
+                           hint="Run `iechor exec`, which asks the container's monitor.")
     listener = fakeroot.install(spec)
     socket.send_fds(server, [b"1"], [listener])
     os.close(listener)

@@ -161,23 +161,27 @@ class Sandbox:
                 if not selector.select(left):
                     return None
         if self._exit is None:
-            self._send_signal(self._init_pidfd, signal.SIGKILL)
+            self._send_signal(self._init_pidfd, 0, signal.SIGKILL)
             self._exit = exit_status(signal.SIGKILL, None)
         return self._exit
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Signal pid 1 inside. SIGKILL ends every process; another one counts only if pid 1 has a handler for it."""
-        if not self._ended:
-            self._send_signal(self._init_pidfd, number) or self._send_signal(self.pidfd, signal.SIGKILL)
+        if self._ended:
+            return
+        if self.init_pid:
+            self._send_signal(self._init_pidfd, self.init_pid, number)
+        else:  # not that far yet
+            self._send_signal(self.pidfd, self.pid, signal.SIGKILL)
 
-    def _send_signal(self, pidfd: int | None, number: int) -> bool:
-        if pidfd is None:
-            return False
+    def _send_signal(self, pidfd: int | None, pid: int, number: int) -> None:
         try:
-            linux.pidfd_send_signal(pidfd, number)
+            if pidfd is not None:
+                linux.pidfd_send_signal(pidfd, number)
+            elif pid and not self._ended:  # before Linux 5.3; P1 has not reaped it while we are told of no end
+                os.kill(pid, number)
         except ProcessLookupError:
             pass
-        return True
 
     def close(self) -> None:
         """Kill what still runs and give everything back. May be called twice."""

@@ -187,9 +187,9 @@ def reexec_mapped(ids: IdMap, helpers: MappingHelpers, argv: Sequence[str], envi
         raise NamespaceError(f"cannot map a range of ids: {answer.decode(errors='replace').strip()}",
                              hint="Compare /etc/subuid and /etc/subgid with `iechor doctor`, or use "
                                   "--userns=fakeroot.")
+    # The supplementary groups stay: they may be what opens the build context to the user.
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    os.setgroups([])
     os.execve(argv[0], list(argv), {**environ, MARKER: os.readlink("/proc/self/ns/user")})
 
 

@@ -205,3 +205,18 @@ def test_another_root_is_an_error_with_its_path(fresh: Box) -> None:
     (fresh.root / "bin/busybox").unlink()
     error = fresh.run("sh").error
     assert error is not None and error["status"] == 127
+
+
+def test_further_fds_become_3_and_on(box: Box) -> None:
+    code = """
+ends = [os.pipe() for _ in range(3)]
+for number, (_, end) in enumerate(ends):
+    os.write(end, f"pipe {number}\\n".encode())
+    os.close(end)
+spec = read_spec(open("spec.json").read(), ids)
+sandbox = launch(spec, pass_fds=[end for end, _ in reversed(ends)])
+print(finished(sandbox)["out"], end="")
+"""
+    box.person.write("spec.json", box.spec("sh", "-c", "cat <&3; cat <&4; cat <&5; ls /proc/self/fd | wc -l").to_json())
+    done = box.script(code)
+    assert (done.stdout, done.stderr) == ("pipe 2\npipe 1\npipe 0\n7\n", "")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from rootless_builder.sandbox.mounts import Bind, FileBind, standard
+from rootless_builder.sandbox.outbound import outbound_program
 from rootless_builder.sandbox.spec import Network, Port
-from tests.sandbox.conftest import Box
+from tests.sandbox.conftest import Box, box_of
 
 SERVE = """
 sandbox = launch(read_spec(open("spec.json").read(), ids), stdout=1, stderr=2)
@@ -188,3 +189,14 @@ def test_a_private_network_without_a_way_out_says_so(plain: Box) -> None:
 def test_generated_files_go_with_a_private_network(box: Box) -> None:
     mounts = (*standard(), FileBind(content="nameserver 10.0.2.3\n", target="/etc/resolv.conf"))
     assert box.sh("cat /etc/resolv.conf", mounts=mounts, network=Network.PRIVATE).out == "nameserver 10.0.2.3\n"
+
+
+def test_a_private_network_of_root_has_a_way_out_or_says_so() -> None:
+    """slirp4netns is optional; where it is installed, and only root may open /dev/net/tun, it is used."""
+    with box_of("root") as box:
+        result = box.sh("ip -o link | cut -d: -f2; ip route | head -1", network=Network.PRIVATE)
+    if outbound_program() is None:
+        assert result.notices and result.out.split() == ["lo"]
+    else:
+        assert result.out.split()[:6] == ["lo", "tap0", "default", "via", "10.0.2.2", "dev"]
+        assert result.notices == []

@@ -96,7 +96,8 @@ def test_signals_are_those_of_a_fresh_program() -> None:
         privileges.restore_signals()
         return status("SigBlk", "SigIgn", "SigCgt")
 
-    assert in_a_child(action) == " ".join(["0" * 16] * 3)
+    glibcs_own = 3 << 31  # signals 32 and 33, which nobody can reset, and exec does
+    assert [int(word, 16) & ~glibcs_own for word in in_a_child(action).split()] == [0, 0, 0]
 
 
 def test_the_kernels_refusal_is_an_oserror() -> None:

@@ -112,3 +112,22 @@ def test_without_a_terminal_of_ours_the_output_still_comes(box: Box) -> None:
                                stderr=subprocess.PIPE)
     out, err = process.communicate("hello\n", timeout=20)
     assert (out.splitlines(), err) == (["hello", "got hello", "/dev/pts/0", "ended 0"], "")
+
+
+def test_exec_with_a_terminal(box: Box) -> None:
+    code = """
+spec = read_spec(open("spec.json").read(), ids)
+with Launcher() as launcher:
+    first = launcher.launch(spec)
+    os.read(first.outputs[1], 10)
+    second = launcher.join(first.pid, dataclasses.replace(spec, argv=("sh", "-c", "tty; stty size; ps -o comm | wc -l"),
+                                                          tty=True))
+    status = supervise(second, terminal=(0, 1))
+    second.close()
+    first.close()
+print("ended", status.code, flush=True)
+"""
+    box.person.write("spec.json", box.spec("sh", "-c", "echo up; sleep 1000").to_json())
+    screen = Screen(box, code)
+    assert screen.expect("ended 0").splitlines() == ["/dev/pts/0", "33 77", "5", "ended 0"]  # its header, pid 1, sh, ps, wc
+    screen.close()
