@@ -144,7 +144,7 @@ def prepare(command: Command) -> dict[str, str]:
             master, slave = open_terminal(identity)
         command.show_master(master)
         os.close(master)
-        if not command.joining:
+        if not command.joining and spec.root:
             bind_console(slave)
         stdio = (slave, slave, slave)
     own_pipes(stdio, identity)
@@ -165,7 +165,10 @@ def prepare(command: Command) -> dict[str, str]:
         privileges.reduce(keep)
     if spec.no_new_privileges:
         privileges.forbid_new_privileges()
+    umask = os.umask(0o022)
     privileges.restore_signals()
+    if not spec.root:
+        os.umask(umask)  # the caller's own
     return with_home(spec.env, identity.home)
 
 

@@ -60,7 +60,8 @@ class FakerootSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """root: the folder that becomes / (a mount point for a KernelOverlay, or the tree itself).
+    """root: the folder that becomes / (a mount point for a KernelOverlay, or the tree itself); "": none, the host's own
+    root stays, and mounts, hostname and read_only have no meaning.
     env: "K=V"; HOME is added from the image's passwd where it is missing, nothing else is.
     user: "", name, uid, name:group, uid:gid …, resolved from the image's own /etc/passwd and /etc/group.
     ids: None for no user namespace. init: a reaper of ours is pid 1, and forwards signals; else the command is.
