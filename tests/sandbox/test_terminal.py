@@ -129,5 +129,6 @@ print("ended", status.code, flush=True)
 """
     box.person.write("spec.json", box.spec("sh", "-c", "echo up; sleep 1000").to_json())
     screen = Screen(box, code)
-    assert screen.expect("ended 0").splitlines() == ["/dev/pts/0", "33 77", "5", "ended 0"]  # its header, pid 1, sh, ps, wc
+    # ps shows its header, pid 1, sh, ps, wc
+    assert screen.expect("ended 0").splitlines() == ["/dev/pts/0", "33 77", "5", "ended 0"]
     screen.close()
