@@ -173,9 +173,11 @@ class Fold:
                 *((name, digest_of(value)) for name, value in describe(step).items()), *given]
         world.emit(StepMissed(step=self._step, reason=self._cache.explain(position, told)))
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
-        with perform(step, state, world, self._step) as changes:
-            record = write_step(changes, key, step.shown.created_by, world.store, clamp=world.clamp,
-                                facts={"created": rfc3339(seconds), "effect": effect_of(changes)})
+        with perform(step, state, world, self._step) as done:
+            record = write_step(done.changes, key, step.shown.created_by, world.store, clamp=world.clamp,
+                                facts={"created": rfc3339(seconds), "effect": effect_of(done.changes)})
+            if record.diff_id is not None:
+                done.keep(record.diff_id)
         self._cache.remember_inputs(position, told)
         if record.diff_id is not None:
             world.emit(LayerWritten(step=self._step, diff_id=str(record.diff_id), size=record.size))

@@ -5,7 +5,7 @@ COPY, ADD and WORKDIR happen on trees, in memory; no namespace, no unpacking. RU
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from .errors import SourceError
 from .events import Emit, Notice
 from .layer.compress import is_tar
 from .oci.config import History, ImageConfig
+from .oci.digest import Digest
 from .oci.platform import Platform
 from .paths import ImagePath, image_path
 from .plan.lower import Inherited
@@ -78,21 +79,29 @@ class World:
         return self.trees[layers]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performed:
+    """keep: to be called with the written layer's diff id, for whoever can use what is on the disk once more."""
+
+    changes: ChangeSet
+    keep: Callable[[Digest], object] = bool
+
+
 @contextmanager
-def perform(step: Step, state: StageState, world: World, number: int) -> Iterator[ChangeSet]:
+def perform(step: Step, state: StageState, world: World, number: int) -> Iterator[Performed]:
     """What `step` changes in `state`; contents can be read within the context. number: of the step, for its events."""
     if isinstance(step, RunStep):
         from .runstep import run_step  # the sandbox is not imported by a build whose RUNs are all cached
 
-        with run_step(step, state.layers, world.store, world.run, emit=world.emit, number=number) as changes:
-            yield changes
+        with run_step(step, state.layers, world.store, world.run, emit=world.emit, number=number) as (changes, rootfs):
+            yield Performed(changes=changes, keep=lambda diff_id: rootfs.adopt(diff_id, clamp=world.clamp))
         return
     overlay = Overlay(world.tree(state.layers))
     if isinstance(step, CopyStep):
         _copy(step, overlay, world)
     elif isinstance(step, WorkdirStep):
         _workdir(step, overlay, world)
-    yield overlay.changes()
+    yield Performed(changes=overlay.changes())
 
 
 def inputs(step: Step, world: World) -> list[tuple[str, str]]:

@@ -53,8 +53,9 @@ class RunSettings:
 
 @contextmanager
 def run_step(step: RunStep, layers: Sequence[LayerRef], store: Store, settings: RunSettings, *, emit: Emit,
-             number: int) -> Iterator[ChangeSet]:
-    """What the command changed; contents are read from its root file system, which ends with the context.
+             number: int) -> Iterator[tuple[ChangeSet, Rootfs]]:
+    """What the command changed, and the root file system it did so in: it ends with the context, and contents are
+    read from it. `Rootfs.adopt` then saves the next step from unpacking the layer again.
 
     Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull."""
     with settings.scratch().rootfs(layers, store) as rootfs, StepLog(settings.logs, emit, number) as log:
@@ -66,7 +67,7 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], store: Store, settings: 
             if status.code:
                 raise failed(step, status, log)
             table = sandbox.final_table()
-        yield rootfs.changes(table, created=sandbox.created)
+        yield rootfs.changes(table, created=sandbox.created), rootfs
 
 
 def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings) -> Sandbox:
