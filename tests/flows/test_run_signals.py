@@ -83,7 +83,7 @@ def test_ctrl_c_at_any_moment_ends_it_and_leaves_no_process(plain: Box, options:
         _, said = process.communicate(timeout=10)
         assert process.returncode in (0, 130, 137, -2), said
         assert "Traceback" not in said or number < 3, said  # Python itself is still starting then
-        if process.returncode == 0 and name in plain.containers():  # -d was faster
+        if name in plain.containers():  # -d was faster
             plain.iechor("rm", "-f", "-t", "0", name)
     until(lambda: not plain.person.processes())
     assert not [name for name in plain.containers() if name.startswith("early")]
