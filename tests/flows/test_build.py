@@ -304,3 +304,26 @@ def test_what_we_save_others_read(user: Person, tmp_path: Path) -> None:
     root = ["--root", str(tmp_path / "p"), "--runroot", str(user.home / "r"), "--storage-driver", "vfs"]
     loaded = subprocess.run(["podman", *root, "load", "-i", user.home / "x.tar"], capture_output=True, text=True)
     assert loaded.returncode == 0, loaded.stderr
+
+
+def test_a_full_disk_is_said_and_nothing_half_written_stays(user: Person) -> None:
+    """The store on 8 MB of memory."""
+    build(user, "FROM busybox\nCOPY a /\n", a="a")
+    user.iechor("save", "-o", user.home / "x.tar", "x")
+    small = user.home / "small"
+    small.mkdir()
+    options = f"size=8m,mode=700,uid={user.uid},gid={user.gid}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", small], check=True)
+    try:
+        env = {"IECHOR_HOME": str(small / "store")}
+        user.iechor("load", "-i", user.home / "x.tar", env=env)
+        before = sorted(os.listdir(small / "store/blobs/sha256"))
+        user.write("c/big", os.urandom(1 << 20) * 12)
+        folder = context(user, "FROM x\nCOPY big /\n")
+        shown = user.iechor("build", "-t", "y", folder, code=13, env=env).stderr
+        assert "iEchorfile:2:" in shown and "No space left" in shown and "hint:" in shown
+        assert sorted(os.listdir(small / "store/blobs/sha256")) == before and not os.listdir(small / "store/tmp")
+        user.write("c/iEchorfile", "FROM x\nCOPY a /b\n")
+        user.iechor("build", "-t", "y", folder, env=env)
+    finally:
+        subprocess.run(["umount", small], check=True)
