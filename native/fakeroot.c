@@ -66,6 +66,22 @@ bool fr_still_there(const struct fr_call *call)
     return ioctl(call->listener, FR_IOCTL_ID_VALID, &id) == 0;
 }
 
+/* SECCOMP_IOCTL_NOTIF_ADDFD. With SEND, a signal that comes while it waits has the caller answered 0 and given no fd
+ * (kernel/seccomp.c: the reply is made before the wait), so none may come. */
+static int add_fd(const struct fr_call *call, struct fr_notif_addfd *add)
+{
+    sigset_t all, before;
+    int given;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
+    given = ioctl(call->listener, FR_IOCTL_ADDFD, add);
+    if (given < 0)
+        given = -errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return given;
+}
+
 long fr_send_fd(struct fr_call *call, int fd, bool cloexec)
 {
     struct fr_notif_addfd add = {
@@ -74,15 +90,14 @@ long fr_send_fd(struct fr_call *call, int fd, bool cloexec)
         .srcfd = (uint32_t)fd,
         .newfd_flags = cloexec ? O_CLOEXEC : 0,
     };
-    int given = ioctl(call->listener, FR_IOCTL_ADDFD, &add);
+    int given = add_fd(call, &add);
 
     if (given >= 0)
         return FR_SENT;
-    if (errno != EINVAL)
-        return -errno;
+    if (given != -EINVAL)
+        return given;
     add.flags = 0; /* before 5.14: in two steps */
-    given = ioctl(call->listener, FR_IOCTL_ADDFD, &add);
-    return given < 0 ? -errno : given;
+    return add_fd(call, &add);
 }
 
 /* --- one notification --- */
