@@ -170,7 +170,8 @@ store, folder, mode, image, script = sys.argv[1:]
 settings = config.load((), {"HOME": store, "IECHOR_HOME": store, "IECHOR_SCRATCH": folder})
 scratch = Scratch.open(Path(folder), mode=IdMode(mode), overlay=errno.EPERM)
 request = run.RunRequest(image=image, command=("sh", "-c", script), remove=True)
-sys.exit(run.run(request, Store.open(Path(store)), scratch, settings, emit=lambda event: print(event.text, file=sys.stderr)))
+emit = lambda event: print(event.text, file=sys.stderr)
+sys.exit(run.run(request, Store.open(Path(store)), scratch, settings, emit=emit))
 """
 
 
