@@ -3,10 +3,10 @@
 #
 #   packages   apt installs what is missing                            (root, or through sudo)
 #   prepare    iechor goes into a virtual environment of the user, ubuntu:22.04 is pulled from the configured registry
-#   base       where no registry answers: a Debian base by mmdebstrap, to be given as a named context in its stead
+#   base       where no registry answers: `iechor bootstrap` makes a Debian base, to be given as a named context instead
 #   demo       examples/flask is built and run, and its page fetched
 #
-# Called by root, prepare and demo are done as the user who called sudo, or as iechor-demo, made for it. Settings:
+# Called by root, all but packages is done as the user who called sudo, or as iechor-demo, made for it. Settings:
 # PORT=8000, VENV=~/.local/share/iechor/venv; arguments are further options of `iechor build`.
 set -euo pipefail
 
@@ -46,15 +46,15 @@ prepare() {  # fails when there is no base to be had
     "$venv/bin/iechor" pull ubuntu:22.04
 }
 
-base() {
-    say "no registry answers: making a Debian base with mmdebstrap"
-    bash "$source/examples/debian-base.sh" "$1"
+base() {  # bullseye while the archive has it: its pip installs system-wide, as that of ubuntu:22.04 does
+    say "no registry answers: making $1 from this machine's Debian archive"
+    "$venv/bin/iechor" bootstrap "$1"
 }
 
-demo() {  # demo BASE.tar|"" [BUILD OPTION...]
-    local context=() tar=$1
+demo() {  # demo IMAGE|"" [BUILD OPTION...]
+    local context=() image=$1
     shift
-    [ -z "$tar" ] || context=(--build-context "ubuntu:22.04=$tar")
+    [ -z "$image" ] || context=(--build-context "ubuntu:22.04=docker-image://$image")
     PATH=$venv/bin:$PATH
     say "building examples/flask"
     iechor build -t test:latest "${context[@]}" "$@" "$source/examples/flask"
@@ -109,11 +109,11 @@ if [ "$(id -u)" -eq 0 ]; then
 else
     step() { bash "$source/examples/quickstart.sh" --step "$@"; }  # a process of its own: its errors end it alone
 fi
-tar=
+image=
 if ! step prepare; then
-    tar=$work/base.tar
-    base "$tar"
-    chmod 644 "$tar"
+    for image in debian:bullseye debian:bookworm; do
+        if step base "$image"; then break; fi
+    done
 fi
 say "as the plain user ${user:-$(id -un)}:"
-step demo "$tar" "$@"
+step demo "$image" "$@"

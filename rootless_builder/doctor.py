@@ -4,13 +4,15 @@ import importlib.util
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from .errors import NamespaceError
 from .sandbox import fakeroot, idmap, outbound
 from .sandbox.causes import userns_cause
+from .sandbox.idmap import IdMode
 from .sandbox.probe import Answers, probe
 
 MODULES = (("_layercore", "layers are packed by the slower Python twin"),
@@ -19,6 +21,26 @@ MODULES = (("_layercore", "layers are packed by the slower Python twin"),
 KERNELS = (((5, 11), "no overlayfs in user namespaces: every RUN checks its tree out and scans it"),
            ((5, 14), "the fakeroot supervisor works around missing calls"),
            ((6, 6), "the fakeroot supervisor is slower (no synchronous wake-up)"))
+
+
+PROBES: Mapping[str, str] = MappingProxyType({
+    "kernel": "uname(2)",
+    "namespaces": "unshare(CLONE_NEWNS), then a tmpfs mounted in it",
+    "user namespaces": "unshare(CLONE_NEWUSER | CLONE_NEWNS), our id mapped to 0, then a tmpfs mounted in it",
+    "procfs": "a procfs mounted in a new pid namespace",
+    "network namespaces": "unshare(CLONE_NEWNET), then the loopback interface brought up",
+    "overlayfs": "an overlay mounted in the scratch folder, a file deleted and a folder made through it",
+    "subordinate ids": "newuidmap and newgidmap, /etc/subuid and /etc/subgid read",
+    "fakeroot": "seccomp(2) asked for user notification, our own memory read with process_vm_readv(2), RLIMIT_LOCKS",
+    "private network": "pasta or slirp4netns looked for, /dev/net/tun opened",
+})
+NEEDED: Mapping[IdMode, tuple[str, ...]] = MappingProxyType({
+    IdMode.FAKEROOT: ("user namespaces", "fakeroot"), IdMode.SUBUID: ("user namespaces", "subordinate ids"),
+    IdMode.HOST: ("namespaces",)})
+KEEPERS: Mapping[IdMode, str] = MappingProxyType({
+    IdMode.FAKEROOT: "the fakeroot supervisor keeps owners, with one id",
+    IdMode.SUBUID: "the kernel keeps owners, with a subordinate id range",
+    IdMode.HOST: "the kernel keeps owners, as real root"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +53,20 @@ class Finding:
     ok: bool
     detail: str
     remedy: str = ""
+
+    @property
+    def probed(self) -> str:
+        """How we know."""
+        return PROBES.get(self.name, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """ok: images can be built and run with all their owners. path: how, as one sentence. problem: why not."""
+
+    ok: bool
+    path: str
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +85,20 @@ def examine(host: Host) -> tuple[Finding, ...]:
         answers = probe(Path(folder))
     return (_kernel(os.uname().release), *_namespaces(host, answers), _overlay(host, answers), *_ids(host),
             _supervisor(), *_native(), _outbound())
+
+
+def verdict(findings: Sequence[Finding], mode: IdMode) -> Verdict:
+    """What all of it comes to in this id mode."""
+    known = {finding.name: finding for finding in findings}
+    overlay = known["overlayfs"]
+    trees = "overlays are mounted" if overlay.ok else "trees are checked out and compared"
+    for name in NEEDED[mode]:
+        finding = known.get(name) or known.get("namespaces")  # root was asked without a user namespace
+        if finding is None or not finding.ok:
+            why = "was not asked for" if finding is None else finding.detail
+            return Verdict(ok=False, path="RUN and run cannot work here; a build without RUN can",
+                           problem=f"--userns={mode.value} needs {name}: {why}")
+    return Verdict(ok=True, path=f"{KEEPERS[mode]}; {trees}")
 
 
 def _existing(path: Path) -> Path:

@@ -103,6 +103,15 @@ class Call:
                                  hint="leave --userns out, or run iechor as root")
         return IdMode(settings.userns)
 
+    def become(self, settings: "Settings") -> "IdMode":
+        """The id mode of this command, which in subuid mode begins anew here. Errors: NamespaceError."""
+        from ..sandbox.idmap import IdMode
+
+        mode = self.mode(settings)
+        if mode is IdMode.SUBUID:
+            self._become_mapped(settings)
+        return mode
+
     def _become_mapped(self, settings: "Settings") -> None:
         """Returns at once when this is the second life. Errors: NamespaceError."""
         import pwd

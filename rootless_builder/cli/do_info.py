@@ -68,6 +68,7 @@ def info(call: Call) -> int:
 
         told = {"Version": __version__, "Python": platform.python_version(), **_parts(), "Store": str(settings.store),
                 "Scratch": str(settings.scratch), "Userns": call.mode(settings).value,
+                "Path": doctor.verdict(findings, call.mode(settings)).path,
                 "Config": [str(path) for path in settings.sources],
                 "Host": [dataclasses.asdict(finding) for finding in findings]}
         print(fill(template, told))
@@ -75,6 +76,7 @@ def info(call: Call) -> int:
     version(call)
     print(f"  {'Store:':22}{settings.store}\n  {'Scratch:':22}{settings.scratch}\n"
           f"  {'Owners kept by:':22}{call.mode(settings).value}\n"
+          f"  {'Path taken:':22}{doctor.verdict(findings, call.mode(settings)).path}\n"
           f"  {'Configuration:':22}{', '.join(map(str, settings.sources)) or 'none'}\n\nThis host:")
     for finding in findings:
         print(f"  {'yes' if finding.ok else 'no ':4}{finding.name}: {finding.detail}")

@@ -19,7 +19,7 @@ from typing import NoReturn
 from ..errors import DiskFull, IechorError, Interrupted
 from .call import Call
 
-OF_THE_APPLICATION = ("run", "exec")
+OF_THE_APPLICATION = ("run", "exec", "unshare")
 FAILED_BEFORE_IT_RAN = 125
 
 

@@ -4,6 +4,7 @@
         parse_build.py    build
         parse_run.py      run exec ps logs stop kill wait rm
         parse_images.py   images pull push login logout tag rmi inspect history save load prune
+        parse_host.py     unshare bootstrap doctor
         here              info version, and the groups `image`, `container`, `system` of docker and podman
 
 Each command's parser names its handler as "module:function" below rootless_builder.cli; main.py imports it when
@@ -13,7 +14,7 @@ that command was chosen, and only then, since start-up time is paid by every cal
 
 from collections.abc import Callable, Mapping, Sequence
 
-from . import parse_build, parse_images, parse_run
+from . import parse_build, parse_host, parse_images, parse_run
 from .options import Commands, Parser, command
 
 DESCRIPTION = (
@@ -36,7 +37,6 @@ def _add_globals(parser: Parser) -> None:
 
 def _add_here(commands: "Commands[Parser]") -> None:
     info = command(commands, "info", "report on this host and which parts are in use", "do_info:info",
-                   aliases=("doctor",),
                    description="Tells which parts of iechor are in use, where it keeps things, and what this host "
                                "allows; every no comes with the command that changes it.")
     info.add_argument("--format", "-f", metavar="FORMAT", default="", help='"json", or a template such as "{{.Store}}"')
@@ -70,6 +70,7 @@ def get_parser(words: Sequence[str] | None = None) -> Parser:
     parse_build.add_build(commands)
     parse_run.add_all(commands)
     parse_images.add_all(commands)
+    parse_host.add_all(commands)
     _add_here(commands)
     for name, (summary, fill) in GROUPS.items():
         group = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
