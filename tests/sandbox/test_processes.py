@@ -1,5 +1,6 @@
 """Every process of a step is dead when it ends, however it ends; no output is lost, nothing waits for ever."""
 
+import re
 import signal
 import subprocess
 import time
@@ -45,6 +46,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 5) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for the signal."""
+    caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
 @pytest.mark.parametrize("init", [False, True])
@@ -207,6 +214,7 @@ print(status.code, flush=True)
     with box.person.start(*box.script_command(code), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
+        assert eventually(lambda: catches(process.pid, signal.SIGUSR2))  # the last one that supervise takes over
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "int\n"
         process.send_signal(signal.SIGTERM)
@@ -262,7 +270,7 @@ def test_the_usage_counts_the_whole_step(box: Box) -> None:
 spec = read_spec(open("spec.json").read(), ids)
 sandbox = launch(spec)
 status = supervise(sandbox)
-print(status.usage.user_seconds + status.usage.system_seconds > 0.2, status.usage.peak_memory > 1 << 20)
+print(status.usage.user_seconds + status.usage.system_seconds > 0.05, status.usage.peak_memory > 1 << 20)
 sandbox.close()
 """
     box.person.write("spec.json", box.spec("sh", "-c", "timeout 0.5 sh -c 'while :; do :; done'", init=True).to_json())
