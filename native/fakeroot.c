@@ -62,8 +62,12 @@ static bool takes_path(enum fr_op op)
 bool fr_still_there(const struct fr_call *call)
 {
     uint64_t id = call->id;
+    int rc;
 
-    return ioctl(call->listener, FR_IOCTL_ID_VALID, &id) == 0;
+    do
+        rc = ioctl(call->listener, FR_IOCTL_ID_VALID, &id);
+    while (rc < 0 && errno == EINTR);
+    return rc == 0;
 }
 
 /* SECCOMP_IOCTL_NOTIF_ADDFD. With SEND, a signal that comes while it waits has the caller answered 0 and given no fd
@@ -139,7 +143,8 @@ static void answer(struct fr_super *super, const struct fr_call *call, long valu
     } else {
         resp->val = value;
     }
-    (void)ioctl(call->listener, FR_IOCTL_SEND, resp); /* ENOENT: killed meanwhile */
+    while (ioctl(call->listener, FR_IOCTL_SEND, resp) < 0 && errno == EINTR) {
+    } /* ENOENT: killed meanwhile */
 }
 
 /* 0 answered, 1 nothing there, -errno. */

@@ -125,6 +125,7 @@ struct opening {
     uint64_t path;
     uint64_t flags;
     uint32_t mode;
+    uint64_t resolve; /* openat2(2): RESOLVE_BENEATH and its like */
 };
 
 static int read_opening(struct fr_call *call, struct opening *opening)
@@ -135,19 +136,19 @@ static int read_opening(struct fr_call *call, struct opening *opening)
 
     switch (call->op) {
     case OP_OPEN:
-        *opening = (struct opening){AT_FDCWD, a[0], (uint32_t)a[1], (uint32_t)a[2]};
+        *opening = (struct opening){AT_FDCWD, a[0], (uint32_t)a[1], (uint32_t)a[2], 0};
         return 0;
     case OP_CREAT:
-        *opening = (struct opening){AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, (uint32_t)a[1]};
+        *opening = (struct opening){AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, (uint32_t)a[1], 0};
         return 0;
     case OP_OPENAT:
-        *opening = (struct opening){(int)a[0], a[1], (uint32_t)a[2], (uint32_t)a[3]};
+        *opening = (struct opening){(int)a[0], a[1], (uint32_t)a[2], (uint32_t)a[3], 0};
         return 0;
     default:
         size = a[3] < sizeof how ? (size_t)a[3] : sizeof how;
-        if (a[3] < sizeof how || fr_read(call, a[2], &how, size) < 0 || how.resolve != 0)
-            return -EINVAL; /* restricted look-ups stay the kernel's */
-        *opening = (struct opening){(int)a[0], a[1], how.flags, (uint32_t)how.mode};
+        if (a[3] < sizeof how || fr_read(call, a[2], &how, size) < 0)
+            return -EINVAL;
+        *opening = (struct opening){(int)a[0], a[1], how.flags, (uint32_t)how.mode, how.resolve};
         return 0;
     }
 }
@@ -188,7 +189,16 @@ static void before_write(struct fr_call *call, int dirfd, const char *text, unsi
 static bool is_writing_watched(struct fr_call *call)
 {
     return call->super->table.linked != 0 || call->super->table.xattr_count != 0 ||
-           !fr_cred_has(fr_caller(call), FR_CAP_FSETID);
+           call->super->table.devices != 0 || !fr_cred_has(fr_caller(call), FR_CAP_FSETID);
+}
+
+/* Is it a device node of ours? Opening one is refused, as the root's nodev refuses it for a real one: what is written
+ * would lie in a plain file. */
+static bool is_device(struct fr_call *call, const struct stat *st)
+{
+    const struct ot_entry *entry = fr_entry(call->super, st);
+
+    return entry != NULL && (S_ISCHR(entry->mode) || S_ISBLK(entry->mode)) && S_ISREG(st->st_mode);
 }
 
 /* An open of what is there already (or of what the kernel makes as it should be). */
@@ -199,9 +209,9 @@ static long open_old(struct fr_call *call, const struct opening *opening, const 
 
     if (!(opening->flags & O_ACCMODE) || !is_writing_watched(call))
         return FR_CONTINUE;
-    if (!fr_cred_has(fr_caller(call), FR_CAP_DAC_OVERRIDE) &&
-        fr_stat_path(call, opening->dirfd, text, flags, &st) == 0 && S_ISREG(st.st_mode) &&
-        !fr_may(call, &st, W_OK | ((opening->flags & O_ACCMODE) == O_RDWR ? R_OK : 0)))
+    if (fr_stat_path(call, opening->dirfd, text, flags, &st) < 0 || !S_ISREG(st.st_mode))
+        return FR_CONTINUE;
+    if (is_device(call, &st) || !fr_may(call, &st, W_OK | ((opening->flags & O_ACCMODE) == O_RDWR ? R_OK : 0)))
         return -EACCES;
     before_write(call, opening->dirfd, text, flags);
     return FR_CONTINUE;
@@ -279,6 +289,31 @@ static long find_new(struct fr_call *call, const struct opening *opening, const 
     return rc;
 }
 
+/* openat2(2) with restrictions: its folder under the same ones. Only a name that is not there yet is made here. */
+static long find_restricted(struct fr_call *call, const struct opening *opening, const char *text,
+                            struct fr_place *place)
+{
+    struct fr_open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = opening->resolve};
+    char *folder = call->super->text[1];
+    const char *slash = strrchr(text, '/'), *name = slash != NULL ? slash + 1 : text;
+    struct stat st;
+    int base;
+
+    if (*name == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strlen(name) > NAME_MAX)
+        return FR_CONTINUE;
+    memcpy(folder, text, (size_t)(name - text));
+    folder[name - text] = 0;
+    base = fr_open_path(call, opening->dirfd, ".", FR_FOLLOW);
+    if (base < 0)
+        return FR_CONTINUE;
+    place->dir = (int)syscall(FR_NR_OPENAT2, base, name == text ? "." : folder, &how, sizeof how);
+    close(base);
+    if (place->dir < 0 || fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return FR_CONTINUE;
+    memcpy(place->name, name, strlen(name) + 1);
+    return fr_still_there(call) ? 0 : -ESRCH;
+}
+
 static long open_tmpfile(struct fr_call *call, const struct opening *opening, const char *text)
 {
     int dir = fr_open_path(call, opening->dirfd, text, FR_FOLLOW);
@@ -313,7 +348,10 @@ long fr_do_open(struct fr_call *call)
         return FR_CONTINUE;
     if (creates && (opening.flags & FR_O_TMPFILE))
         return open_tmpfile(call, &opening, text);
-    rc = creates ? find_new(call, &opening, text, &place) : FR_CONTINUE;
+    rc = FR_CONTINUE;
+    if (creates)
+        rc = opening.resolve != 0 ? find_restricted(call, &opening, text, &place)
+                                  : find_new(call, &opening, text, &place);
     if (rc == 0)
         rc = begin(call, place.dir, &birth);
     else if (rc == FR_CONTINUE)

@@ -8,6 +8,8 @@
 #define FIRST_SLOTS 64U
 #define S_FMT 0170000U
 #define S_DIR 0040000U
+#define S_CHAR 0020000U
+#define S_BLOCK 0060000U
 #define S_SGID 02000U
 
 /* A packed list: for each xattr u16 name length, u32 value length, name, value; as in the packed table. */
@@ -155,6 +157,8 @@ static void count_entry(struct ot_table *table, const struct ot_entry *entry, bo
 
     if ((entry->mode & S_FMT) == S_DIR && (entry->mode & S_SGID) && entry->gid != 0)
         table->sgid_dirs += one;
+    if ((entry->mode & S_FMT) == S_CHAR || (entry->mode & S_FMT) == S_BLOCK)
+        table->devices += one;
     if (entry->flags & OT_LINKED)
         table->linked += one;
     if (entry->flags & OT_DEAD)

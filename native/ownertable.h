@@ -49,6 +49,7 @@ struct ot_table {
     uint64_t *devs;
     size_t dev_count;
     size_t sgid_dirs; /* set-gid folders whose group is not 0: creation in them must be looked at */
+    size_t devices;   /* entries of device nodes, which are plain files on disk */
     size_t linked;    /* entries with OT_LINKED */
     size_t dead;      /* entries with OT_DEAD */
 };

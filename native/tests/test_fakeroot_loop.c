@@ -15,7 +15,7 @@
 #include "../ownertable.h"
 
 static const char *const WORDS[][3] = {
-    {"self"}, {"paths"}, {"reuse"}, {"threads"}, {"daemon"}, {"peer"}, {"limits"}, {"many=500"}, {"fuzz=40000", "1"},
+    {"self"}, {"paths"}, {"reuse"}, {"threads"}, {"daemon"}, {"peer"}, {"limits"}, {"many=500"}, {"create=300"}, {"fuzz=40000", "1"},
     {"fuzz=40000", "2"},
 };
 #define WORD_COUNT ((int)(sizeof WORDS / sizeof WORDS[0]))

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -173,6 +174,39 @@ static void check_threads(void)
     for (int i = 0; i < 8; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(getuid() == 33 && setuid(0) == -1 && errno == EPERM);
+}
+
+struct how {
+    uint64_t flags, mode, resolve;
+};
+
+/* Creation by a user: each descriptor is its file's, whatever signals the supervisor gets meanwhile. */
+static void check_create(long count)
+{
+    const struct how beneath = {O_CREAT | O_WRONLY | O_EXCL, 0640, 0x08};
+    char name[32];
+    int fd;
+
+    CHECK(mkdir("/tmp/create", 0777) == 0 && chown("/tmp/create", 5, 6) == 0 && chdir("/tmp/create") == 0);
+    CHECK(mknod("device", S_IFCHR | 0666, 0x103) == 0 && open("device", O_WRONLY) == -1 && errno == EACCES);
+    CHECK(setgid(6) == 0 && setuid(5) == 0);
+    for (long i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%ld", i % 50);
+        fd = open(name, O_CREAT | O_EXCL | O_WRONLY, 0);
+        CHECK(fd > 2 && write(fd, "x", 1) == 1 && fstat(fd, &st) == 0);
+        CHECK(st.st_uid == 5 && st.st_gid == 6 && (st.st_mode & 07777) == 0 && st.st_size == 1);
+        CHECK(close(fd) == 0 && unlink(name) == 0);
+    }
+    CHECK((fd = (int)syscall(437, AT_FDCWD, "beneath", &beneath, sizeof beneath)) >= 0 && fstat(fd, &st) == 0);
+    CHECK(st.st_uid == 5 && (st.st_mode & 07777) == 0640);
+    CHECK(syscall(437, AT_FDCWD, "beneath", &beneath, sizeof beneath) == -1 && errno == EEXIST);
+    CHECK(syscall(437, AT_FDCWD, "../outside", &beneath, sizeof beneath) == -1 && errno == EXDEV);
+    CHECK((fd = open(".", O_TMPFILE | O_WRONLY, 0600)) >= 0 && fstat(fd, &st) == 0 && st.st_uid == 5);
+    CHECK(symlink("target", "dangling") == 0 && (fd = open("dangling", O_CREAT | O_WRONLY, 0600)) >= 0);
+    expect_owner("target", 5, 6);
+    CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0);
+    CHECK((fd = open("cloexec", O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0600)) >= 0);
+    CHECK((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0 && (fcntl(fd, F_GETFL) & O_APPEND) != 0);
 }
 
 /* A chain of forks 1,000 deep, the parents killed: the last still knows who it is. */
@@ -350,10 +384,33 @@ static void check_many(long count)
     }
 }
 
+/* Filters of a program's own: one is welcome, a second listener the kernel refuses. */
+static void check_filters(void)
+{
+    struct {
+        uint16_t code;
+        uint8_t jt, jf;
+        uint32_t k;
+    } allow = {0x06, 0, 0, 0x7fff0000}; /* return ALLOW */
+    struct {
+        uint16_t length;
+        void *filter;
+    } program = {1, &allow};
+
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(syscall(SYS_seccomp, 1, 1 << 3, &program) == -1 && errno == EBUSY);
+    CHECK(syscall(SYS_seccomp, 1, 0, &program) == 0);
+    make("/tmp/filtered");
+    CHECK(chown("/tmp/filtered", 3, 3) == 0);
+    expect_owner("/tmp/filtered", 3, 3);
+}
+
 static void check_limits(void)
 {
     struct rlimit limit = {5, 6};
     int flags;
+
+    check_filters();
 
     CHECK(setuid(5) == 0);
     CHECK(getrlimit(10, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY);
@@ -387,6 +444,8 @@ int main(int argc, char **argv)
             check_limits();
         else if (strncmp(word, "fuzz=", 5) == 0)
             check_fuzz(atol(word + 5), i + 1 < argc ? strtoull(argv[++i], NULL, 10) : 1);
+        else if (strncmp(word, "create=", 7) == 0)
+            check_create(atol(word + 7));
         else if (strncmp(word, "many=", 5) == 0)
             check_many(atol(word + 5));
         else

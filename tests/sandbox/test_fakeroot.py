@@ -17,7 +17,7 @@ from tests.conftest import Person
 from tests.sandbox.fakeroot_lab import DRIVE, Lab, build_programs
 
 RAW = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw=ep
-WORDS = ["self", "paths", "reuse", "threads", "forks", "daemon", "peer", "limits"]
+WORDS = ["self", "paths", "reuse", "threads", "forks", "daemon", "peer", "limits", "create=500"]
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +188,25 @@ def test_killing_the_supervisor_ends_the_step(lab: Lab) -> None:
     time.sleep(0.3)
     os.kill(supervisor, signal.SIGKILL)
     assert process.wait(timeout=20) is not None
+    process.stderr.close()
+
+
+def test_signals_to_the_supervisor_lose_no_answer(lab: Lab) -> None:
+    drive = lab.person.write("drive.py", DRIVE.read_text())
+    process = lab.person.start(sys.executable, str(drive), lab.request("/t/probe", "create=5000"),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    supervisor = int(process.stderr.readline().split(":")[1].strip(" }\n"))
+    time.sleep(0.2)  # until it serves
+    while process.poll() is None:
+        for _ in range(20):
+            try:
+                os.kill(supervisor, signal.SIGALRM)
+            except ProcessLookupError:
+                break
+        time.sleep(0.001)
+    assert '"out": "ok\\n"' in process.stdout.read()
+    process.stdout.close()
     process.stderr.close()
 
 
