@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
-from . import execute, fakeroot, hostroot, linux, mounts, network, privileges, wire
+from . import execute, fakeroot, hostroot, linux, mounts, network, plainfilter, privileges, wire
 from .causes import userns_cause
 from .failures import act, encode
 from .idmap import IdMode
@@ -371,7 +371,7 @@ def prepare_fakeroot(request: Request) -> Callable[[int], object] | None:
     whose listener goes to the P1 that has the table.
     """
     spec = request.spec.fakeroot
-    if spec is None or request.join:
+    if spec is None or spec.lost or request.join:
         return None
     uppers = [mount.upper for mount in request.spec.mounts
               if isinstance(mount, mounts.KernelOverlay) and mount.target == "/" and mount.upper]
@@ -389,6 +389,9 @@ def install_fakeroot(spec: FakerootSpec, server: socket.socket | None) -> None:
     if server is None:
         raise SandboxError("cannot show the container's owners to a process that joins it: another process started it",
                            hint="Run `iechor exec`, which asks the container's monitor.")
+    if spec.lost:
+        plainfilter.install()
+        return
     listener = fakeroot.install(spec)
     socket.send_fds(server, [b"1"], [listener])
     os.close(listener)

@@ -43,6 +43,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
+PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 PR_GET_CHILD_SUBREAPER = 37
 PR_SET_NO_NEW_PRIVS = 38
@@ -116,6 +117,19 @@ def set_name(name: str) -> None:
     """The name that ps shows of this thread: at most 15 bytes."""
     _check(_libc.prctl(ctypes.c_int(PR_SET_NAME), ctypes.c_char_p(os.fsencode(name)[:15]), ctypes.c_ulong(0),
                        ctypes.c_ulong(0), ctypes.c_ulong(0)), "prctl")
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def set_seccomp_filter(program: bytes) -> None:
+    """program: struct sock_filter, one after the other. Needs CAP_SYS_ADMIN or no_new_privs."""
+    prog = _Program(len(program) // 8, program)
+    _check(_libc.prctl(ctypes.c_int(PR_SET_SECCOMP), ctypes.c_ulong(2), ctypes.byref(prog), ctypes.c_ulong(0),
+                       ctypes.c_ulong(0)), "prctl")
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

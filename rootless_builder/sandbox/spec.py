@@ -50,12 +50,13 @@ class Limit:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakerootSpec:
     """table: the file with the initial owner table ("" for none). dev: st_dev its inodes are on. fsync: sync calls
-    are really done.
+    are really done. lost: no supervisor, plainfilter.py instead.
     """
 
     table: str = ""
     dev: int = 0
     fsync: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
