@@ -1,4 +1,4 @@
-"""`iechor bootstrap`: a base image from the machine's own Debian archive, made by mmdebstrap, which believes itself root.
+"""`iechor bootstrap`: a base image from the machine's Debian archive, made by an mmdebstrap that believes itself root.
 
     bootstrap.sh, under `unshare` ──▶ tar ──▶ the one layer of an image ──▶ names
 
@@ -55,7 +55,8 @@ class BootstrapRequest:
     now: int
 
 
-def bootstrap(request: BootstrapRequest, store: Store, settings: Settings, *, emit: Emit, clock: Callable[[], float]) -> Image:
+def bootstrap(request: BootstrapRequest, store: Store, settings: Settings, *, emit: Emit,
+              clock: Callable[[], float]) -> Image:
     """The image, in the store under its names.
 
     Errors: UsageError, ImageNotFound (no such suite), StepFailed, and those of `unshare`.
@@ -114,7 +115,7 @@ def make(request: BootstrapRequest, suite: str, work: Path, tar: Path, emit: Emi
     told = [line.decode("utf-8", "replace") for line in lines if line]
     if code == REFUSED:
         raise ImageNotFound(f"cannot make {request.base}: {told[-1] if told else 'refused'}",
-                            hint="make it on a Debian machine with mmdebstrap and curl installed "
+                            hint="name a suite of this machine's archive; mmdebstrap and curl have to be there "
                                  "(sudo apt install mmdebstrap curl)")
     raise StepFailed(f"cannot make {request.base}: mmdebstrap ended with exit code {code}",
                      notes=tuple(f"  {line}" for line in told))
@@ -135,4 +136,5 @@ def image_of(tar: Path, request: BootstrapRequest, store: Store) -> Image:
         architecture=platform.architecture, os=platform.os, variant=platform.variant, created=created,
         config=RunConfig(env=(f"PATH={DEFAULT_PATH}",), cmd=("bash",)), rootfs_diff_ids=(written.diff_id,),
         history=(History(created=created, created_by=f"iechor bootstrap {request.base}"),))
-    return store.images.put([Descriptor(media_type=MEDIA_TYPE_LAYER, digest=written.diff_id, size=written.size)], config)
+    layer = Descriptor(media_type=MEDIA_TYPE_LAYER, digest=written.diff_id, size=written.size)
+    return store.images.put([layer], config)

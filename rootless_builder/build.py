@@ -140,7 +140,8 @@ class Fold:
                                total=1 + sum(isinstance(one, (Run, Copy, Add, Workdir)) for one in stage.instructions)))
         base: Base = world.bases.get(stage.base, platform)
         world.emit(StepFinished(step=self._step, seconds=self._clock() - began))
-        key = base_key([str(layer.diff_id) for layer in base.layers], f"{platform} {world.clamp}")
+        key = base_key([str(layer.diff_id) for layer in base.layers], f"{platform} {world.clamp}"
+                       + (" owners lost" if world.run.lose_owners else ""))
         return StageState(layers=base.layers, key=key, image=base.image, history=base.image.history,
                           inherited=Inherited(image=base.image))
 

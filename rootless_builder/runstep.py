@@ -15,6 +15,7 @@ from typing import Self
 
 from .errors import StepFailed
 from .events import Emit, Notice, StepOutput
+from .ownerloss import emulation, tell_losses
 from .plan.lower import PIPES
 from .plan.steps import RunStep
 from .sandbox.failures import ExecFailed
@@ -39,6 +40,7 @@ class RunSettings:
     """How every RUN of a build is run. binds: from --volume; add_hosts: (name, address); logs: a folder.
 
     resolv_conf, hosts: the text of the host's own files. scratch, launcher: made at the first RUN, not before.
+    lose_owners: no supervisor can run here, and the user allowed to go on without.
     """
 
     scratch: Callable[[], Scratch]
@@ -49,6 +51,7 @@ class RunSettings:
     add_hosts: tuple[tuple[str, str], ...] = ()
     resolv_conf: str = ""
     hosts: str = ""
+    lose_owners: bool = False
 
 
 @contextmanager
@@ -66,8 +69,11 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], store: Store, settings: 
             status = supervise(sandbox, on_output=log.write)
             if status.code:
                 raise failed(step, status, log)
-            table = sandbox.final_table()
-        yield rootfs.changes(table, created=sandbox.created), rootfs
+            table = None if settings.lose_owners else sandbox.final_table()
+        changes = rootfs.changes(table, created=sandbox.created)
+        if settings.lose_owners and rootfs.fakeroot is not None:
+            tell_losses(changes, rootfs, settings.logs, emit)
+        yield changes, rootfs
 
 
 def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings) -> Sandbox:
@@ -85,7 +91,8 @@ def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings) -> SandboxSpec
         root=str(rootfs.root), mounts=(*rootfs.mounts, *(mount for mount in base_mounts(step, settings)
                                                    if mount.target not in covered), *settings.binds),
         argv=step.argv, env=(*step.env, *step.proxies), cwd=step.cwd, user=step.user, ids=rootfs.ids,
-        hostname=HOSTNAME, network=NETWORKS[network], init=True, fakeroot=rootfs.fakeroot)
+        hostname=HOSTNAME, network=NETWORKS[network], init=True,
+        fakeroot=emulation(rootfs, lose_owners=settings.lose_owners))
 
 
 def base_mounts(step: RunStep, settings: RunSettings) -> tuple[Mount, ...]:

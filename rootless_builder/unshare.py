@@ -64,9 +64,9 @@ def spec_of(request: UnshareRequest, *, tty: bool = False) -> SandboxSpec:
         if not support.usable:
             raise OwnershipError(f"cannot play root: {support.reason}", hint=support.hint)
         emulation = FakerootSpec(table=readable_table(request.table), dev=os.stat(request.cwd).st_dev, fsync=True)
-    return SandboxSpec(root="", argv=request.argv, env=tuple(f"{key}={value}" for key, value in request.environ.items()),
-                       cwd=request.cwd, ids=ids_of(request.mode), init=True, tty=tty, fakeroot=emulation,
-                       capabilities=tuple(CAPABILITIES))
+    env = tuple(f"{key}={value}" for key, value in request.environ.items())
+    return SandboxSpec(root="", argv=request.argv, env=env, cwd=request.cwd, ids=ids_of(request.mode), init=True,
+                       tty=tty, fakeroot=emulation, capabilities=tuple(CAPABILITIES))
 
 
 def ids_of(mode: IdMode) -> IdMap | None:

@@ -32,12 +32,14 @@ def build(call: Call) -> int:
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
     from .. import catalog
+    from ..remotes import Remotes
     from ..sandbox.launcher import Launcher
 
-    with Launcher() as launcher, call.store(settings) as store, call.showing() as emit:
+    with Launcher() as launcher, call.store(settings) as store, call.showing() as emit, \
+            Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=emit) as remotes:
         run = run_settings(call, settings, scratch, launcher)
         image = flow.build(request(call, settings), store, run, catalog.puller(store, settings, emit),
-                           tmp=call.tmp(), clock=time.monotonic, emit=emit)
+                           remotes=remotes, tmp=call.tmp(), clock=time.monotonic, emit=emit)
     write_ids(call, image)
     if call.options.quiet or call.options.progress in ("quiet", "none"):
         print(image.id)
@@ -88,6 +90,7 @@ def source_date_epoch(environ: Mapping[str, str]) -> int | None:
 def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratch]",
                  launcher: "Launcher") -> "RunSettings":
     """The scratch space is opened, and the sandbox server started, by the first RUN alone."""
+    from ..ownerloss import owners_go
     from ..runstep import RunSettings
 
     options = call.options
@@ -97,7 +100,8 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
         scratch=scratch, launcher=lambda: launcher, logs=settings.scratch / "logs",
         network=options.network, binds=tuple(bind(text) for text in options.volume),
         add_hosts=tuple(host(text) for text in options.add_host), resolv_conf=host_file("/etc/resolv.conf"),
-        hosts=known_hosts(host_file("/etc/hosts")))
+        hosts=known_hosts(host_file("/etc/hosts")),
+        lose_owners=options.allow_lost_owners and owners_go(call.mode(settings)))
 
 
 def bind(volume: str) -> "Bind":

@@ -81,6 +81,9 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                        help="a line for /etc/hosts during RUN (repeatable)")
     group.add_argument("-v", "--volume", metavar="SOURCE:TARGET[:ro]", action="append", default=[],
                        help="a folder of the host that every RUN sees (repeatable)")
+    group.add_argument("--allow-lost-owners", action="store_true",
+                       help="where nothing can keep the owners of files, run all the same: what RUN makes or "
+                            "changes is root's, and every owner that goes is told")
     group.add_argument("--rm", "--force-rm", action="store_true", default=True,
                        help="for compatibility: nothing is ever left behind")
     group.add_argument("--layers", action="store_true", default=True,

@@ -1,0 +1,70 @@
+"""Where no fakeroot supervisor can run: a step is refused, or with --allow-lost-owners every lost owner is told."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from .errors import OwnershipError
+from .events import Emit, Notice
+from .sandbox import fakeroot
+from .sandbox.idmap import IdMode
+from .sandbox.spec import FakerootSpec
+from .scratch.lowers import Lowers
+from .scratch.rootfs import Rootfs
+from .tree.changes import ChangeSet, Put
+from .tree.node import Device, Node
+
+
+def owners_go(mode: IdMode) -> bool:
+    """Whether a RUN in this id mode could keep no owner here."""
+    return mode is IdMode.FAKEROOT and not fakeroot.available().usable
+
+
+def emulation(rootfs: Rootfs, *, lose_owners: bool) -> FakerootSpec | None:
+    """What the sandbox is told of the supervisor. Errors: OwnershipError when none can run and owners are to stay."""
+    spec = rootfs.fakeroot
+    if spec is None:
+        return None
+    if lose_owners:
+        return replace(spec, lost=True)
+    support = fakeroot.available()
+    if not support.usable:
+        raise OwnershipError(f"cannot keep the owners of files: {support.reason}", hint=(
+            f"{support.hint}; or give --allow-lost-owners, and what RUN makes or changes is root's"))
+    return spec
+
+
+def tell_losses(changes: ChangeSet, rootfs: Rootfs, folder: Path, emit: Emit) -> None:
+    """A warning for each path that had an owner and is root's now, and one that names a file with all the others: of
+    what the step made, nobody knows whom it wanted to give it to.
+    """
+    lowers = Lowers(rootfs.places.mode, rootfs.layers)
+    made = []
+    for change in changes:
+        if not isinstance(change, Put):
+            continue
+        found = lowers.find(change.path)
+        before = None if found is None else lowers.node(found)
+        losses = list(_lost(before, change.node)) if before is not None else []
+        if losses:
+            emit(Notice(level="warning", text=f"lost: /{change.path} was {' and '.join(losses)}"))
+        elif (change.node.meta.uid, change.node.meta.gid) == (0, 0):
+            made.append(change.path)
+    if made:
+        with tempfile.NamedTemporaryFile("w", prefix="lost-owners-", suffix=".log", dir=folder, delete=False,
+                                         errors="surrogateescape") as stream:
+            stream.writelines(f"/{path}\n" for path in made)
+        emit(Notice(level="warning", text=f"{len(made)} paths of this step are root's, whomever it gave them to: "
+                                          f"{stream.name} lists them"))
+
+
+def _lost(before: Node, now: Node) -> Iterator[str]:
+    owner = (before.meta.uid, before.meta.gid)
+    if owner != (0, 0) and (now.meta.uid, now.meta.gid) == (0, 0):
+        yield f"{owner[0]}:{owner[1]}'s"
+    if isinstance(before, Device) and not isinstance(now, Device):
+        yield "a device"
+    missing = {name for name, _ in before.meta.xattrs} - {name for name, _ in now.meta.xattrs}
+    if missing:
+        yield f"with {', '.join(sorted(missing))}"
