@@ -4,6 +4,7 @@
  * and ".." mean the same to us. Relative names start at /proc/TID/cwd or /proc/TID/fd/N of *our* procfs (proc_fd,
  * which is also our working directory). What differs is "self": in the container's /proc it names nobody, or us.
  * So the quick way refuses magic links, and when it fails the path is walked part by part, "self" becoming the caller.
+ * No look-up may ever stand in proc_fd itself and go on with a caller's "..": that would lead to the host's root.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -118,21 +119,38 @@ static int prepend_link(struct walk *walk, int link)
     return walk->buffer[0] == '/' ? step_to(walk, open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)) : 0;
 }
 
+/* "self" of the procfs we stand in: the caller's number there. It stays in that procfs, so that ".." leads where the
+ * caller's would: our own proc_fd lies in another mount tree, whose ".." is the host. */
+static int enter_self(struct walk *walk, bool thread)
+{
+    struct fr_super *super = walk->call->super;
+    struct fr_status process, task;
+    char target[64];
+    pid_t tgid, tid;
+
+    if (fr_status_of(super, walk->call->tid, &task) < 0 || fr_status_of(super, task.tgid, &process) < 0)
+        return -ESRCH;
+    tgid = super->self_is_ours ? task.tgid : process.inner_pid;
+    tid = super->self_is_ours ? walk->call->tid : task.inner_pid;
+    if (thread)
+        snprintf(target, sizeof target, "%d/task/%d", tgid, tid);
+    else
+        snprintf(target, sizeof target, "%d", tgid);
+    return step_to(walk, openat(walk->at, target, O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
 /* A symlink of a procfs: "self" is the caller, a link below a pid is magic, others are plain. */
 static int follow_proc(struct walk *walk, const char *name, int link)
 {
-    struct fr_call *call = walk->call;
     struct stat parent;
-    char target[64];
 
     if (fr_stat_fd(walk->at, &parent) < 0)
         return -ENOENT;
     if (parent.st_ino != PROC_ROOT_INO)
         return step_to(walk, openat(walk->at, name, O_PATH | O_CLOEXEC));
-    if (strcmp(name, "self") != 0 && strcmp(name, "thread-self") != 0)
-        return prepend_link(walk, link);
-    snprintf(target, sizeof target, "%d", name[0] == 't' ? call->tid : fr_tgid(call));
-    return step_to(walk, openat(call->super->proc_fd, target, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (strcmp(name, "self") == 0 || strcmp(name, "thread-self") == 0)
+        return enter_self(walk, name[0] == 't');
+    return prepend_link(walk, link);
 }
 
 static int follow_link(struct walk *walk, const char *name, int link)

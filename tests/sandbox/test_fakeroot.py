@@ -155,7 +155,11 @@ def test_no_path_reaches_the_host(lab: Lab) -> None:
     before = sorted(os.listdir(outside))
     ran = lab.sh(f"""
         cd /tmp; ln -s {outside} l; for c in 'mknod l/x c 1 3' 'chown 5 l/secret' 'chmod 4777 l/secret' \
-            'mkdir -m 0 l/d' 'chown 5 ../../..{outside}/secret' 'mknod {outside}/y c 1 3' 'rm l/secret'; do
+            'mkdir -m 0 l/d' 'chown 5 ../../..{outside}/secret' 'mknod {outside}/y c 1 3' 'rm l/secret' \
+            'chmod 4777 /proc/self/../..{outside}/secret' 'mknod /proc/self/../..{outside}/x c 1 3' \
+            'chmod 4777 /proc/thread-self/../../../..{outside}/secret' 'mknod /dev/fd/../../..{outside}/x c 1 3' \
+            'chmod 4777 /proc/self/root/../..{outside}/secret' 'chmod 4777 /proc/1/../..{outside}/secret' \
+            'mkdir -m 0 /proc/self/cwd/../..{outside}/d'; do
             $c 2>/dev/null && echo "reached by: $c"; done
         mkdir -p jail/bin jail/tmp jail/t; cp /bin/busybox jail/bin; cp /t/probe jail/t; echo > jail/tmp/f
         ln -s /tmp/f jail/link; echo > /tmp/f; chown 3 /tmp/f
