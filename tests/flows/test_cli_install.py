@@ -14,10 +14,10 @@ from tests.conftest import ROOT
 def install(folder: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
     """Into folder/installed, from a copy: setuptools builds where the source is."""
     copy = folder / "source"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", "*.so", "tests",
-                                                              ".*_cache", ".hypothesis", ".tox", ".venv"))
-    return subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target",
-                           str(folder / "installed"), str(copy)], capture_output=True, text=True, timeout=300,
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(
+        ".git", "build", "*.egg-info", "__pycache__", "*.so", "tests", ".*_cache", ".hypothesis", ".tox", ".venv"))
+    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation")
+    return subprocess.run([*pip, "--target", folder / "installed", copy], capture_output=True, text=True, timeout=300,
                           env={**os.environ, "PYTHONPATH": "", "IECHOR_REQUIRE_NATIVE": "0", **environ})
 
 
