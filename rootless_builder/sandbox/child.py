@@ -178,6 +178,9 @@ def leave(request: Request) -> None:
     if spec.network is not Network.HOST:
         with act("bring up the loopback interface"):
             network.raise_loopback()
+    if spec.root:
+        with act("make the mounts private"):
+            hostroot.make_private(spec.root)
 
 
 def map_single(uid: int, gid: int) -> None:
@@ -299,8 +302,6 @@ def launcher_side_closed(link: socket.socket) -> bool:
 
 def change_root(spec: SandboxSpec) -> mounts.Place:
     """P2: host's files in sight, root of the mount namespace's user namespace. After it the old root is gone."""
-    with act("make the mounts private"):
-        linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     with act(f"open the root folder {spec.root}"):
         tree = os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     with act("mount a tmpfs for generated files"):

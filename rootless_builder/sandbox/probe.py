@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import idmap, linux
+from . import hostroot, idmap, linux
 
 BOOT = "import sys; sys.path[:0] = sys.argv[2:]; from rootless_builder.sandbox.probe import main; main(sys.argv[1])"
 SECONDS = 20
@@ -74,7 +74,7 @@ def _map(uid: int, gid: int) -> None:
 
 
 def _mount() -> None:
-    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    hostroot.set_propagation(linux.MS_PRIVATE)
     linux.mount("tmpfs", "/sys", "tmpfs", 0)
     linux.umount2("/sys", linux.MNT_DETACH)
 
