@@ -21,12 +21,14 @@ from .language.parser import parse, parse_trigger
 from .oci.config import History
 from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
-from .perform import StageState, World, inputs, perform
+from .perform import StageState, World, inputs, is_independent, perform
 from .plan.cachekey import base_key, cache_key, describe, digest_of
-from .plan.lower import PROXIES, Arguments, Inherited, Lowering
+from .plan.lower import Arguments, Inherited, Lowering
+from .plan.lower_run import PROXIES
 from .plan.stages import Stage, StageGraph
 from .plan.steps import ConfigStep, Step
 from .records import layers_of, write_step
+from .remotes import Remotes
 from .store.buildcache import Cache, NoCache, StepRecord
 from .store.images import Image
 from .store.store import Store
@@ -64,7 +66,7 @@ class BuildRequest:
 
 
 def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callable[[Reference, Platform], Image], *,
-          tmp: Path, clock: Callable[[], float], emit: Emit) -> Image:
+          remotes: Remotes, tmp: Path, clock: Callable[[], float], emit: Emit) -> Image:
     """The image, in the store under every tag that was asked for. Errors: any IechorError, pointing into the file."""
     began = clock()
     with Contexts(request.context, request.build_contexts, tmp=tmp,
@@ -77,8 +79,8 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
                               platform_args=platform_args(platform, request.target))
         bases = Bases(contexts, store, pull=pull, policy=request.pull,
                       default_registry=request.default_registry, emit=emit)
-        world = World(store=store, contexts=contexts, bases=bases, platform=platform, done={}, run=run, tmp=tmp,
-                      emit=emit, now=request.now, clamp=request.source_date_epoch)
+        world = World(store=store, contexts=contexts, bases=bases, remotes=remotes, platform=platform, done={},
+                      run=run, tmp=tmp, emit=emit, now=request.now, clamp=request.source_date_epoch)
         fold = Fold(request, script, graph, world, clock)
         target = graph.target(request.target)
         for stage in graph.reachable(target):
@@ -155,7 +157,9 @@ class Fold:
         emit = self._world.emit
         emit(StepStarted(step=self._step, stage=stage.title, number=number, total=total, text=shown.text))
         given = inputs(step, self._world)
-        key = cache_key(state.key, step, [digest for _, digest in given])
+        digests = [digest for _, digest in given]
+        after = cache_key(state.key, step, digests)
+        key = cache_key(f"link {self._world.clamp}", step, digests) if is_independent(step) else after
         record = self._cache.get(key)
         if record is not None:
             emit(StepCached(step=self._step, key=key))
@@ -163,14 +167,14 @@ class Fold:
             record = self._record(state, step, key, f"{self._script.file} {stage.title} {number}", given)
             emit(StepFinished(step=self._step, seconds=self._clock() - began, effect=record.facts.get("effect", "")))
         layers = layers_of(record)
-        return replace(state, key=key, image=step.image, layers=(*state.layers, *layers), history=(
+        return replace(state, key=after, image=step.image, layers=(*state.layers, *layers), history=(
             *state.history, History(created=record.facts.get("created") or None, created_by=shown.created_by,
                                     comment=COMMENT, empty_layer=not layers)))
 
     def _record(self, state: StageState, step: Step, key: str, position: str,
                 given: list[tuple[str, str]]) -> StepRecord:
         world = self._world
-        told = [("the steps before it", state.key),
+        told = [*([] if is_independent(step) else [("the steps before it", state.key)]),
                 *((name, digest_of(value)) for name, value in describe(step).items()), *given]
         world.emit(StepMissed(step=self._step, reason=self._cache.explain(position, told)))
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9

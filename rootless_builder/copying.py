@@ -3,32 +3,59 @@
     pattern ──find──▶ [source path] ──place──▶ target path ──copy──▶ Puts recorded in the overlay
 
 A source symlink is followed, those below it are copied as they are. A folder's contents are copied, not the folder.
+A folder that is itself left out is made when something below it is not (`--parents`, "!" in `--exclude`).
 A folder that had to be made for the target is 0755, or has the mode and owner that were asked for; a folder that was
 there keeps its own, except below the copied one, where the source's wins. Nothing here reads a file's bytes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from .errors import SourceError
+from .language.ignore import IgnorePatterns
 from .paths import ROOT, ImagePath, basename, image_path, join, parent
+from .plan.filemode import FileMode
 from .plan.wildcard import has_wildcards, matches
 from .tree.node import Directory, File, Meta, Node, Symlink
 from .tree.overlay import Overlay
 from .tree.tree import SymlinkLoop, Tree
 
-Excludes = Callable[[str], bool]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What below a source is copied: what `only` does not leave out, unless `excluded` does. None leaves nothing out.
+
+    Paths are relative to the source, which is always copied itself.
+    """
+
+    only: IgnorePatterns | None = None
+    excluded: IgnorePatterns | None = None
+
+    @classmethod
+    def of(cls, excludes: tuple[str, ...], only: str | None = None) -> "Selection":
+        """only: one pattern, and all below what it matches; "" matches nothing. Errors: IechorfileError."""
+        wanted = None if only is None else IgnorePatterns(("**", *([f"!{only}"] if only else [])))
+        return cls(only=wanted, excluded=IgnorePatterns(excludes) if excludes else None)
+
+    def takes(self, path: ImagePath) -> bool:
+        return not any(patterns is not None and patterns.matches(path) for patterns in (self.only, self.excluded))
+
+    def may_take_below(self, folder: ImagePath) -> bool:
+        """False: nothing below the folder, which is left out itself, need be looked at."""
+        return not any(patterns is not None and patterns.matches(folder) and not patterns.may_reinclude_below(folder)
+                       for patterns in (self.only, self.excluded))
+
+
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyRules:
-    """owner: (uid, gid) for everything copied or made, None keeps the source's; mode: of every file and folder,
-    None keeps the source's; excluded: answers for a path relative to the source; made: mtime of folders we make, ns.
+    """owner: (uid, gid) for everything copied or made, None keeps the source's; mode: for every file and folder, None
+    keeps the source's; made: mtime of folders we make, ns.
     """
 
     owner: tuple[int, int] | None = None
-    mode: int | None = None
-    excluded: Excludes | None = None
+    mode: FileMode | None = None
     made: int = 0
 
 
@@ -40,7 +67,7 @@ class Copier:
         self._rules = rules
         self._files: dict[int, tuple[File, File]] = {}
 
-    def copy(self, source: Tree, found: ImagePath, dest: str) -> None:
+    def copy(self, source: Tree, found: ImagePath, dest: str, selection: Selection = EVERYTHING) -> None:
         """`found` of `source`, as find_sources gave it, to `dest`: absolute, with its trailing slash if it had one.
 
         Errors: SourceError, saying which path is in the way.
@@ -51,13 +78,14 @@ class Copier:
             raise SourceError(f'"/{found}" not found', hint="it is a symlink that leads nowhere inside the context")
         self.make_folders(dest if dest.endswith("/") else dest.rpartition("/")[0])
         target = self._place(node, found, resolve(self._overlay.tree, image_path(dest)))
-        self._copy(node, ROOT, target, inner=False)
+        _Walk(self, selection).copy(node, ROOT, target)
 
     def make_folders(self, path: str) -> ImagePath:
         """mkdir -p through the image's own symlinks; returns where `path` is. Errors: SourceError."""
         real = resolve(self._overlay.tree, image_path(path))
         uid, gid = self._rules.owner or (0, 0)
-        meta = Meta(0o755 if self._rules.mode is None else self._rules.mode, uid, gid, self._rules.made)
+        fixed = self._rules.mode.fixed if self._rules.mode is not None else None
+        meta = Meta(0o755 if fixed is None else fixed, uid, gid, self._rules.made)
         try:
             self._overlay.make_folders(real, meta)
         except NotADirectoryError as error:
@@ -73,24 +101,31 @@ class Copier:
             self.make_folders(target)
         return target
 
-    def _copy(self, node: Node, inside: ImagePath, target: ImagePath, *, inner: bool) -> None:
-        """One node and all below. `inside`: its path relative to the source; inner: below the copied folder."""
-        excluded = bool(inside) and self._rules.excluded is not None and self._rules.excluded(inside)
-        if not isinstance(node, Directory):
-            if not excluded:
-                self.put(target, node)
-            return
-        if not excluded:
-            self._copy_folder(node, target, inner=inner)
-        for name in sorted(node.entries):
-            self._copy(node.entries[name], join(inside, name), join(target, name), inner=True)
+    def put_folder(self, target: ImagePath, node: Directory, *, inner: bool) -> None:
+        """The folder itself. One that is there takes over the source's metadata only when it is an inner one.
 
-    def _copy_folder(self, node: Directory, target: ImagePath, *, inner: bool) -> None:
+        Errors: SourceError.
+        """
+        existing = self._folder_at(target)
+        if existing is None or inner:
+            self._put_below(target, Directory(self._meta(node)))
+
+    def put_parent(self, target: ImagePath, node: Directory) -> None:
+        """A folder that is left out itself: made as the source's; one that is there gets the source's mode alone.
+
+        Errors: SourceError.
+        """
+        existing = self._folder_at(target)
+        if existing is None:
+            self._put_below(target, Directory(self._meta(node)))
+        elif existing.meta.mode != node.meta.mode:
+            self._overlay.set_meta(target, replace(existing.meta, mode=node.meta.mode))
+
+    def _folder_at(self, target: ImagePath) -> Directory | None:
         existing = self._overlay.tree.lookup(target)
         if existing is not None and not isinstance(existing, Directory):
             raise SourceError(f"cannot copy to non-directory: /{target}")
-        if existing is None or inner:
-            self._put_below(target, Directory(self._meta(node)))
+        return existing
 
     def put(self, target: ImagePath, node: Node) -> None:
         """A file, symlink or device at `target`, replacing any but a folder. Errors: SourceError."""
@@ -120,7 +155,6 @@ class Copier:
             self._overlay.remove(target)
 
     def _put_below(self, target: ImagePath, node: Node) -> None:
-        """An excluded folder whose child is kept is made when the child comes."""
         if self._overlay.tree.lookup(parent(target)) is None:
             self.make_folders(parent(target))
         self._overlay.put(target, node)
@@ -130,8 +164,39 @@ class Copier:
         if self._rules.owner is not None:
             meta = replace(meta, uid=self._rules.owner[0], gid=self._rules.owner[1])
         if self._rules.mode is not None and not isinstance(node, Symlink):
-            meta = replace(meta, mode=self._rules.mode)
+            meta = replace(meta, mode=self._rules.mode.apply(meta.mode, folder=isinstance(node, Directory)))
         return meta
+
+
+class _Walk:
+    """One copied source. `pending`: the folders above that were left out, until something below is not."""
+
+    def __init__(self, copier: Copier, selection: Selection) -> None:
+        self._copier = copier
+        self._selection = selection
+        self._pending: list[tuple[ImagePath, Directory]] = []
+
+    def copy(self, node: Node, inside: ImagePath, target: ImagePath) -> None:
+        """One node and all below. inside: its path relative to the source."""
+        taken = not inside or self._selection.takes(inside)
+        if taken:
+            for folder in self._pending:
+                self._copier.put_parent(*folder)
+            self._pending.clear()
+        if not isinstance(node, Directory):
+            if taken:
+                self._copier.put(target, node)
+            return
+        if taken:
+            self._copier.put_folder(target, node, inner=bool(inside))
+        elif self._selection.may_take_below(inside):
+            self._pending.append((target, node))
+        else:
+            return
+        for name in sorted(node.entries):
+            self.copy(node.entries[name], join(inside, name), join(target, name))
+        if self._pending and self._pending[-1][0] == target:
+            self._pending.pop()
 
 
 def find_sources(source: Tree, pattern: str) -> list[ImagePath]:

@@ -16,7 +16,7 @@ from typing import Self
 from .errors import StepFailed
 from .events import Emit, Notice, StepOutput
 from .ownerloss import emulation, tell_losses
-from .plan.lower import PIPES
+from .plan.lower_run import PIPES
 from .plan.steps import RunStep
 from .sandbox.failures import ExecFailed
 from .sandbox.handle import Sandbox

@@ -7,7 +7,7 @@ encoding or of what a step does gives other keys, never another meaning to an ol
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from .steps import InlineFile, Step
@@ -41,4 +41,7 @@ def _plain(value: Any) -> Any:
         return [value.name, hashlib.sha256(value.data).hexdigest()]
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
+    if is_dataclass(value):
+        return {"kind": type(value).__name__} | {
+            field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.compare}
     return value

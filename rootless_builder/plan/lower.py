@@ -1,7 +1,8 @@
 """A stage, its base's config and the args → its steps, one for each instruction: the only expander of variables.
 
-Each instruction has its function here; `Lowering` carries what they share. What an ENV or ARG says counts from the
-next instruction on: within one instruction every variable has one value. By BuildKit's dockerfile2llb.
+Each instruction has its function here (RUN, COPY and ADD: lower_run.py, lower_copy.py); `Lowering` carries what they
+share. What an ENV or ARG says counts from the next instruction on: within one instruction every variable has one
+value. By BuildKit's dockerfile2llb.
 """
 
 import json
@@ -10,18 +11,18 @@ from dataclasses import dataclass, replace
 
 from ..errors import IechorfileError, UnsupportedError
 from ..language import instructions as i
-from ..language.words import expand, expand_raw, expand_words
+from ..language.words import expand, expand_words
 from ..oci.config import Healthcheck, ImageConfig, RunConfig
 from ..paths import absolute, image_path
+from .lower_copy import copy_step
+from .lower_run import run_step
 from .ports import exposed_ports
 from .signals import is_signal
 from .stages import Stage, StageGraph
-from .steps import ConfigStep, CopyStep, InlineFile, RunStep, Shown, Step, WorkdirStep
+from .steps import ConfigStep, Shown, Step, WorkdirStep
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"})
-PIPES = "/dev/pipes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,106 +197,6 @@ def _maintainer(low: Lowering, this: i.Maintainer) -> Step:
     return low.config_step(this, f"MAINTAINER {this.name}")
 
 
-def _run(low: Lowering, this: i.Run) -> Step:
-    _refuse_flags("RUN", {"--mount": bool(this.mounts), "--device": bool(this.devices),
-                          "--security=insecure": this.security == "insecure"})
-    script = None
-    text = this.script or " ".join(this.argv)
-    if this.shebang:
-        name = this.heredocs[0].name
-        script = InlineFile(name=name, data=_bytes(text))
-        argv = low.in_shell(f"{PIPES}/{name}") if this.shell else (f"{PIPES}/{name}",)
-    else:
-        argv = low.in_shell(text) if this.shell or this.heredocs else this.argv
-    network = this.network if this.network != "default" else low.arguments.default_network
-    return RunStep(
-        shown=low.shown(this, f"RUN {_with_args(low, argv)} # iechor"), image=low.image, argv=argv,
-        env=tuple(f"{key}={value}" for key, value in low.env.items()), proxies=_proxies(low),
-        user=low.config.user, cwd=low.config.working_dir or "/", script=script, network=network)
-
-
-def _copy(low: Lowering, this: "i.Copy | i.Add") -> Step:
-    word = "COPY" if isinstance(this, i.Copy) else "ADD"
-    _refuse_copy_flags(this, word)
-    sources = tuple(low.expand(source) for source in this.sources)
-    dest = low.expand(this.dest)
-    owner, chmod = low.expand(this.chown), low.expand(this.chmod)
-    origin = None
-    if isinstance(this, i.Copy) and this.from_:
-        origin = low.arguments.graph.origin(this.from_, low.stage, this)
-    if isinstance(this, i.Add):
-        _refuse_remote(sources)
-    told = [word, *([f"--chown={owner}"] if owner else []), *([f"--chmod={chmod}"] if chmod else []), *sources,
-            *(f"<<{file.name}" for file in this.files), dest]
-    return CopyStep(
-        shown=low.shown(this, f"{' '.join(told)} # iechor"), image=low.image, sources=sources,
-        inline=tuple(_inline(low, file) for file in this.files), dest=_destination(dest, low.config.working_dir),
-        origin=origin, owner=owner, mode=_mode(chmod), unpack=isinstance(this, i.Add))
-
-
-def _inline(low: Lowering, file: i.InlineFile) -> InlineFile:
-    content = expand_raw(file.content, low.env) if file.expand else file.content
-    return InlineFile(name=file.name, data=_bytes(content))
-
-
-def _destination(dest: str, cwd: str) -> str:
-    """Absolute and clean, with a "/" at its end when it names a folder by its form."""
-    path = absolute(image_path(dest, cwd=image_path(cwd)))
-    folder = dest in ("", ".") or dest.endswith(("/", "/."))
-    return path + "/" if folder and path != "/" else path
-
-
-def _mode(chmod: str) -> int | None:
-    if not chmod:
-        return None
-    if not all(char in "01234567" for char in chmod):
-        if any(char in chmod for char in "ugoarwxXst"):
-            raise UnsupportedError(f"--chmod={chmod}: symbolic modes are not carried out by this release",
-                                   hint="give the mode in octal: --chmod=755")
-        chmod = "77777"
-    if int(chmod, 8) > 0o7777:
-        raise IechorfileError("invalid chmod parameter: it should be octal string and between 0 and 07777")
-    return int(chmod, 8)
-
-
-def _refuse_flags(word: str, given: Mapping[str, bool]) -> None:
-    for flag, present in given.items():
-        if present:
-            raise UnsupportedError(f"{word} {flag} is understood, and not carried out by this release",
-                                   hint=f"build without {flag}")
-
-
-def _refuse_copy_flags(this: "i.Copy | i.Add", word: str) -> None:
-    given = {"--link": this.link, "--exclude": bool(this.excludes)}
-    if isinstance(this, i.Copy):
-        given["--parents"] = this.parents
-    else:
-        given |= {"--checksum": bool(this.checksum), "--keep-git-dir": this.keep_git_dir is not None,
-                  "--unpack": this.unpack is not None}
-    _refuse_flags(word, given)
-
-
-def _refuse_remote(sources: Iterable[str]) -> None:
-    for source in sources:
-        if source.startswith(("http://", "https://", "git@", "git://", "ssh://")):
-            raise UnsupportedError(f"ADD {source}: remote sources are not carried out by this release",
-                                   hint="fetch it beforehand, or in a RUN")
-
-
-def _proxies(low: Lowering) -> tuple[str, ...]:
-    """Predefined ARGs that nobody declared: RUN sees them, the cache and the history do not."""
-    declared = {name for name, _ in low.args}
-    given = {name: value for name, value in low.arguments.build.items()
-             if name.lower() in PROXIES and name not in declared}
-    return tuple(f"{name}={value}" for name, value in sorted(given.items()))
-
-
-def _with_args(low: Lowering, argv: tuple[str, ...]) -> str:
-    args = {name: low.env.get(name, value or "") for name, value in low.args}
-    told = [f"|{len(args)}", *(f"{name}={value}" for name, value in args.items())] if args else []
-    return " ".join([*told, *argv])
-
-
 def _quoted(argv: tuple[str, ...] | None) -> str:
     return "[" + " ".join(json.dumps(word, ensure_ascii=False) for word in argv or ()) + "]"
 
@@ -305,12 +206,8 @@ def _pair(entry: str) -> tuple[str, str]:
     return key, value
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
 _LOWER: Mapping[type, Callable[..., Step]] = {
-    i.Run: _run, i.Copy: _copy, i.Add: _copy, i.Env: _env, i.Arg: _arg, i.Label: _label, i.User: _user,
+    i.Run: run_step, i.Copy: copy_step, i.Add: copy_step, i.Env: _env, i.Arg: _arg, i.Label: _label, i.User: _user,
     i.Workdir: _workdir, i.Expose: _expose, i.Volume: _volume, i.Cmd: _cmd, i.Entrypoint: _entrypoint,
     i.Shell: _shell, i.StopSignal: _stop_signal, i.OnBuild: _onbuild, i.HealthCheck: _healthcheck,
     i.Maintainer: _maintainer,

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from ..oci.config import ImageConfig
 from ..span import Span
+from .remotes import GitSource, HttpSource
+
+CopySource = str | HttpSource | GitSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,22 +52,32 @@ class RunStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyStep:
-    """sources: patterns in `origin`; dest: absolute, with the trailing slash it had.
+    """sources: patterns in `origin`, and remote ones; dest: absolute, with the trailing slash it had.
 
     origin: None for the build context, a stage's index, or the name of an image or named context.
-    mode: 0o0..0o7777 for all that is copied; owner: "user[:group]" as the image's own passwd and group know them.
-    unpack: local archives among the sources are extracted (ADD).
+    mode: 0o0..0o7777 for all that is copied, or a symbolic one (filemode.py); owner: "user[:group]" as the image's own
+    passwd and group know them. excludes: patterns of what is left out, relative to each source. parents: the folders
+    of a source, from its "/./" on, come along. unpack: local archives among the sources are extracted (ADD).
+    link: the layer is made from nothing, so that it depends on no state before it.
     """
 
     shown: Shown = field(compare=False)
     image: ImageConfig = field(compare=False)
-    sources: tuple[str, ...]
+    sources: tuple[CopySource, ...]
     inline: tuple[InlineFile, ...] = ()
     dest: str
     origin: int | str | None = None
     owner: str = ""
-    mode: int | None = None
+    mode: int | str | None = None
+    excludes: tuple[str, ...] = ()
+    parents: bool = False
     unpack: bool = False
+    link: bool = False
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The sources in `origin`."""
+        return tuple(source for source in self.sources if isinstance(source, str))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

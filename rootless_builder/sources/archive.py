@@ -56,8 +56,8 @@ class ArchiveSource:
     def tree(self) -> Tree:
         return self._tree
 
-    def digest(self, found: Iterable[tuple[ImagePath, ImagePath]]) -> str:
-        """Of the whole archive, inflated, and of what is named in it."""
+    def digest(self, found: Iterable[tuple[ImagePath, ImagePath]], part: Tree | None = None) -> str:
+        """Of the whole archive, inflated, and of what is named in it; which part of it counts makes no difference."""
         named = "\0".join(f"{one}\0{path}" for one, path in found)
         return hashlib.sha256(f"{self._digest}\0{named}".encode("utf-8", "surrogateescape")).hexdigest()
 

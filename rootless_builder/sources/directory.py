@@ -51,9 +51,11 @@ class DirectorySource:
         """The same tree at every call: what was listed once is not listed again."""
         return self._tree
 
-    def digest(self, found: Iterable[tuple[ImagePath, ImagePath]]) -> str:
-        """Of what `found` names, contents read now: see selection.selection_digest."""
-        return selection_digest(self._tree, self._fd, found)
+    def digest(self, found: Iterable[tuple[ImagePath, ImagePath]], part: Tree | None = None) -> str:
+        """Of what `found` names, contents read now: see selection.selection_digest. part: a tree of some of our
+        nodes, to be looked at instead of all.
+        """
+        return selection_digest(part or self._tree, self._fd, found)
 
     def ignores(self, path: ImagePath) -> bool:
         """Is `path` excluded by the ignore file?"""

@@ -5,6 +5,7 @@ import pytest
 from rootless_builder.copying import Copier, CopyRules, find_sources
 from rootless_builder.errors import SourceError
 from rootless_builder.paths import image_path
+from rootless_builder.plan.filemode import FileMode
 from rootless_builder.tree.changes import ChangeSet, Put
 from rootless_builder.tree.node import Directory, File, Inline, Meta, Symlink
 from rootless_builder.tree.overlay import Overlay
@@ -74,7 +75,7 @@ def test_folders_made_for_a_target_are_0755_of_root_and_those_that_were_there_st
 
 def test_a_file_keeps_the_owner_and_mode_of_its_source_unless_told_otherwise():
     assert copied(tree("f"), "f", "/g").tree.lookup(image_path("g")).meta == Meta(0o640, 5, 6, 55)
-    told = copied(tree("f"), "f", "/n/", owner=(42, 43), mode=0o4755).tree
+    told = copied(tree("f"), "f", "/n/", owner=(42, 43), mode=FileMode.parse("4755")).tree
     assert told.lookup(image_path("n/f")).meta == Meta(0o4755, 42, 43, 55)
     assert told.lookup(image_path("n")).meta == Meta(0o4755, 42, 43, 99)
 

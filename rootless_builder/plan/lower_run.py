@@ -1,0 +1,50 @@
+"""RUN → RunStep. By BuildKit's dockerfile2llb (dispatchRun, dispatchRunMounts)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import UnsupportedError
+from ..language import instructions as i
+from .steps import InlineFile, RunStep
+
+if TYPE_CHECKING:
+    from .lower import Lowering
+
+PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"})
+PIPES = "/dev/pipes"
+
+
+def run_step(low: "Lowering", this: i.Run) -> RunStep:
+    """Errors: IechorfileError, UnsupportedError."""
+    for flag, present in (("--mount", bool(this.mounts)), ("--device", bool(this.devices)),
+                          ("--security=insecure", this.security == "insecure")):
+        if present:
+            raise UnsupportedError(f"RUN {flag} is understood, and not carried out by this release",
+                                   hint=f"build without {flag}")
+    script = None
+    text = this.script or " ".join(this.argv)
+    if this.shebang:
+        name = this.heredocs[0].name
+        script = InlineFile(name=name, data=text.encode("utf-8", "surrogateescape"))
+        argv = low.in_shell(f"{PIPES}/{name}") if this.shell else (f"{PIPES}/{name}",)
+    else:
+        argv = low.in_shell(text) if this.shell or this.heredocs else this.argv
+    network = this.network if this.network != "default" else low.arguments.default_network
+    return RunStep(
+        shown=low.shown(this, f"RUN {_with_args(low, argv)} # iechor"), image=low.image, argv=argv,
+        env=tuple(f"{key}={value}" for key, value in low.env.items()), proxies=tuple(_proxies(low)),
+        user=low.config.user, cwd=low.config.working_dir or "/", script=script, network=network)
+
+
+def _proxies(low: "Lowering") -> Iterator[str]:
+    """Predefined ARGs that nobody declared: RUN sees them, the cache and the history do not."""
+    declared = {name for name, _ in low.args}
+    for name, value in sorted(low.arguments.build.items()):
+        if name.lower() in PROXIES and name not in declared:
+            yield f"{name}={value}"
+
+
+def _with_args(low: "Lowering", argv: tuple[str, ...]) -> str:
+    args = {name: low.env.get(name, value or "") for name, value in low.args}
+    told = [f"|{len(args)}", *(f"{name}={value}" for name, value in args.items())] if args else []
+    return " ".join([*told, *argv])

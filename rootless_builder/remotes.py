@@ -1,0 +1,201 @@
+"""What ADD and a build context name by URL, fetched once for each build.
+
+    HttpSource ──▶ GET, with the ETag of the last time ──▶ digest of its bytes, Last-Modified ──▶ one file, 0600
+    GitSource  ──▶ ls-remote ──▶ commit                    the commit is checked out when its files are asked for
+
+Asking for a digest fetches no more than that needs: a file that has its --checksum is not asked for at all.
+"""
+
+import base64
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from .config import Settings
+from .errors import RegistryError, SourceError
+from .events import Emit
+from .oci.digest import Digest
+from .paths import ImagePath, image_path
+from .plan.cachekey import digest_of
+from .plan.remotes import GitSource, HttpSource
+from .sources.archive import write_all
+from .sources.directory import DirectorySource
+from .sources.git import Commit, Git
+from .store.buildcache import StepRecord
+from .store.store import Store
+from .tree.node import Directory, File, Meta
+from .tree.tree import IMPLIED, Tree
+
+NOT_MODIFIED = 304
+
+
+@dataclass(frozen=True, slots=True)
+class TempFile:
+    """A file without a name, open until the build ends. Content of a tree's File."""
+
+    fd: int
+
+    def open(self) -> tuple[int, int]:
+        return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC), 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """digest: "sha256:…" of the body; modified: the Last-Modified header; file: None when it was not sent again."""
+
+    digest: str
+    etag: str = ""
+    modified: str = ""
+    file: File | None = None
+
+
+class Remotes:
+    """A context manager; one for each build. environ: the user's, for git."""
+
+    def __init__(self, settings: Settings, store: Store, *, tmp: Path, environ: Mapping[str, str],
+                 emit: Emit) -> None:
+        self._settings = settings
+        self._store = store
+        self._tmp = tmp
+        self._git = Git(environ=environ)
+        self._emit = emit
+        self._stack = ExitStack()
+        self._answers: dict[str, _Answer] = {}
+        self._commits: dict[tuple[str, str], Commit] = {}
+        self._trees: dict[GitSource, Tree] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def digest(self, source: "GitSource | HttpSource") -> str:
+        """Of what is there now. Errors: SourceError."""
+        if isinstance(source, GitSource):
+            return self._commit(source).commit
+        if source.checksum:
+            return source.checksum
+        answer = self._ask(source, again=False)
+        return f"{answer.digest} {answer.modified}"
+
+    def tree(self, source: "GitSource | HttpSource") -> tuple[Tree, ImagePath]:
+        """A tree, and where in it the source is. Errors: SourceError."""
+        if isinstance(source, GitSource):
+            return self._checked_out(source), image_path(source.subdir)
+        answer = self._ask(source, again=True)
+        assert answer.file is not None
+        return Tree(Directory(IMPLIED, {source.name: answer.file})), image_path(source.name)
+
+    def _commit(self, source: GitSource) -> Commit:
+        key = (source.remote, source.ref)
+        if key not in self._commits:
+            self._commits[key] = self._git.resolve(source.remote, source.ref)
+        found = self._commits[key]
+        if source.checksum and not any(one.startswith(source.checksum) for one in (found.commit, found.tag) if one):
+            raise SourceError(f"expected checksum to match {source.checksum}, got {found.commit}",
+                              hint=f"{source.remote} has another commit there: look at it before you trust it")
+        return found
+
+    def _checked_out(self, source: GitSource) -> Tree:
+        if source not in self._trees:
+            place = Path(tempfile.mkdtemp(prefix="iechor-git-", dir=self._tmp))
+            self._stack.callback(shutil.rmtree, place, ignore_errors=True)
+            keep = bool(source.keep_git_dir)
+            self._git.check_out(source.remote, self._commit(source), place / "tree", keep=keep,
+                                submodules=source.submodules)
+            self._trees[source] = self._stack.enter_context(DirectorySource(place / "tree")).tree()
+        tree = self._trees[source]
+        if not isinstance(tree.lookup(tree.resolve(image_path(source.subdir))), Directory):
+            raise SourceError(f"cannot copy from {source.remote}: it has no folder {source.subdir}")
+        return tree
+
+    def _ask(self, source: HttpSource, *, again: bool) -> _Answer:
+        """again: the body is needed, whether we have seen it before or not."""
+        known = self._answers.get(source.url)
+        if known is None or (again and known.file is None):
+            record = None if again else self._store.cache.get(_url_key(source.url))
+            try:
+                known = self._get(source, record)
+            except RegistryError as error:
+                raise SourceError(f"cannot fetch {_shown(source.url)}: {error.message}", hint=error.hint) from error
+            self._answers[source.url] = known
+        if known.file is not None and source.checksum:
+            self._verify(source, known)
+        return known
+
+    def _get(self, source: HttpSource, record: StepRecord | None) -> _Answer:
+        from .registry.http import Transport  # urllib3 and TLS: only for those who fetch
+
+        headers, url = _authorized(source.url)
+        if record is not None and record.facts.get("etag"):
+            headers["If-None-Match"] = record.facts["etag"]
+        transport = Transport(self._settings, self._emit)
+        self._stack.callback(transport.close)
+        response = transport.send("GET", url, headers=headers)
+        if response.status == NOT_MODIFIED and record is not None:
+            response.discard()
+            return _Answer(digest=record.facts["digest"], etag=record.facts["etag"],
+                           modified=record.facts.get("modified", ""))
+        if response.status != 200:
+            response.close()
+            raise RegistryError(f"the server answers {response.status}", hint="is the URL right?")
+        fd, name = tempfile.mkstemp(prefix="iechor-url-", dir=self._tmp)
+        self._stack.callback(os.close, fd)
+        os.unlink(name)
+        digest, size = hashlib.sha256(), 0
+        for chunk in response.chunks():
+            digest.update(chunk)
+            write_all(fd, chunk)
+            size += len(chunk)
+        modified = response.headers.get("Last-Modified", "")
+        answer = _Answer(digest=f"sha256:{digest.hexdigest()}", etag=response.headers.get("ETag", ""),
+                         modified=modified, file=File(Meta(0o600, mtime=_time(modified)), TempFile(fd), size))
+        facts = {"etag": answer.etag, "digest": answer.digest, "modified": modified}
+        self._store.cache.put(_url_key(source.url), StepRecord(created_by="GET", facts=facts))
+        return answer
+
+    def _verify(self, source: HttpSource, answer: _Answer) -> None:
+        wanted = Digest.parse(source.checksum)
+        found = answer.digest
+        if wanted.algorithm != "sha256":
+            assert answer.file is not None
+            with open(answer.file.content.open()[0], "rb") as stream:
+                found = f"{wanted.algorithm}:{hashlib.file_digest(stream, wanted.algorithm).hexdigest()}"
+        if found != source.checksum:
+            raise SourceError(f"digest mismatch of {_shown(source.url)}: {found}, and expected {source.checksum}",
+                              hint="the file is not what --checksum was made for: look at it before you trust it")
+
+
+def _url_key(url: str) -> str:
+    return digest_of({"url": url})
+
+
+def _authorized(url: str) -> tuple[dict[str, str], str]:
+    """USER:PASSWORD of the URL as a header, and the URL without it."""
+    parts = urlsplit(url)
+    headers: dict[str, str] = {}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+    return headers, parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def _shown(url: str) -> str:
+    return urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+
+
+def _time(modified: str) -> int:
+    """Nanoseconds since the epoch; 0 where the server does not say."""
+    try:
+        return int(parsedate_to_datetime(modified).timestamp()) * 10**9
+    except (ValueError, TypeError, OverflowError):
+        return 0

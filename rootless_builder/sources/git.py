@@ -1,0 +1,102 @@
+"""A git repository at one commit: which commit a ref is now, and its files, checked out by git itself.
+
+What decides the files is the repository alone: no hooks, no line end conversion, no attributes of the user. Who may
+fetch (credential helpers, ssh keys, insteadOf) is the user's git configuration.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import SourceError
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ALWAYS = ("-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", "-c", "core.attributesFile=/dev/null",
+           "-c", "core.symlinks=true", "-c", "advice.detachedHead=false", "-c", "gc.auto=0",
+           "-c", "protocol.file.allow=never", "-c", "protocol.ext.allow=never")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """commit: full and hexadecimal; tag: the annotated tag's own id, "" without one; ref: what to fetch for it."""
+
+    commit: str
+    tag: str = ""
+    ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Git:
+    """environ: of the user, with PATH and HOME."""
+
+    environ: Mapping[str, str]
+
+    def resolve(self, remote: str, ref: str) -> Commit:
+        """What `ref` is on the remote now; "" is its HEAD. A full commit is itself. Errors: SourceError."""
+        if _COMMIT.fullmatch(ref):
+            return Commit(commit=ref, ref=ref)
+        wanted = ref or "HEAD"
+        listed = self._run(["ls-remote", "--", remote, wanted, f"{wanted}^{{}}"], what=f"ask {remote}")
+        found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
+        for name in (wanted, f"refs/tags/{wanted}", f"refs/heads/{wanted}", f"refs/{wanted}"):
+            if name in found:
+                peeled = found.get(f"{name}^{{}}")
+                return Commit(commit=peeled or found[name], tag=found[name] if peeled else "", ref=name)
+        raise SourceError(f"cannot find {wanted} in {remote}: there is no such branch, tag or commit",
+                          hint="name a branch, a tag, or a commit in full")
+
+    def check_out(self, remote: str, commit: Commit, folder: Path, *, submodules: bool, keep: bool) -> None:
+        """The commit's files in `folder`, made here; keep: with .git. Errors: SourceError."""
+        folder.mkdir(mode=0o755)
+        inside = ["-C", str(folder)]
+        self._run([*inside, "init", "-q"], what="make a repository")
+        self._run([*inside, "remote", "add", "origin", remote], what="make a repository")
+        self._fetch(inside, remote, commit)
+        self._run([*inside, "checkout", "-q", commit.commit], what=f"check out {commit.commit} of {remote}")
+        if submodules and (folder / ".gitmodules").is_file():
+            self._run([*inside, "submodule", "update", "-q", "--init", "--recursive"],
+                      what=f"fetch the submodules of {remote}")
+        if not keep:
+            _remove_git(folder)
+
+    def _fetch(self, inside: list[str], remote: str, commit: Commit) -> None:
+        """One commit where the server gives it out by itself, else all there is."""
+        last: SourceError | None = None
+        for asked in (["--depth=1", "origin", commit.ref], ["--depth=1", "origin", commit.commit],
+                      ["--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]):
+            try:
+                self._run([*inside, "fetch", "-q", "--no-tags", *asked], what=f"fetch {remote}")
+                self._run([*inside, "cat-file", "-e", f"{commit.commit}^{{commit}}"], what=f"find {commit.commit}")
+                return
+            except SourceError as error:
+                last = error
+        assert last is not None
+        raise SourceError(f"cannot fetch {commit.commit} of {remote}", hint="is it pushed?", notes=(last.message,))
+
+    def _run(self, arguments: list[str], *, what: str) -> str:
+        env = {key: value for key, value in self.environ.items() if not key.startswith("GIT_") or "SSH" in key}
+        env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+        try:
+            done = subprocess.run(["git", *_ALWAYS, *arguments], env=env, stdin=subprocess.DEVNULL, umask=0o022,
+                                  capture_output=True, text=True, errors="surrogateescape", check=False)
+        except FileNotFoundError:
+            raise SourceError(f"cannot {what}: git is not installed", hint="install git") from None
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            raise SourceError(f"cannot {what}: {said[0] if said else 'git failed'}",
+                              notes=tuple(f"git: {line}" for line in said[1:10]))
+        return done.stdout
+
+
+def _remove_git(folder: Path) -> None:
+    """.git, and the .git files of submodules."""
+    for place, folders, files in os.walk(folder):
+        if ".git" in folders:
+            folders.remove(".git")
+            shutil.rmtree(Path(place) / ".git")
+        if ".git" in files:
+            (Path(place) / ".git").unlink()
