@@ -237,11 +237,11 @@ def save(call: Call) -> int:
                 raise UsageError("cannot write an archive to a terminal", hint="name a file with --output, or redirect")
             catalog.save(options.names, store, settings, out_fd=1)
         else:
-            catalog.save(options.names, store, settings, out_fd=stack.enter_context(_written(Path(options.output))))
+            catalog.save(options.names, store, settings, out_fd=stack.enter_context(WholeFile(Path(options.output))))
     return 0
 
 
-class _written:
+class WholeFile:
     """A file that is there whole or not at all: written beside its place, renamed onto it at the end."""
 
     def __init__(self, path: Path) -> None:

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,8 +140,6 @@ def described(container: "Container") -> dict[str, Any]:
 
 def moment(seconds: float) -> str:
     """RFC 3339, UTC; that of year 1 for what has not happened yet, as docker says it."""
-    from datetime import UTC, datetime
-
     found = datetime.fromtimestamp(seconds, UTC) if seconds else datetime.min
     return found.replace(tzinfo=None).isoformat(timespec="microseconds" if seconds else "seconds") + "Z"
 
@@ -189,7 +189,8 @@ def rm(call: Call) -> int:
                 missing_ok=call.options.force)
 
 
-def each(call: Call, act: "Any", *, show: "Any" = None, missing_ok: bool = False) -> int:
+def each(call: Call, act: "Callable[[Container], Any]", *, show: "Callable[[Any], str] | None" = None,
+         missing_ok: bool = False) -> int:
     """`act` on every container named; the first error is raised after the others were served, as docker does."""
     containers = call.containers(call.settings())
     failed: IechorError | None = None
