@@ -1,5 +1,6 @@
 """`iechor build`: options → BuildRequest and RunSettings → the flow → what is printed and written."""
 
+import functools
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from .call import Call, env_lines, environment, host, pair
 if TYPE_CHECKING:
     from ..build import BuildRequest
     from ..config import Settings
+    from ..events import Emit
     from ..runstep import RunSettings
     from ..sandbox.launcher import Launcher
     from ..sandbox.mounts import Bind
@@ -37,7 +39,7 @@ def build(call: Call) -> int:
 
     with Launcher() as launcher, call.store(settings) as store, call.showing() as emit, \
             Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=emit) as remotes:
-        run = run_settings(call, settings, scratch, launcher)
+        run = run_settings(call, settings, announced(scratch, emit), launcher)
         image = flow.build(request(call, settings), store, run, catalog.puller(store, settings, emit),
                            remotes=remotes, tmp=call.tmp(), clock=time.monotonic, emit=emit)
     write_ids(call, image)
@@ -102,6 +104,20 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
         add_hosts=tuple(host(text) for text in options.add_host), resolv_conf=host_file("/etc/resolv.conf"),
         hosts=known_hosts(host_file("/etc/hosts")),
         lose_owners=options.allow_lost_owners and owners_go(call.mode(settings)))
+
+
+def announced(scratch: "Callable[[], Scratch]", emit: "Emit") -> "Callable[[], Scratch]":
+    """Opened once for all RUNs; then it is said, once, when trees are checked out there."""
+    from ..events import Notice
+
+    @functools.cache
+    def opened() -> "Scratch":
+        found = scratch()
+        if found.fallback is not None:
+            emit(Notice(text=found.fallback))
+        return found
+
+    return opened
 
 
 def bind(volume: str) -> "Bind":

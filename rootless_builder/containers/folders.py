@@ -1,6 +1,7 @@
 """All containers of one scratch folder: made, named, found, removed. The drawing is in state.py."""
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -52,7 +53,11 @@ class Containers:
         with contextlib.suppress(OSError):
             if os.readlink(link) == container_id:
                 link.unlink()
-        remove_tree(doomed)
+        try:
+            remove_tree(doomed)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # FUSE and NFS keep an open file under another name: swept later
+                raise
 
     def get(self, name: str) -> Container:
         """By name, id, or the unique beginning of an id. Errors: ContainerError."""

@@ -1,6 +1,7 @@
 """Removing trees that a container wrote: folders without permissions, any depth, names in any bytes."""
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -16,7 +17,11 @@ def discard(path: Path, gone: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         _open_up(os.fsencode(path), None)  # a folder that cannot be written cannot be moved to another one
         atomic.move(path, target)
-        remove_tree(target)
+        try:
+            remove_tree(target)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # FUSE and NFS keep an open file under another name: swept later
+                raise
 
 
 def remove_tree(path: Path) -> None:
