@@ -57,21 +57,26 @@ static void owners(const char *path)
     NEED(fchmodat(AT_FDCWD, path, 0400, 0) == 0 && close(fd) == 0);
 }
 
-/* A chain of processes, each the child of the one before; halfway down they drop to 1234. */
-static void chain(int depth, int half, const char *path)
+/* A chain of processes, each the child of the one before, by fork and exec; halfway down they drop to 1234. */
+static void chain(char **words, int depth, int half)
 {
+    char left[16];
     int status, fd;
     pid_t child;
 
     if (depth == half)
         NEED(setgroups(0, NULL) == 0 && setgid(1234) == 0 && setuid(1234) == 0);
     if (depth == 0) {
-        NEED((fd = open(path, O_CREAT | O_WRONLY | O_EXCL, 0644)) >= 0 && close(fd) == 0);
+        NEED((fd = open(words[2], O_CREAT | O_WRONLY | O_EXCL, 0644)) >= 0 && close(fd) == 0);
         exit(getuid() == 1234 && getgid() == 1234 && setuid(0) == -1 ? 0 : 2);
     }
     NEED((child = fork()) >= 0);
-    if (child == 0)
-        chain(depth - 1, half, path);
+    if (child == 0) {
+        snprintf(left, sizeof left, "%d", depth - 1);
+        words[3] = left;
+        execv(words[0], words);
+        NEED(0);
+    }
     NEED(waitpid(child, &status, 0) == child);
     NEED((getuid() == 1234) == (depth <= half));
     exit(WIFEXITED(status) ? WEXITSTATUS(status) : 3);
@@ -217,7 +222,7 @@ int main(int count, char **words)
             printf("%s%02x", i ? "" : " ", (unsigned char)value[i]);
         puts("");
     } else if (strcmp(what, "chain") == 0)
-        chain(atoi(words[3]), atoi(words[3]) / 2, words[2]);
+        chain(words, atoi(words[3]), atoi(words[4]));
     else if (strcmp(what, "daemon") == 0)
         daemonise(words[2], (uid_t)atoi(words[3]));
     else if (strcmp(what, "threads") == 0)
