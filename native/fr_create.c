@@ -489,22 +489,29 @@ long fr_do_symlink(struct fr_call *call)
     return rc;
 }
 
-/* A further name changes no owner; but it copies a lower file up. */
+/* A further name changes no owner; but it copies a lower file up, and brings one without a name to life. */
 long fr_do_link(struct fr_call *call)
 {
     bool at = call->op == OP_LINKAT;
     struct fr_super *super = call->super;
     int dirfd = at ? (int)call->args[0] : AT_FDCWD, fd;
     unsigned flags = at && (call->args[4] & FR_AT_SYMLINK_FOLLOW) ? FR_FOLLOW : 0;
+    struct ot_entry *entry, alive;
     const char *text;
     struct stat st;
     long error;
 
-    if (super->table.linked == 0 || (text = fr_path(call, call->args[at ? 1 : 0], 0, &error)) == NULL ||
-        fr_stat_path(call, dirfd, text, flags, &st) < 0)
+    if (at && (call->args[4] & FR_AT_EMPTY_PATH))
+        flags |= FR_EMPTY_OK;
+    if ((super->table.linked == 0 && super->table.dead == 0) ||
+        (text = fr_path(call, call->args[at ? 1 : 0], 0, &error)) == NULL ||
+        fr_stat_path(call, dirfd, text, flags, &st) < 0 || (entry = fr_entry(super, &st)) == NULL)
         return FR_CONTINUE;
-    if (fr_entry(super, &st) != NULL && (fr_entry(super, &st)->flags & OT_LINKED) &&
-        (fd = fr_open_path(call, dirfd, text, flags)) >= 0) {
+    if (entry->flags & OT_DEAD) {
+        alive = *entry;
+        alive.flags &= ~OT_DEAD;
+        ot_put(&super->table, &alive);
+    } else if ((entry->flags & OT_LINKED) && (fd = fr_open_path(call, dirfd, text, flags)) >= 0) {
         fr_copy_up(super, fd, &st);
         close(fd);
     }

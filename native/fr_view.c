@@ -59,6 +59,8 @@ int fr_record(struct fr_super *super, const struct stat *st, const struct fr_see
 
     if (dev < 0)
         return -ENOSPC;
+    if (st->st_nlink == 0) /* no name (yet): when it is closed, its number is free (fr_do_link) */
+        entry.flags |= OT_DEAD;
     if (seen->uid == st->st_uid && seen->gid == st->st_gid && seen->mode == st->st_mode &&
         (old == NULL || old->xattrs == 0)) {
         ot_remove(&super->table, dev, st->st_ino);

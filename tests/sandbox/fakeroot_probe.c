@@ -72,6 +72,8 @@ static void check_self(void)
     CHECK(stat("/proc/self/root/tmp/self", &st) == 0 && st.st_uid == 11);
     CHECK(mknod("/proc/self/cwd/node", S_IFCHR | 0600, 0x103) == 0);
     CHECK(unlink("/proc/self/cwd/node") == 0);
+    CHECK(chown("/proc/self/../../tmp/self", 14, 14) == 0 && chdir("/proc/self/fd") == 0);
+    CHECK(chown("../../../tmp/self", 11, 15) == 0 && fstat(fd, &st) == 0 && st.st_uid == 11 && st.st_gid == 15);
     CHECK(dup2(fd, 0) == 0 && stat("/dev/stdin", &st) == 0 && st.st_uid == 11);
     CHECK(chown("/dev/stdin", 13, 13) == 0);
     expect_owner("/tmp/self", 13, 13);
@@ -145,7 +147,19 @@ static void check_reuse(void)
     CHECK((fd = open("/tmp/open", O_RDWR)) >= 0 && fchown(fd, 6, 6) == 0 && unlink("/tmp/open") == 0);
     CHECK(fstat(fd, &st) == 0 && st.st_uid == 6); /* its last name is gone, the file is not */
     CHECK((fd = open("/tmp", O_TMPFILE | O_RDWR, 0600)) >= 0 && fchown(fd, 17, 17) == 0);
-    CHECK(linkat(fd, "", AT_FDCWD, "/tmp/linked", AT_EMPTY_PATH) == 0 || errno == ENOENT);
+    {
+        char name[64];
+
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        CHECK(linkat(AT_FDCWD, name, AT_FDCWD, "/tmp/linked", AT_SYMLINK_FOLLOW) == 0);
+        expect_owner("/tmp/linked", 17, 17);
+        close(fd);
+        expect_owner("/tmp/linked", 17, 17);
+    }
+    CHECK((fd = open("/tmp/named", O_CREAT | O_RDWR, 0600)) >= 0 && unlink("/tmp/named") == 0);
+    CHECK(fchown(fd, 18, 18) == 0 && fstat(fd, &st) == 0 && st.st_uid == 18 && close(fd) == 0);
+    make("/tmp/named"); /* the number that the nameless one had */
+    expect_owner("/tmp/named", 0, 0);
 }
 
 static void *stat_forever(void *stop)
