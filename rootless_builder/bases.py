@@ -53,6 +53,11 @@ class Bases:
             self._found[name, platform] = self._resolve(name, platform)
         return self._found[name, platform]
 
+    def known(self, name: str, platform: Platform) -> ImageConfig | None:
+        """The config of a base that this build has already, None of one it does not have (yet)."""
+        found = self._found.get((name, platform))
+        return found.image if found else None
+
     def context(self, name: str) -> Source | None:
         """The folder or archive that stands for `name`, to copy from without making it an image."""
         named = self._contexts.named(name)

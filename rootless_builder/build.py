@@ -5,20 +5,23 @@
     last state ──▶ config, manifest, names
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bases import Base, Bases, PullPolicy
+from .checking import Checks
 from .committing import commit, rfc3339
 from .contexts import Contexts
-from .errors import IechorError, IechorfileError
+from .errors import IechorError, IechorfileError, Interrupted
 from .events import Emit, ImageBuilt, LayerWritten, Notice, StepCached, StepFinished, StepMissed, StepStarted
+from .language.checks.options import BUILD_ARG, CheckOptions
 from .language.instructions import Add, Arg, Copy, Run, Script, Workdir
 from .language.keywords import is_builtin_syntax
 from .language.parser import parse, parse_trigger
-from .oci.config import History
+from .oci.config import History, ImageConfig
 from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
 from .perform import StageState, World, inputs, is_independent, perform
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from .runstep import RunSettings
 
 COMMENT = "iechor.iechorfile.v1"
-RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX"})
+RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,24 +73,48 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
     """The image, in the store under every tag that was asked for. Errors: any IechorError, pointing into the file."""
     began = clock()
     with Contexts(request.context, request.build_contexts, tmp=tmp,
-                  default_registry=request.default_registry) as contexts:
-        file = contexts.read_build_file(request.file, request.ignorefile)
+                  default_registry=request.default_registry) as contexts, \
+            contexts.read_build_file(request.file, request.ignorefile) as file:
         script = parse(file.text, file=file.name)
         note_what_is_odd(script, request, emit)
         platform = request.platform or host_platform()
-        graph = StageGraph.of(script, build_args=request.build_args,
-                              platform_args=platform_args(platform, request.target))
+        automatic = platform_args(platform, request.target)
+        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic)
         bases = Bases(contexts, store, pull=pull, policy=request.pull,
                       default_registry=request.default_registry, emit=emit)
         world = World(store=store, contexts=contexts, bases=bases, remotes=remotes, platform=platform, done={},
                       run=run, tmp=tmp, emit=emit, now=request.now, clamp=request.source_date_epoch)
         fold = Fold(request, script, graph, world, clock)
         target = graph.target(request.target)
-        for stage in graph.reachable(target):
-            fold.stage(stage)
+        reachable = graph.reachable(target)
+        checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=platform,
+                        build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
+                        stages=frozenset(stage.index for stage in reachable))
+        with told_at_the_end(checks, fold, reachable, emit):
+            for stage in reachable:
+                fold.stage(stage)
         image = commit(world.done[target.index], world, labels=request.labels, tags=request.tags)
     emit(ImageBuilt(image_id=str(image.id), manifest=str(image.manifest_descriptor.digest), seconds=clock() - began))
     return image
+
+
+@contextlib.contextmanager
+def told_at_the_end(checks: Checks, fold: "Fold", stages: Sequence[Stage], emit: Emit) -> Iterator[None]:
+    """What the checks find is told after the work, whatever came of it; with error=true before, and then there is none.
+
+    Errors: IechorfileError.
+    """
+    if checks.options.error:
+        fold.know_bases(stages)
+        checks.refuse(fold.known, emit)
+    try:
+        yield
+    except Interrupted:
+        raise
+    except IechorError:
+        checks.tell(fold.known, emit)
+        raise
+    checks.tell(fold.known, emit)
 
 
 class Fold:
@@ -128,14 +155,32 @@ class Fold:
         world.done[stage.index] = replace(state, image=lowering.image, inherited=lowering.inherited())
         return world.done[stage.index]
 
+    def know_bases(self, stages: Sequence[Stage]) -> None:
+        """Fetches every base now, which would else come with its stage."""
+        for stage in stages:
+            if stage.base_stage is None:
+                try:
+                    self._world.bases.get(stage.base, self._platform(stage))
+                except IechorError as error:
+                    raise error.at(stage.source.span) from None
+
+    def known(self, name: str, platform: Platform) -> ImageConfig | None:
+        """The config of a base that is here already."""
+        return self._world.bases.known(name, platform)
+
+    def _platform(self, stage: Stage) -> Platform:
+        """Of its base; and can its RUNs run here?"""
+        platform = Platform.parse(stage.platform) if stage.platform else self._world.platform
+        check_runs(stage, platform)
+        return platform
+
     def _start(self, stage: Stage) -> StageState:
         """FROM: a finished stage of this file, or a base from outside."""
         world = self._world
         if stage.base_stage is not None:
             below = self.stage(self._graph.stages[stage.base_stage])
             return below
-        platform = Platform.parse(stage.platform) if stage.platform else world.platform
-        check_runs(stage, platform)
+        platform = self._platform(stage)
         self._step += 1
         began = self._clock()
         world.emit(StepStarted(step=self._step, stage=stage.title, number=1, text=f"FROM {stage.base}",
@@ -195,8 +240,6 @@ def note_what_is_odd(script: Script, request: BuildRequest, emit: Emit) -> None:
     if syntax is not None and not is_builtin_syntax(syntax.value):
         emit(Notice(level="warning", text=f"{syntax.span}: # syntax={syntax.value} is not built in; the file is read "
                                           "as iechor/iechorfile:1, and no frontend image is fetched"))
-    for warning in script.warnings:
-        emit(Notice(level="warning", text=f"{warning.span}: {warning.text}"))
     declared = {name for one in script.instructions if isinstance(one, Arg) for name, _ in one.args}
     known = declared | RESERVED_ARGS | platform_args(host_platform(), None).keys()
     unused = [name for name in request.build_args if name not in known and name.lower() not in PROXIES]

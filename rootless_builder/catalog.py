@@ -64,6 +64,19 @@ def puller(store: Store, settings: Settings, emit: Emit) -> Callable[[Reference,
     return pull_one
 
 
+def config_fetcher(settings: Settings, emit: Emit) -> Callable[[Reference, Platform], ImageConfig]:
+    """Asks a registry for the config of an image; nothing is stored."""
+
+    def fetch(wanted: Reference, platform: Platform) -> ImageConfig:
+        from .registry.client import RegistryClient
+        from .registry.transfer import fetch_config
+
+        with RegistryClient.of(settings, emit) as client:
+            return fetch_config(wanted, platform=platform, client=client)
+
+    return fetch
+
+
 def pull(name: str, store: Store, settings: Settings, *, platform: Platform | None, emit: Emit) -> Image:
     """Errors: ImageNotFound, RegistryError, AuthError, UnsafeArchive, DiskFull."""
     return puller(store, settings, emit)(reference(name, settings), platform)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from .errors import IechorfileError, SourceError, UnsupportedError, UsageError
+from .errors import IechorError, IechorfileError, SourceError, UnsupportedError, UsageError
 from .language.ignore import IgnorePatterns
 from .language.keywords import BUILD_FILES, ignore_files, ignore_files_beside
 from .layer.compress import is_tar
@@ -40,11 +40,21 @@ class ImageSource:
 
 @dataclass(frozen=True, slots=True)
 class BuildFile:
-    """The iEchorfile: its text as it is, the name shown in messages, and what its ignore file excludes."""
+    """The iEchorfile: its text as it is, the name shown in messages, and what its ignore file excludes.
+
+    As a context manager it gives its text to errors that point into it: it cannot always be read again.
+    """
 
     text: bytes
     name: str
     ignore: IgnorePatterns | None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, IechorError) and error.span is not None and error.span.file == self.name:
+            error.source = self.text.decode("utf-8-sig", "replace")
 
 
 class Contexts:

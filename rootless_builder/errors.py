@@ -30,10 +30,12 @@ class IechorError(Exception):
     """What went wrong, as one sentence of intent and cause: "cannot pull debian:12: connection refused".
 
     hint: the remedy, one imperative sentence. span: where in the iEchorfile. notes: further lines, printed
-    after the message as they are (the last lines of a failed step, "did you mean").
+    after the message as they are (the last lines of a failed step, "did you mean"). source: the text that the span
+    is in, where whoever raised it has it.
     """
 
     exit_code = 1
+    source: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None, span: Span | None = None,
                  notes: tuple[str, ...] = ()) -> None:

@@ -86,8 +86,23 @@ class Notice:
     level: str = "note"  # note | warning
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckFound:
+    """A build check found something in lines `line` to `end_line`; `source`: the file's lines from `first` on,
+    those and a few around them. description: of the rule; detail: of this finding."""
+
+    rule: str
+    description: str
+    detail: str
+    file: str
+    line: int
+    end_line: int
+    first: int
+    source: tuple[str, ...]
+
+
 Event = (StepStarted | StepCached | StepMissed | StepOutput | StepFinished | LayerWritten | Transfer
-         | ImageTagged | ImageBuilt | Notice)
+         | ImageTagged | ImageBuilt | Notice | CheckFound)
 Emit = Callable[[Event], None]
 
 

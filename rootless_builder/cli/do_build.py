@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DiskFull, SourceError, UnsupportedError, UsageError
 from .call import Call, env_lines, environment, host, pair
+from .do_check import ask, method
 
 if TYPE_CHECKING:
     from ..build import BuildRequest
@@ -31,6 +32,9 @@ def build(call: Call) -> int:
         if not compatible:
             raise UnsupportedError(f"cannot carry out {name}", hint=f"leave {name} out")
     settings = call.settings()
+    chosen = method("check" if call.options.check else call.options.call)
+    if chosen.name != "build":
+        return ask(call, chosen, request(call, settings))
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
     from .. import catalog

@@ -14,7 +14,7 @@ LATER = {
     "--secret": "id=ID[,src=PATH]", "--ssh": "ID[=SOCKET]", "-o/--output": "type=TYPE,dest=PATH", "--push": "",
     "--cache-from": "SOURCE", "--cache-to": "DEST", "--no-cache-filter": "STAGE", "--annotation": "KEY=VALUE",
     "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT",
-    "--call": "METHOD|build", "--check": "", "--squash": "", "--squash-all": "", "--env": "KEY=VALUE",
+    "--squash": "", "--squash-all": "", "--env": "KEY=VALUE",
     "--from": "IMAGE", "--mount": "SPEC", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
     "--security-opt": "OPTION", "--shm-size": "SIZE", "--ulimit": "SPEC", "-m/--memory": "SIZE", "--cpus": "N",
     "--isolation": "TYPE|oci|default|rootless", "--format": "FORMAT|oci", "--manifest": "NAME",
@@ -66,6 +66,11 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--source-date-epoch", "--timestamp", metavar="SECONDS", type=int, default=None,
                        help="the image is of this time, no file in a new layer is later "
                             "(default: $SOURCE_DATE_EPOCH, else now)")
+    group.add_argument("--check", action="store_true", help="build nothing: print what the build checks find, and end "
+                                                            "with 3 when that is anything (iEchorfile(5), CHECKS)")
+    group.add_argument("--call", metavar="METHOD[,format=json]", default="build",
+                       help="build nothing, but print what is asked for: check, outline (arguments, secrets and ssh "
+                            "keys of the target) or targets; as text, or as JSON in docker's form")
     group.add_argument("-q", "--quiet", action="store_true", help="print the image id and nothing else")
     group.add_argument("--progress", choices=("auto", "tty", "plain", "rawjson", "quiet", "none"), default="auto",
                        help="how progress is shown on standard error (default: tty on a terminal, else plain)")

@@ -10,7 +10,7 @@ from typing import TextIO
 from .. import events
 from ..events import Event
 from .terminal import Lines, clean
-from .wording import title, transfer
+from .wording import finding, title, transfer
 
 TRANSFER_EVERY = 2.0  # seconds between two plain lines about one blob
 
@@ -68,6 +68,8 @@ class Plain:
                 self._say(f"built {event.image_id} in {event.seconds:.1f}s")
             case events.Notice():
                 self._notice(event)
+            case events.CheckFound():
+                self._say_again("\n".join(["warning: " + finding(event)[0], *finding(event)[1:]]))
             case events.LayerWritten():
                 pass  # said with the step's effect
 

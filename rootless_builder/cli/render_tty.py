@@ -20,7 +20,7 @@ from rich.text import Text
 from .. import events
 from ..events import Event
 from .terminal import Lines, clean
-from .wording import title, transfer
+from .wording import finding, title, transfer
 
 TAIL = 5  # last lines of a running step
 
@@ -92,6 +92,9 @@ class Live:
             case events.Notice() if event.text not in self._notices:
                 self._notices.add(event.text)
                 return Text(clean(f"{event.level}: {event.text}"), style="yellow")
+            case events.CheckFound():
+                head, *lines = finding(event)
+                return Text.assemble((f"warning: {head}", "yellow"), *(f"\n{line}" for line in lines))
         return None
 
     def _move(self, event: events.Transfer) -> Text | None:

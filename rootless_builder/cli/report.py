@@ -24,26 +24,32 @@ def error(known: IechorError, places: Sequence[Path], cause: BaseException | Non
     """cause: the exception itself, for --debug."""
     if cause is not None:
         traceback.print_exception(cause, file=sys.stderr)
+    print("\n".join(clean(line) for line in text(known, places).split("\n")), file=sys.stderr, flush=True)
+
+
+def text(known: IechorError, places: Sequence[Path], *, prefix: str = "iechor: ") -> str:
+    """Its lines, before anything in them is made harmless for a terminal."""
     span = None if isinstance(known, Interrupted) else known.span  # the step it fell on is not to blame
-    lines = [f"iechor: {span}: {known.message}" if span else f"iechor: {known.message}"]
+    lines = [f"{prefix}{span}: {known.message}" if span else f"{prefix}{known.message}"]
     if span:
-        lines += excerpt(span, places)
+        source = known.source.removesuffix("\n").split("\n") if known.source is not None else _text(span.file, places)
+        lines += excerpt(span, source or [])
     lines += known.notes
     if known.hint:
         lines.append(f"hint: {known.hint}")
-    print("\n".join(clean(line) for text in lines for line in text.split("\n")), file=sys.stderr, flush=True)
+    return "\n".join(lines)
 
 
-def excerpt(span: Span, places: Sequence[Path]) -> list[str]:
-    """The lines of the span, marked, with a few around them; nothing when the file cannot be read again."""
-    text = _text(span.file, places)
-    if text is None or not 1 <= span.line <= len(text):
+def excerpt(span: Span, text: Sequence[str], first: int = 1) -> list[str]:
+    """The lines of the span, marked, with a few around them; `text` is the file from its line `first` on."""
+    end = first + len(text) - 1
+    if not first <= span.line <= end:
         return []
-    last = min(span.end_line, span.line + LONGEST - 1, len(text))
+    last = min(span.end_line, span.line + LONGEST - 1, end)
     shown = []
-    for number in range(max(1, span.line - CONTEXT), min(len(text), last + CONTEXT) + 1):
+    for number in range(max(first, span.line - CONTEXT), min(end, last + CONTEXT) + 1):
         mark = ">" if span.line <= number <= last else " "
-        shown.append(f" {mark} {number:4} | {text[number - 1]}".rstrip())
+        shown.append(f" {mark} {number:4} | {text[number - first]}".rstrip())
         if number == span.line and span.column and span.end_column >= span.column:
             shown.append(" " * 8 + "| " + " " * (span.column - 1) + "^" * max(1, span.end_column - span.column))
     return shown
@@ -52,7 +58,7 @@ def excerpt(span: Span, places: Sequence[Path]) -> list[str]:
 def _text(name: str, places: Sequence[Path]) -> list[str] | None:
     for place in places:
         try:
-            return (place / name).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            return (place / name).read_text(encoding="utf-8-sig", errors="replace").removesuffix("\n").split("\n")
         except OSError:
             continue
     return None

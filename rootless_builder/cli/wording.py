@@ -1,7 +1,8 @@
 """Events in words, the same for every renderer."""
 
 from .. import events
-from . import tables
+from ..span import Span
+from . import report, tables
 from .terminal import clean
 
 
@@ -16,3 +17,10 @@ def transfer(event: events.Transfer) -> str:
     """pulling debian:12 sha256:0123456789ab 5.2MB / 29MB"""
     total = f" / {tables.size(event.total)}" if event.total else ""
     return clean(f"{event.verb} {event.name} {event.digest[:19]} {tables.size(event.done)}{total}")
+
+
+def finding(event: events.CheckFound) -> list[str]:
+    """iEchorfile:3: JSONArgsRecommended: CMD should be …, and the lines it is about."""
+    span = Span(event.file, event.line, event.end_line)
+    lines = [f"{span}: {event.rule}: {event.detail}", *report.excerpt(span, event.source, event.first)]
+    return [clean(line) for line in lines]

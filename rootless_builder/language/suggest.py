@@ -4,10 +4,13 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
-    """The name at most two edits away from `word`, None when there is none."""
+    """The name at most two edits away from `word`, None when there is none. Of several as near, the one with the
+    same letters: they are only in another order."""
     if len(word) > 64:
         return None
-    distance, name = min(((_distance(word, name), name) for name in names), default=(3, ""))
+    letters = sorted(word)
+    distance, _, name = min(((_distance(word, name), sorted(name) != letters, name) for name in names),
+                            default=(3, True, ""))
     return name if 0 < distance < 3 else None
 
 

@@ -61,6 +61,14 @@ def pull(reference: Reference, store: Store, *, platform: Platform | None = None
         return store.images.add(fetched.descriptor, reference=reference)
 
 
+def fetch_config(reference: Reference, *, platform: Platform, client: RegistryClient) -> ImageConfig:
+    """The config of an image alone, nothing is stored. Errors: as `pull`."""
+    reference = reference.with_default_tag()
+    with doing(f"read {reference.familiar()}"):
+        fetched, manifest = _manifest(reference, platform, client)
+        return ImageConfig.from_json(_config_blob(manifest, fetched, reference, client))
+
+
 def push(image: Image, reference: Reference, store: Store, *, client: RegistryClient, emit: Emit = quiet,
          compression: str = "gzip", level: int | None = None, jobs: int = 4) -> Descriptor:
     """Sends the image to where `reference` says; the descriptor of its manifest there.

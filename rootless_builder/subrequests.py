@@ -1,0 +1,187 @@
+"""What a build file can be asked without building it: its findings, its outline, its targets (BuildKit's
+"subrequests", buildx's --call). Nothing is run, and of a base image only the config is fetched.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .bases import load_layout, scratch_base
+from .build import BuildRequest, platform_args
+from .checking import Checks, told, violation
+from .contexts import BuildFile, Contexts, ImageSource
+from .errors import IechorError, ImageNotFound, UsageError
+from .events import CheckFound
+from .language.checks import outline as outlines
+from .language.checks.check import walk_stages
+from .language.checks.options import CheckOptions
+from .language.checks.outline import Outline, Target
+from .language.instructions import Script
+from .language.parser import parse, parse_trigger
+from .oci.config import ImageConfig
+from .oci.platform import Platform, host_platform
+from .oci.reference import Reference
+from .plan.lower import Arguments, Inherited, Lowering
+from .plan.stages import Stage, StageGraph
+from .store.store import Store
+
+FetchConfig = Callable[[Reference, Platform], ImageConfig]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the checks found, in their own order, and what would end a build before anything is run."""
+
+    file: str
+    text: bytes
+    findings: tuple[CheckFound, ...]
+    error: IechorError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlined:
+    text: bytes
+    outline: Outline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    text: bytes
+    targets: tuple[Target, ...]
+
+
+class Inquiry:
+    """Questions about the build that `request` describes. fetch: asks a registry for the config
+    of an image that is not in the store."""
+
+    def __init__(self, request: BuildRequest, store: Store, fetch: FetchConfig, *, tmp: Path) -> None:
+        self._request = request
+        self._store = store
+        self._fetch = fetch
+        self._tmp = tmp
+        self._platform = request.platform or host_platform()
+        self._configs: dict[tuple[str, Platform], ImageConfig | IechorError] = {}
+
+    def check(self) -> Checked:
+        """Of all stages, or of what the target needs. Errors: SourceError, UsageError; others are in the answer."""
+        with self._contexts() as contexts, self._file(contexts) as file:
+            findings: tuple[CheckFound, ...] = ()
+            error: IechorError | None = None
+            try:
+                script = parse(file.text, file=file.name)
+                checks, graph, stages = self._plan(script, file)
+                found = checks.findings(lambda name, platform: self._config(contexts, name, platform))
+                lines = script.source.removesuffix("\n").split("\n")
+                findings = tuple(told(one, lines) for one in found)
+                error = self._first_error(contexts, script, graph, stages)
+                if found and error is None and checks.options.error:
+                    error = violation(found)
+            except IechorError as raised:
+                if isinstance(raised, UsageError):
+                    raise
+                error = raised
+        if error is not None:
+            error.source = file.text.decode("utf-8-sig", "replace")
+        return Checked(file=file.name, text=file.text, findings=findings, error=error)
+
+    def outline(self) -> Outlined:
+        """Of the target. Errors: IechorfileError, SourceError, UsageError."""
+        with self._contexts() as contexts, self._file(contexts) as file:
+            script = parse(file.text, file=file.name)
+            checks, graph, _ = self._plan(script, file)
+            target = graph.target(self._request.target)
+            given = replace(checks, stages=frozenset(one.index for one in graph.reachable(target))).given(
+                lambda name, platform: self._config(contexts, name, platform))
+            return Outlined(text=file.text, outline=outlines.outline(script, walk_stages(script, given), target.index))
+
+    def targets(self) -> Targets:
+        """Errors: IechorfileError, SourceError, UsageError."""
+        with self._contexts() as contexts, self._file(contexts) as file:
+            return Targets(text=file.text, targets=outlines.targets(parse(file.text, file=file.name)))
+
+    def _contexts(self) -> Contexts:
+        return Contexts(self._request.context, self._request.build_contexts, tmp=self._tmp,
+                        default_registry=self._request.default_registry)
+
+    def _file(self, contexts: Contexts) -> BuildFile:
+        return contexts.read_build_file(self._request.file, self._request.ignorefile)
+
+    def _plan(self, script: Script, file: BuildFile) -> tuple[Checks, StageGraph, list[Stage]]:
+        """The checks, and the stages that are asked about."""
+        request = self._request
+        automatic = platform_args(self._platform, request.target)
+        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic)
+        stages = list(graph.stages) if request.target is None else graph.reachable(graph.target(request.target))
+        checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=self._platform,
+                        build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
+                        stages=frozenset(stage.index for stage in stages))
+        return checks, graph, stages
+
+    # -- base images -----------------------------------------------------------------------------------
+
+    def _config(self, contexts: Contexts, name: str, platform: Platform) -> ImageConfig | None:
+        found = self._base(contexts, name, platform)
+        return found if isinstance(found, ImageConfig) else None
+
+    def _base(self, contexts: Contexts, name: str, platform: Platform) -> ImageConfig | IechorError:
+        """Each is looked for once; what went wrong is kept."""
+        if (name, platform) not in self._configs:
+            try:
+                self._configs[name, platform] = self._resolve(contexts, name, platform)
+            except IechorError as error:
+                self._configs[name, platform] = error
+        return self._configs[name, platform]
+
+    def _resolve(self, contexts: Contexts, name: str, platform: Platform) -> ImageConfig:
+        if name == "scratch":
+            return scratch_base(platform).image
+        named = contexts.named(name)
+        if isinstance(named, ImageSource) and named.kind == "oci-layout":
+            return load_layout(named.place, self._store, platform, self._request.default_registry).config
+        if named is not None and not isinstance(named, ImageSource):
+            return scratch_base(platform).image
+        try:
+            reference = Reference.parse(named.place if named else name,
+                                        default_registry=self._request.default_registry).with_default_tag()
+        except UsageError as error:
+            raise ImageNotFound(f'"{name}" is neither a stage of this file nor the name of an image',
+                                hint=error.hint) from None
+        here = self._store.images.get(reference)
+        if here is not None and platform.matches(here.config.platform):
+            return here.config
+        if self._request.pull == "never":
+            raise ImageNotFound(f"{reference.familiar()} is not in the store, and --pull=never asks no registry",
+                                hint=f"iechor pull {reference.familiar()}")
+        return self._fetch(reference, platform)
+
+    # -- what a build would say ------------------------------------------------------------------------
+
+    def _first_error(self, contexts: Contexts, script: Script, graph: StageGraph,
+                     stages: list[Stage]) -> IechorError | None:
+        """The first thing a build of these stages would refuse before it runs anything."""
+        done: dict[int, Inherited] = {}
+        first: IechorError | None = None
+        for stage in stages:
+            try:
+                below = done.get(stage.base_stage) if stage.base_stage is not None else self._from(contexts, stage)
+                if below is not None:
+                    done[stage.index] = self._lower(stage, below, script, graph)
+            except IechorError as error:
+                first = first or error.at(stage.source.span)
+        return first
+
+    def _from(self, contexts: Contexts, stage: Stage) -> Inherited:
+        platform = Platform.parse(stage.platform) if stage.platform else self._platform
+        found = self._base(contexts, stage.base, platform)
+        if isinstance(found, IechorError):
+            raise found
+        return Inherited(image=found)
+
+    def _lower(self, stage: Stage, below: Inherited, script: Script, graph: StageGraph) -> Inherited:
+        triggers = [parse_trigger(text, span=stage.source.span) for text in below.image.config.onbuild]
+        graph.needs(replace(stage, instructions=(*triggers, *stage.instructions)))
+        lowering = Lowering(stage, below, Arguments(build=self._request.build_args, graph=graph,
+                                                    escape=script.directives.escape))
+        for _ in lowering.steps(triggers):
+            pass
+        return lowering.inherited()
