@@ -120,7 +120,7 @@ def make_lower(user: str, files: int) -> tuple[Path, str, str]:
                 if status.st_uid or status.st_gid or (status.st_mode & 0o6000):
                     records.append(OwnerRecord(status.st_ino, status.st_mode, status.st_uid, status.st_gid))
                 elif "/many/" in path:
-                    owned.append(OwnerRecord(status.st_ino, status.st_mode, 1 + status.st_ino % 60000, 7))
+                    owned.append(OwnerRecord(status.st_ino, status.st_mode, 1 + status.st_ino % 5, 7))
                 if account.pw_uid != 0:
                     os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
         os.chown(lower, account.pw_uid, account.pw_gid)
