@@ -271,14 +271,22 @@ int fr_serve(struct fr_super *super)
 
 /* --- start and end --- */
 
+static bool is_kernel(unsigned wanted_major, unsigned wanted_minor)
+{
+    struct utsname host;
+    unsigned major, minor;
+
+    if (uname(&host) < 0 || sscanf(host.release, "%u.%u", &major, &minor) != 2)
+        return false;
+    return major > wanted_major || (major == wanted_major && minor >= wanted_minor);
+}
+
 static int set_up(struct fr_super *super, const struct fr_options *options)
 {
     struct fr_notif_sizes sizes = {0, 0, 0};
     struct rlimit files;
-    struct utsname host;
     struct statfs fs;
     struct stat st;
-    unsigned major = 0, minor = 0;
     int rc;
 
     if (syscall(SYS_seccomp, FR_SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
@@ -312,8 +320,7 @@ static int set_up(struct fr_super *super, const struct fr_options *options)
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    if (uname(&host) == 0 && sscanf(host.release, "%u.%u", &major, &minor) == 2)
-        super->recv_tells_end = major > 6 || (major == 6 && minor >= 11);
+    super->recv_tells_end = is_kernel(6, 11);
     return 0;
 }
 
@@ -376,7 +383,8 @@ unsigned fr_probe(void)
     struct iovec local = {&to, 1}, remote = {&from, 1};
     unsigned found = 0;
 
-    if (syscall(SYS_seccomp, FR_SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0)
+    /* "continue" cannot be asked for */
+    if (is_kernel(5, 5) && syscall(SYS_seccomp, FR_SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0)
         found |= FR_HAS_LISTENER;
     if (syscall(SYS_seccomp, FR_SECCOMP_SET_MODE_FILTER, FR_FILTER_NEW_LISTENER | FR_FILTER_WAIT_KILLABLE_RECV,
                 NULL) < 0 && errno == EFAULT)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "fakeroot.h"
 
@@ -90,6 +91,8 @@ static PyObject *serve(PyObject *module, PyObject *args)
     PyBuffer_Release(&table);
     if (rc == 0)
         rc = fr_add_listener(super, listener);
+    else
+        close(listener); /* the processes that wait for an answer get ENOSYS, and end */
     if (rc == 0)
         rc = serve_all(super);
     if (rc < 0)

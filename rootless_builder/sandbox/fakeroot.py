@@ -135,6 +135,8 @@ def available() -> Support:
         return Support(usable=False, reason="iechor was installed without its C module _fakeroot",
                        hint="install a C compiler and Python's headers, then install iechor again")
     found = _fakeroot.probe()
+    if _ptrace_scope() == "3":
+        found &= ~_fakeroot.HAS_VM_READ
     for bit, reason, hint in (
         (_fakeroot.HAS_LISTENER, "the kernel has no seccomp user notification", "Linux 5.11 or later has it"),
         (_fakeroot.HAS_VM_READ, "process_vm_readv(2) is denied", "set kernel.yama.ptrace_scope to 2 or less"),
@@ -184,6 +186,15 @@ def serve(listener: int, *, host_proc: int, spec: FakerootSpec, table_fd: int | 
     notified, continued, entries, table_bytes, credentials = figures
     return Served(notified=notified, continued=continued, entries=entries, table_bytes=table_bytes,
                   credentials=credentials)
+
+
+def _ptrace_scope() -> str:
+    """Yama's; 1 and 2 leave us our own namespace's processes, since we hold its CAP_SYS_PTRACE."""
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope") as file:
+            return file.read().strip()
+    except OSError:
+        return "0"
 
 
 def _module() -> ModuleType:

@@ -214,6 +214,13 @@ def test_signals_to_the_supervisor_lose_no_answer(lab: Lab) -> None:
     process.stderr.close()
 
 
+def test_a_damaged_table_ends_the_step(lab: Lab) -> None:
+    drive = lab.person.write("drive.py", DRIVE.read_text())
+    request = lab.request("sh", "-c", "id; stat /", table="00" * 40)
+    done = lab.person.run(sys.executable, str(drive), request, timeout=60)
+    assert '"code": 0' not in done.stdout
+
+
 def test_the_upper_directory_can_be_removed_by_its_user(lab: Lab) -> None:
     lab.sh("cd /root; mkdir -p a/b/c; echo > a/b/c/d; chmod -R 0 a; chown -R 5 a; su app -c 'mkdir -m 0 /tmp/x'")
     done = lab.person.run("rm", "-rf", lab.work / "upper", lab.lower)
