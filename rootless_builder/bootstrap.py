@@ -109,7 +109,9 @@ def make(request: BootstrapRequest, suite: str, work: Path, tar: Path, emit: Emi
         emit(StepOutput(step=1, stream=stream, data=data))
 
     argv = ("bash", str(SCRIPT), str(tar), suite, request.variant, ",".join(request.include))
-    code = unshare(UnshareRequest(argv=argv, cwd=str(work), environ=kept, mode=request.mode), on_output=heard)
+    # Not synced: what it makes is thrown away or packed as a whole.
+    code = unshare(UnshareRequest(argv=argv, cwd=str(work), environ=kept, mode=request.mode, fsync=False),
+                   on_output=heard)
     if not code:
         return
     told = [line.decode("utf-8", "replace") for line in lines if line]

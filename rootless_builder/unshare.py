@@ -26,7 +26,7 @@ from .sandbox.supervise import OnOutput, supervise
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnshareRequest:
     """table: a file of owners, read at the start where it exists and written at the end; it holds those of files on
-    the file system of `cwd`. environ: all of the command's environment.
+    the file system of `cwd`. environ: all of the command's environment. fsync: what it syncs is really synced.
     """
 
     argv: tuple[str, ...]
@@ -34,6 +34,7 @@ class UnshareRequest:
     environ: Mapping[str, str]
     mode: IdMode
     table: Path | None = None
+    fsync: bool = True
 
 
 def unshare(request: UnshareRequest, *, tty: bool = False, on_output: OnOutput | None = None) -> int:
@@ -63,7 +64,8 @@ def spec_of(request: UnshareRequest, *, tty: bool = False) -> SandboxSpec:
         support = fakeroot.available()
         if not support.usable:
             raise OwnershipError(f"cannot play root: {support.reason}", hint=support.hint)
-        emulation = FakerootSpec(table=readable_table(request.table), dev=os.stat(request.cwd).st_dev, fsync=True)
+        emulation = FakerootSpec(table=readable_table(request.table), dev=os.stat(request.cwd).st_dev,
+                                 fsync=request.fsync)
     env = tuple(f"{key}={value}" for key, value in request.environ.items())
     return SandboxSpec(root="", argv=request.argv, env=env, cwd=request.cwd, ids=ids_of(request.mode), init=True,
                        tty=tty, fakeroot=emulation, capabilities=tuple(CAPABILITIES))

@@ -1,4 +1,4 @@
-"""The filter for hosts where no supervisor can run, and the user allows owners to be lost: it answers 0 and does nothing.
+"""The filter for hosts where no supervisor can run and the user allows owners to be lost: it answers 0, no more.
 
     chown, set*id, setgroups, capset        0, and nothing happens: all files are root's, every process is root
     mknod of a device                       0, and no node is made; FIFOs and sockets are the kernel's as ever

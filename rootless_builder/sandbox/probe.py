@@ -90,7 +90,8 @@ def _overlay(folder: str) -> None:
         here = os.open(base, os.O_PATH | os.O_DIRECTORY)
         os.fchdir(here)  # relative names: the folder's own may hold commas and colons
         option = "" if idmap.in_initial_namespace() else "userxattr,"
-        linux.mount("overlay", "merged", "overlay", 0, f"{option}lowerdir=lower,upperdir=upper,workdir=work")
+        options = f"{option}lowerdir=lower,upperdir=upper,workdir=work"
+        linux.mount("overlay", "merged", "overlay", linux.MS_NODEV, options)
         try:
             os.remove("merged/file")
             os.mkdir("merged/folder")

@@ -156,7 +156,7 @@ class CheckOut:
                 continue
             if node is None:
                 continue
-            if entry.status.st_nlink > 1:
+            if not stat.S_ISDIR(entry.status.st_mode):  # whatever st_nlink says: FUSE and NFS remember an old one
                 links[entry.status.st_ino] = entry.path
             self._make(entry)
             self._note(target, apply(target, node, self.ids, links=entry.status.st_nlink))

@@ -26,7 +26,9 @@ Key = tuple[int, int]  # device, inode
 
 @dataclass(slots=True)
 class Collected:
-    """Changes as they are met. A hard link is one File object; a group of links is told whole, or not at all."""
+    """Changes as they are met. A hard link is one File object; a group of links is told whole, or not at all. Any file
+    may have several names: the count of them is cached by FUSE and NFS, and may be an old one.
+    """
 
     original: Original
     reader: DiskReader
@@ -41,9 +43,9 @@ class Collected:
         node = self.reader.node(entry)
         if node is None:
             return
-        linked = isinstance(node, File) and entry.status.st_nlink > 1
+        linked = isinstance(node, File)
         key = (entry.status.st_dev, entry.status.st_ino)
-        if linked and isinstance(node, File):
+        if isinstance(node, File):
             node = self._files.setdefault(key, node)
         if self.original.same(path, node, only_made_below=only_made_below):
             if linked:

@@ -1,0 +1,215 @@
+"""What a host may lack, really lacking: a system call that a seccomp filter refuses, a file system without attributes,
+a limit of 0, a chroot. The same layers all the same, or a refusal that names the remedy.
+"""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Person
+from tests.registry_server import Registry
+
+FILE = """FROM busybox
+RUN echo x > /o && chown 42:4204350 /o && chmod 4751 /o && mknod /n c 1 3 && ln /o /o2 && chown 7 /home/app \\
+    && touch /home/app/new && echo changed >> /etc/passwd && rm -r /var && mkdir -m 711 /d && chown 5 /d \\
+    && su app -c 'echo mine > /tmp/mine' && chmod 4711 /tmp/mine && chown 42:4204350 /tmp/mine
+RUN stat -c '%n %u:%g %a' /o /d /home/app /tmp/mine && mv /tmp/mine /moved && chown 9 /etc/group && rm -r /d && mkdir /d
+"""
+# Loads a filter for what it execs: the system call ARGV[1] with argument ARGV[2] equal to ARGV[3] answers errno ARGV[4]
+# (argument -1: always). no_new_privs, since a plain user does it.
+REFUSE = """
+import ctypes, os, struct, sys
+number, argument, value, errno = map(int, sys.argv[1:5])
+def line(code, k, yes=0, no=0): return struct.pack("HBBI", code, yes, no, k)
+end = [line(6, 0x50000 | errno), line(6, 0x7fff0000)]
+test = [line(0x20, 16 + 8 * argument), line(0x15, value, 0, 1)] if argument >= 0 else []
+code = b"".join([line(0x20, 0), line(0x15, number, 0, len(test) + 1), *test, *end])
+buffer = ctypes.create_string_buffer(code, len(code))
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Program(len(code) // 8, ctypes.addressof(buffer)))) == 0
+os.execvp(sys.argv[5], sys.argv[5:])
+"""
+NUMBERS = {"x86_64": {"mount": 165, "seccomp": 317}, "aarch64": {"mount": 40, "seccomp": 277}}[os.uname().machine]
+MS_NODEV = 4  # how overlays are mounted, and nothing else
+EINVAL, ENODEV = 22, 19
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+
+
+def refusing(call: str, argument: int, value: int, errno: int, command: list[str]) -> list[str]:
+    return [sys.executable, "-c", REFUSE, str(NUMBERS[call]), str(argument), str(value), str(errno), *command]
+
+
+@pytest.fixture
+def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
+    plain_user.mirror(registry)
+    plain_user.write("c/iEchorfile", FILE)
+    return plain_user
+
+
+def diff_ids(person: Person, name: str) -> list[str]:
+    return json.loads(person.iechor("inspect", name).stdout)[0]["RootFS"]["Layers"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def usual(user: Person) -> list[str]:
+    """The layers where nothing lacks."""
+    user.iechor("build", "-q", "-t", "usual", "c", env=EPOCH)
+    return diff_ids(user, "usual")
+
+
+def same(user: Person, usual: list[str], done: "subprocess.CompletedProcess[str]") -> None:
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("each step works on a copy") == 1  # said once, for two steps
+    assert "/o 42:4204350 4751" in done.stderr and "/tmp/mine 42:4204350 711" in done.stderr
+    assert diff_ids(user, "other") == usual
+
+
+def test_no_overlayfs_in_user_namespaces(user: Person, usual: list[str]) -> None:
+    env = {**EPOCH, "IECHOR_SCRATCH": str(user.home / "other")}
+    build = user.command("build", "--progress=plain", "--no-cache", "-t", "other", "c")
+    same(user, usual, user.run(*refusing("mount", 3, MS_NODEV, ENODEV, build), env=env))
+    run = user.command("run", "--rm", "other", "stat", "-c", "%u:%g", "/moved", "/etc/group")
+    done = user.run(*refusing("mount", 3, MS_NODEV, ENODEV, run), env=env)
+    assert (done.returncode, done.stdout) == (0, "42:4204350\n9:0\n"), done.stderr
+    said = user.run(*refusing("mount", 3, MS_NODEV, ENODEV, user.command("info")), env=env).stdout
+    assert "trees are checked out and compared" in said
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *argv: str) -> Iterator[Path]:
+    folder.mkdir(exist_ok=True)
+    subprocess.run([*argv, str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_scratch_on_a_file_system_without_attributes(user: Person, usual: list[str]) -> None:
+    source = user.home / "source"
+    source.mkdir()
+    os.chown(source, user.uid, user.gid)
+    with mounted(user.home / "fuse", "bindfs", "--xattr-none", str(source)) as fuse:
+        env = {**EPOCH, "IECHOR_SCRATCH": str(fuse / "scratch")}
+        build = user.command("build", "--progress=plain", "--no-cache", "-t", "other", "c")
+        same(user, usual, user.run(*build, env=env))
+        assert user.iechor("run", "--rm", "other", "stat", "-c", "%u:%g %t:%T", "/moved", "/n", env=env).stdout == (
+            "42:4204350 0:0\n0:0 1:3\n")
+        said = user.iechor("doctor", env=env).stdout  # slower, and all owners are kept
+        assert "no  overlayfs: refused" in said and "mend:  Set IECHOR_SCRATCH to a folder on a local" in said
+
+
+def test_scratch_that_lies_on_an_overlay_itself(user: Person, usual: list[str]) -> None:
+    """Iechor in a container of docker's, whose root is one: an overlay cannot be the upper of another."""
+    layers = [user.home / name for name in ("lower", "upper", "work")]
+    for folder in layers:
+        folder.mkdir()
+        os.chown(folder, user.uid, user.gid)
+    options = "lowerdir={},upperdir={},workdir={}".format(*layers)
+    with mounted(user.home / "merged", "mount", "-t", "overlay", "overlay", "-o", options) as merged:
+        build = user.command("build", "--progress=plain", "--no-cache", "-t", "other", "c")
+        same(user, usual, user.run(*build, env={**EPOCH, "IECHOR_SCRATCH": str(merged / "scratch")}))
+
+
+def without_notification(command: list[str]) -> list[str]:
+    """seccomp(2) as before Linux 5.0, and in many an outer container: there is none."""
+    return refusing("seccomp", -1, 0, EINVAL, command)
+
+
+def test_no_user_notification_is_a_refusal(user: Person) -> None:
+    done = user.run(*without_notification(user.command("build", "--progress=plain", "-t", "other", "c")))
+    assert done.returncode == 12, done.stderr
+    assert "iEchorfile:2: cannot keep the owners of files: the kernel has no seccomp user notification" in done.stderr
+    assert "--allow-lost-owners" in done.stderr
+    assert user.iechor("images", "--format", "{{.Repository}}").stdout == "busybox\n"
+    run = user.run(*without_notification(user.command("run", "--rm", "busybox", "true")))
+    assert run.returncode == 125 and "fakeroot supervisor" in run.stderr
+    doctor = user.run(*without_notification(user.command("doctor")))
+    assert doctor.returncode == 1 and "--userns=fakeroot needs fakeroot" in doctor.stderr
+    copies = user.write("d/iEchorfile", "FROM busybox\nCOPY --chown=42:43 iEchorfile /\n").parent  # needs no sandbox
+    done = user.run(*without_notification(user.command("build", "-q", copies)))
+    assert done.returncode == 0, done.stderr
+
+
+def test_owners_may_be_lost_when_that_is_allowed_and_each_is_named(user: Person, usual: list[str]) -> None:
+    words = ("build", "--progress=plain", "--allow-lost-owners", "-t")
+    done = user.run(*without_notification(user.command(*words, "other", "c")), env=EPOCH)
+    assert done.returncode == 0, done.stderr
+    assert "/o 0:0 4751" in done.stderr and "/home/app 0:0" in done.stderr
+    assert "warning: lost: /home/app was 1000:1000's" in done.stderr
+    [first, second] = re.findall(r"paths of this step are root's, whomever it gave them to: (\S+)", done.stderr)
+    assert {"/o", "/o2", "/d", "/tmp/mine"} <= set(Path(first).read_text().split())
+    assert {"/moved", "/d"} <= set(Path(second).read_text().split())
+    assert diff_ids(user, "other")[1:] != usual[1:]
+    # Where nothing lacks the flag means nothing, and what was built without owners is not taken from the cache.
+    shown = user.iechor(*words, "third", "c", env=EPOCH).stderr
+    assert "lost" not in shown and diff_ids(user, "third") == usual
+
+
+def test_without_the_c_module(user: Person) -> None:
+    """An installation without a compiler has no _fakeroot."""
+    copy = user.home / "package"
+    subprocess.run(["cp", "-r", str(ROOT / "rootless_builder"), str(user.write("package/x", "").parent)], check=True)
+    for path in copy.rglob("_fakeroot*.so"):
+        path.unlink()
+    env = {"PYTHONPATH": str(copy)}
+    done = user.run(*user.command("build", "-q", "c"), env=env, cwd=user.home)
+    assert done.returncode == 12 and "without its C module _fakeroot" in done.stderr, done.stderr
+    assert "install a C compiler" in done.stderr
+    assert "not built" in user.run(*user.command("info"), env=env, cwd=user.home).stdout
+    done = user.run(*user.command("build", "--allow-lost-owners", "-q", "c"), env=env, cwd=user.home)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_user_namespaces_for_a_plain_user(user: Person) -> None:
+    """Really: the limit is 0, in a namespace of the test's own. The error names the remedy; COPY needs none."""
+    copies = user.write("d/iEchorfile", "FROM busybox\nCOPY --chown=42:43 iEchorfile /\n").parent
+    limited = ["unshare", "--user", "--map-root-user", "sh", "-c",
+               'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
+    remedy = "sudo sysctl -w user.max_user_namespaces=15000"
+    done = user.run(*limited, *user.command("build", "-q", "c"))
+    assert done.returncode == 10 and remedy in done.stderr, done.stderr
+    run = user.run(*limited, *user.command("run", "--rm", "busybox", "true"))
+    assert run.returncode == 125 and remedy in run.stderr
+    unshared = user.run(*limited, *user.command("unshare", "true"))
+    assert unshared.returncode == 125 and remedy in unshared.stderr
+    assert user.run(*limited, *user.command("build", "-q", copies)).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["mount point", "folder"])
+def test_real_root_in_a_chroot(root_user: Person, registry: Registry, busybox: str, kind: str) -> None:
+    """The kernel makes no user namespace there, and no pivot_root where the root is no mount point."""
+    person = root_user
+    person.mirror(registry)
+    person.write("c/iEchorfile", FILE)
+    jail = person.home / "jail"
+    (jail / "root").mkdir(parents=True)
+    script = ["set -e; j=$1; shift"]
+    if kind == "mount point":
+        script += ["mount --rbind / $j/root"]
+    else:
+        script += ["mount -t tmpfs jail $j; mkdir $j/root; cd /",
+                   "for d in *; do if [ -L $d ]; then cp -P $d $j/root/; elif [ -d $d ]; then mkdir $j/root/$d",
+                   "mount --rbind /$d $j/root/$d; fi; done"]
+    script += ['exec chroot $j/root env -C "$HOME" "$@"']
+    inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(script), "sh", str(jail)]
+    done = person.run(*inside, "unshare", "--user", "true")
+    assert done.returncode != 0  # it really is one
+    done = person.run(*inside, *person.command("build", "-q", "-t", "other", "c"), env={**EPOCH, "IECHOR_USERNS": ""})
+    assert done.returncode == 0, done.stderr
+    person.iechor("build", "-q", "--no-cache", "-t", "usual", "c", env=EPOCH)
+    assert diff_ids(person, "other") == diff_ids(person, "usual")
+    iechor = " ".join(person.command())
+    lives = f"{iechor} run --name x -d other sleep 60 && {iechor} exec x ls -d /moved /jail; {iechor} rm -f x"
+    told = person.run(*inside, "sh", "-c", lives, env={"IECHOR_USERNS": ""})
+    assert "/moved" in told.stdout.split() and "/jail" not in told.stdout.split(), told.stderr
