@@ -3,14 +3,15 @@
 A named context that is a folder or an archive becomes an image of one layer, kept under the digest of what it holds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from .contexts import Contexts, ImageSource, Source
-from .errors import ImageNotFound, UsageError
+from .errors import AuthError, IechorError, ImageNotFound, RegistryError, UsageError
 from .events import Emit, Notice
+from .language import suggest
 from .oci.config import ImageConfig, RunConfig
 from .oci.platform import Platform
 from .oci.reference import Reference
@@ -35,22 +36,29 @@ class Base:
 
 
 class Bases:
-    """Resolves names for one build; each name once. pull: (reference, platform) → Image, from a registry."""
+    """Resolves names for one build; each name once. pull: (reference, platform) → Image, from a registry.
+
+    stages: names that a user may have meant when there is no such image.
+    """
 
     def __init__(self, contexts: Contexts, store: Store, *, pull: Callable[[Reference, Platform], Image],
-                 policy: PullPolicy, default_registry: str, emit: Emit) -> None:
+                 policy: PullPolicy, default_registry: str, emit: Emit, stages: Iterable[str] = ()) -> None:
         self._contexts = contexts
         self._store = store
         self._pull = pull
         self._policy = policy
         self._default_registry = default_registry
         self._emit = emit
+        self._stages = tuple(stages)
         self._found: dict[tuple[str, Platform], Base] = {}
 
     def get(self, name: str, platform: Platform) -> Base:
         """Errors: ImageNotFound, RegistryError, AuthError, UsageError, SourceError."""
         if (name, platform) not in self._found:
-            self._found[name, platform] = self._resolve(name, platform)
+            try:
+                self._found[name, platform] = self._resolve(name, platform)
+            except (ImageNotFound, RegistryError, AuthError) as error:
+                raise meant(error, name, self._stages) from None
         return self._found[name, platform]
 
     def known(self, name: str, platform: Platform) -> ImageConfig | None:
@@ -99,6 +107,13 @@ class Bases:
             changes = ChangeSet.of(Put(path, node) for path, node in source.tree().walk() if path)
             record = write_step(changes, key, "FROM a build context", self._store, clamp=None, facts={})
         return Base(layers=layers_of(record), image=scratch_base(platform).image)
+
+
+def meant(error: IechorError, name: str, stages: Iterable[str]) -> IechorError:
+    """`error` about the image `name`, pointing at that word, and at a stage whose name is almost the same."""
+    error.mark = error.mark or name
+    error.notes = (*error.notes, *suggest.notes(name.lower(), stages))
+    return error
 
 
 def scratch_base(platform: Platform) -> Base:

@@ -81,7 +81,8 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
         automatic = platform_args(platform, request.target)
         graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic)
         bases = Bases(contexts, store, pull=pull, policy=request.pull,
-                      default_registry=request.default_registry, emit=emit)
+                      default_registry=request.default_registry, emit=emit,
+                      stages=[stage.name for stage in graph.stages if stage.name])
         world = World(store=store, contexts=contexts, bases=bases, remotes=remotes, platform=platform, done={},
                       run=run, tmp=tmp, emit=emit, now=request.now, clamp=request.source_date_epoch)
         fold = Fold(request, script, graph, world, clock)

@@ -31,19 +31,20 @@ class IechorError(Exception):
 
     hint: the remedy, one imperative sentence. span: where in the iEchorfile. notes: further lines, printed
     after the message as they are (the last lines of a failed step, "did you mean"). source: the text that the span
-    is in, where whoever raised it has it.
+    is in, where whoever raised it has it. mark: the word of that text which is to blame, as it is written there.
     """
 
     exit_code = 1
     source: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None, span: Span | None = None,
-                 notes: tuple[str, ...] = ()) -> None:
+                 notes: tuple[str, ...] = (), mark: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.span = span
         self.notes = notes
+        self.mark = mark
 
     def at(self, span: Span) -> "IechorError":
         """The same error, pointing at `span` unless it points somewhere already."""

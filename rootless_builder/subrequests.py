@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .bases import load_layout, scratch_base
+from .bases import load_layout, meant, scratch_base
 from .build import BuildRequest, platform_args
 from .checking import Checks, told, violation
 from .contexts import BuildFile, Contexts, ImageSource
@@ -23,6 +23,7 @@ from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.stages import Stage, StageGraph
+from .plan.steps import CopyStep
 from .store.store import Store
 
 FetchConfig = Callable[[Reference, Platform], ImageConfig]
@@ -60,6 +61,7 @@ class Inquiry:
         self._fetch = fetch
         self._tmp = tmp
         self._platform = request.platform or host_platform()
+        self._names: tuple[str, ...] = ()
         self._configs: dict[tuple[str, Platform], ImageConfig | IechorError] = {}
 
     def check(self) -> Checked:
@@ -111,6 +113,7 @@ class Inquiry:
         request = self._request
         automatic = platform_args(self._platform, request.target)
         graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic)
+        self._names = tuple(stage.name for stage in graph.stages if stage.name)
         stages = list(graph.stages) if request.target is None else graph.reachable(graph.target(request.target))
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=self._platform,
                         build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
@@ -129,7 +132,7 @@ class Inquiry:
             try:
                 self._configs[name, platform] = self._resolve(contexts, name, platform)
             except IechorError as error:
-                self._configs[name, platform] = error
+                self._configs[name, platform] = meant(error, name, self._names)
         return self._configs[name, platform]
 
     def _resolve(self, contexts: Contexts, name: str, platform: Platform) -> ImageConfig:
@@ -165,7 +168,7 @@ class Inquiry:
             try:
                 below = done.get(stage.base_stage) if stage.base_stage is not None else self._from(contexts, stage)
                 if below is not None:
-                    done[stage.index] = self._lower(stage, below, script, graph)
+                    done[stage.index] = self._lower(stage, below, script, graph, contexts)
             except IechorError as error:
                 first = first or error.at(stage.source.span)
         return first
@@ -177,11 +180,16 @@ class Inquiry:
             raise found
         return Inherited(image=found)
 
-    def _lower(self, stage: Stage, below: Inherited, script: Script, graph: StageGraph) -> Inherited:
+    def _lower(self, stage: Stage, below: Inherited, script: Script, graph: StageGraph,
+               contexts: Contexts) -> Inherited:
         triggers = [parse_trigger(text, span=stage.source.span) for text in below.image.config.onbuild]
         graph.needs(replace(stage, instructions=(*triggers, *stage.instructions)))
         lowering = Lowering(stage, below, Arguments(build=self._request.build_args, graph=graph,
                                                     escape=script.directives.escape))
-        for _ in lowering.steps(triggers):
-            pass
+        for step in lowering.steps(triggers):
+            if isinstance(step, CopyStep) and isinstance(step.origin, str):
+                found = self._base(contexts, step.origin, self._platform)
+                if isinstance(found, IechorError):
+                    found.span = None  # the same name may have been in another place before
+                    raise found.at(step.shown.span)
         return lowering.inherited()

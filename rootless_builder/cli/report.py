@@ -33,25 +33,33 @@ def text(known: IechorError, places: Sequence[Path], *, prefix: str = "iechor: "
     lines = [f"{prefix}{span}: {known.message}" if span else f"{prefix}{known.message}"]
     if span:
         source = known.source.removesuffix("\n").split("\n") if known.source is not None else _text(span.file, places)
-        lines += excerpt(span, source or [])
+        lines += excerpt(span, source or [], mark=known.mark or "")
     lines += known.notes
     if known.hint:
         lines.append(f"hint: {known.hint}")
     return "\n".join(lines)
 
 
-def excerpt(span: Span, text: Sequence[str], first: int = 1) -> list[str]:
-    """The lines of the span, marked, with a few around them; `text` is the file from its line `first` on."""
+def excerpt(span: Span, text: Sequence[str], first: int = 1, *, mark: str = "") -> list[str]:
+    """The lines of the span, marked, with a few around them; `text` is the file from its line `first` on.
+
+    mark: what to underline in the first of these lines that has it; without one, the span's own columns.
+    """
     end = first + len(text) - 1
     if not first <= span.line <= end:
         return []
     last = min(span.end_line, span.line + LONGEST - 1, end)
+    line, column, width = span.line, span.column, span.end_column - span.column
+    if mark:
+        line = next((number for number in range(span.line, last + 1) if mark in text[number - first]), span.line)
+        column, width = text[line - first].find(mark) + 1, len(mark)
     shown = []
     for number in range(max(first, span.line - CONTEXT), min(end, last + CONTEXT) + 1):
-        mark = ">" if span.line <= number <= last else " "
-        shown.append(f" {mark} {number:4} | {text[number - first]}".rstrip())
-        if number == span.line and span.column and span.end_column >= span.column:
-            shown.append(" " * 8 + "| " + " " * (span.column - 1) + "^" * max(1, span.end_column - span.column))
+        sign = ">" if span.line <= number <= last else " "
+        shown.append(f" {sign} {number:4} | {text[number - first]}".rstrip())
+        if number == line and column and width >= 0:
+            before = "".join(char if char == "\t" else " " for char in text[number - first][: column - 1])
+            shown.append(" " * 8 + "| " + before + "^" * max(1, width))
     return shown
 
 

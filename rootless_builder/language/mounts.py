@@ -131,7 +131,7 @@ class _Fields:
         elif name in ("from", "source", "target", "id", "env"):
             self.values[name] = text
         else:
-            raise self._error(f"there is no key {key!r}", notes=suggest.notes(key, _KEYS),
+            raise self._error(f"there is no key {key!r}", notes=suggest.notes(key, _KEYS), mark=key,
                               hint="iEchorfile(5) lists the keys of each type.")
 
     def mount(self) -> RunMount:
@@ -166,7 +166,7 @@ class _Fields:
     def _one_of(self, text: str, names: tuple[str, ...], what: str) -> str:
         name = lower(text)
         if name not in names:
-            raise self._error(f"there is no {what} {text!r}", notes=suggest.notes(text, names),
+            raise self._error(f"there is no {what} {text!r}", notes=suggest.notes(text, names), mark=text,
                               hint=f"Take one of {', '.join(names)}.")
         return name
 
@@ -179,5 +179,5 @@ class _Fields:
         except ValueError as error:
             raise self._error(f"the value of {key} is wrong: {error}", hint=f"Give {key} another value.") from None
 
-    def _error(self, cause: str, *, hint: str, notes: tuple[str, ...] = ()) -> IechorfileError:
-        return IechorfileError(f"cannot mount {self.text}: {cause}", hint=hint, notes=notes)
+    def _error(self, cause: str, *, hint: str, notes: tuple[str, ...] = (), mark: str = "") -> IechorfileError:
+        return IechorfileError(f"cannot mount {self.text}: {cause}", hint=hint, notes=notes, mark=mark or self.text)

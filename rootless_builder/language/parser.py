@@ -62,6 +62,7 @@ def _instruction(statement: Statement) -> Instruction:
         if read is None:
             raise IechorfileError(f"cannot read the instruction {printable(statement.keyword)}: there is no such one",
                                   notes=suggest.notes(statement.name.upper(), map(str.upper, INSTRUCTIONS)),
+                                  mark=statement.keyword,
                                   hint="iEchorfile(5) lists the instructions.")
         return read(statement)
     except IechorfileError as error:

@@ -7,10 +7,11 @@
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import IechorfileError, UsageError
+from ..language import suggest
 from ..language.instructions import Arg, Copy, From, Instruction, Run, Script
 from ..language.words import expand
 
@@ -143,7 +144,7 @@ def _global_args(meta: list[Arg], build_args: Mapping[str, str], platform_args: 
         for name, default in instruction.args:
             value = build_args.get(name)
             if value is None and default is not None:
-                value = _expanded(default, args, escape, instruction)
+                value = _expanded(default, args, escape, instruction)[0]
             if value is not None:
                 args[name] = value
     return args
@@ -151,20 +152,30 @@ def _global_args(meta: list[Arg], build_args: Mapping[str, str], platform_args: 
 
 def _stage(source: From, body: list[Instruction], earlier: list[Stage], args: Mapping[str, str],
            escape: str) -> Stage:
-    base = _expanded(source.image, args, escape, source)
+    base, unknown = _expanded(source.image, args, escape, source)
     if not base:
-        raise IechorfileError(f"base name ({source.image}) should not be blank", span=source.span,
+        raise IechorfileError(f"base name ({source.image}) should not be blank", span=source.span, mark=source.image,
+                              notes=_near(unknown, args),
                               hint="give the ARG it uses a default, or a value with --build-arg")
-    platform = _expanded(source.platform, args, escape, source) if source.platform else ""
+    platform, unknown = _expanded(source.platform, args, escape, source) if source.platform else ("", frozenset())
     if source.platform and not platform:
-        raise IechorfileError(f"empty platform value from expression {source.platform}", span=source.span)
+        raise IechorfileError(f"empty platform value from expression {source.platform}", span=source.span,
+                              mark=source.platform, notes=_near(unknown, args),
+                              hint="name a platform, or an ARG that has a value before the first FROM")
     named = [stage.index for stage in earlier if stage.name and stage.name == base]
     return Stage(index=len(earlier), name=source.name, base=base, base_stage=named[-1] if named else None,
                  platform=platform, source=source, instructions=tuple(body))
 
 
-def _expanded(text: str, args: Mapping[str, str], escape: str, instruction: Instruction) -> str:
+def _near(unknown: Iterable[str], args: Mapping[str, str]) -> tuple[str, ...]:
+    """"Did you mean" for the first of these variables that is almost one of `args`."""
+    return next((found for name in sorted(unknown) if (found := suggest.notes(name, args))), ())
+
+
+def _expanded(text: str, args: Mapping[str, str], escape: str,
+              instruction: Instruction) -> tuple[str, frozenset[str]]:
+    """The value, and the variables in `text` that are not set."""
     try:
-        return expand(text, args, escape=escape)[0]
+        return expand(text, args, escape=escape)
     except IechorfileError as error:
         raise error.at(instruction.span) from None
