@@ -1,8 +1,8 @@
 """The host's root, before the container's takes its place; or for good, where SandboxSpec.root is "".
 
 Real root may be in a chroot (a rescue system, a build chroot): its "/" is then a folder of some mount, and neither can
-that mount be made private by name nor will pivot_root(2) have it. From our own mount namespace both can be helped: up to
-the top of it and back, and the root bound to a place where it is a mount.
+that mount be made private by name nor will pivot_root(2) have it. From our own mount namespace both can be helped: up
+to the top of it and back, and the root bound to a place where it is a mount.
 """
 
 import errno
