@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import fnmatch
 import hashlib
+import itertools
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -116,6 +117,6 @@ def _between(path: str, ours: Member, theirs: Member, freely: Mapping[str, str])
             continue
         if field.name == "content":
             lines = difflib.unified_diff(yours.splitlines(), mine.splitlines(), "real root", "ours", lineterm="", n=0)
-            yield "\n".join([f"{path}: content differs", *lines])
+            yield "\n".join([f"{path}: content differs", *itertools.islice(lines, 40)])
         else:
             yield f"{path}: {field.name} is {mine}, for real root {yours}"
