@@ -49,7 +49,8 @@ RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG})
 class BuildRequest:
     """What the user asked. build_args: name → value; build_contexts: name → source, as typed.
 
-    platform: None for the host's. source_date_epoch: seconds. now: nanoseconds since the epoch.
+    no_cache_filter: names or numbers of stages. platform: None for the host's. source_date_epoch: seconds.
+    now: nanoseconds since the epoch.
     """
 
     context: str
@@ -60,6 +61,7 @@ class BuildRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     build_contexts: Mapping[str, str] = field(default_factory=dict)
     no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
     pull: PullPolicy = "missing"
     platform: Platform | None = None
     ignorefile: str | None = None
@@ -128,7 +130,7 @@ class Fold:
         self._graph = graph
         self._world = world
         self._clock = clock
-        self._cache: Cache = NoCache(world.store.cache) if request.no_cache else world.store.cache
+        self._cache: Cache = world.store.cache
         self._step = 0
 
     def stage(self, stage: Stage) -> StageState:
@@ -144,6 +146,7 @@ class Fold:
         for needed in self._graph.needs(replace(stage, instructions=(*triggers, *stage.instructions))):
             self.stage(self._graph.stages[needed])
         total = 1 + sum(isinstance(one, (Run, Copy, Add, Workdir)) for one in [*triggers, *stage.instructions])
+        self._cache = self._cache_of(stage)
         lowering = Lowering(stage, state.inherited, Arguments(
             build=self._request.build_args, graph=self._graph, escape=self._script.directives.escape))
         number = 1
@@ -174,6 +177,12 @@ class Fold:
         platform = Platform.parse(stage.platform) if stage.platform else self._world.platform
         check_runs(stage, platform)
         return platform
+
+    def _cache_of(self, stage: Stage) -> Cache:
+        """A step that is run anew is recorded all the same."""
+        named = {name.lower() for name in self._request.no_cache_filter}
+        anew = self._request.no_cache or not named.isdisjoint((stage.name, str(stage.index)))
+        return NoCache(self._world.store.cache) if anew else self._world.store.cache
 
     def _start(self, stage: Stage) -> StageState:
         """FROM: a finished stage of this file, or a base from outside."""

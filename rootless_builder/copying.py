@@ -20,6 +20,7 @@ from .tree.node import Directory, File, Meta, Node, Symlink
 from .tree.overlay import Overlay
 from .tree.tree import SymlinkLoop, Tree
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """What below a source is copied: what `only` does not leave out, unless `excluded` does. None leaves nothing out.

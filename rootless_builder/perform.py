@@ -14,6 +14,7 @@ from .contexts import Contexts
 from .copying import Copier, CopyRules
 from .copystep import copy, copy_inputs
 from .events import Emit
+from .mountsources import mount_inputs
 from .oci.config import History, ImageConfig
 from .oci.digest import Digest
 from .oci.platform import Platform
@@ -88,7 +89,7 @@ def perform(step: Step, state: StageState, world: World, number: int) -> Iterato
     if isinstance(step, RunStep):
         from .runstep import run_step  # the sandbox is not imported by a build whose RUNs are all cached
 
-        with run_step(step, state.layers, world.store, world.run, emit=world.emit, number=number) as (changes, rootfs):
+        with run_step(step, state.layers, world, number=number) as (changes, rootfs):
             yield Performed(changes=changes, keep=lambda diff_id: rootfs.adopt(diff_id, clamp=world.clamp))
         return
     overlay = Overlay(Tree.empty() if is_independent(step) else world.tree(state.layers))
@@ -101,6 +102,8 @@ def perform(step: Step, state: StageState, world: World, number: int) -> Iterato
 
 def inputs(step: Step, world: World) -> list[tuple[str, str]]:
     """(label, digest) of everything `step` reads besides the state before it; labels explain a miss."""
+    if isinstance(step, RunStep):
+        return mount_inputs(step, world)
     return copy_inputs(step, world) if isinstance(step, CopyStep) else []
 
 

@@ -7,31 +7,37 @@
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from .errors import StepFailed
 from .events import Emit, Notice, StepOutput
 from .ownerloss import emulation, tell_losses
+from .paths import image_path
 from .plan.lower_run import PIPES
 from .plan.steps import RunStep
+from .runmounts import Attached, Secret, attached
 from .sandbox.failures import ExecFailed
 from .sandbox.handle import Sandbox
 from .sandbox.launcher import Launcher
 from .sandbox.mounts import Bind, FileBind, Mount, standard
-from .sandbox.spec import ExitStatus, Network, SandboxSpec
+from .sandbox.privileges import CAPABILITIES
+from .sandbox.spec import DEFAULT_CAPABILITIES, ExitStatus, Limit, Network, SandboxSpec
 from .sandbox.supervise import supervise
 from .scratch.rootfs import Rootfs
 from .scratch.scratch import Scratch
 from .store.images import LayerRef
-from .store.store import Store
 from .tree.changes import ChangeSet
+
+if TYPE_CHECKING:
+    from .perform import World
 
 LAST_LINES = 20
 HOSTNAME = "iechor"
+SHM_SIZE = 64 << 20  # bytes
 NETWORKS = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE, "private": Network.PRIVATE}
 
 
@@ -40,7 +46,8 @@ class RunSettings:
     """How every RUN of a build is run. binds: from --volume; add_hosts: (name, address); logs: a folder.
 
     resolv_conf, hosts: the text of the host's own files. scratch, launcher: made at the first RUN, not before.
-    lose_owners: no supervisor can run here, and the user allowed to go on without.
+    lose_owners: no supervisor can run here, and the user allowed to go on without. secrets, agents: by id, of
+    --secret and --ssh (a socket, or keys). environ: the user's, for ssh-agent. shm_size: bytes of /dev/shm.
     """
 
     scratch: Callable[[], Scratch]
@@ -52,17 +59,28 @@ class RunSettings:
     resolv_conf: str = ""
     hosts: str = ""
     lose_owners: bool = False
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    shm_size: int = SHM_SIZE
+    limits: tuple[Limit, ...] = ()
 
 
 @contextmanager
-def run_step(step: RunStep, layers: Sequence[LayerRef], store: Store, settings: RunSettings, *, emit: Emit,
+def run_step(step: RunStep, layers: Sequence[LayerRef], world: "World", *,
              number: int) -> Iterator[tuple[ChangeSet, Rootfs]]:
     """What the command changed, and the root file system it did so in: it ends with the context, and contents are
     read from it. `Rootfs.adopt` then saves the next step from unpacking the layer again.
 
     Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull."""
-    with settings.scratch().rootfs(layers, store) as rootfs, StepLog(settings.logs, emit, number) as log:
-        spec = spec_of(step, rootfs, settings)
+    settings, emit = world.run, world.emit
+    scratch = settings.scratch()
+    if step.insecure:
+        emit(Notice(text="--security=insecure: the command has every capability in its sandbox, and on this host no "
+                         "more rights than you"))
+    with scratch.rootfs(layers, world.store) as rootfs, attached(step, world, scratch) as more, \
+            StepLog(settings.logs, emit, number) as log:
+        spec = spec_of(step, rootfs, settings, more)
         with launched(step, spec, settings) as sandbox:
             for text in sandbox.notices:
                 emit(Notice(text=text))
@@ -84,14 +102,19 @@ def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings) -> Sandbox
         raise StepFailed(error.message, hint=error.hint, span=step.shown.span) from error
 
 
-def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings) -> SandboxSpec:
+def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings, more: Attached) -> SandboxSpec:
+    """A mount comes after those it lies in; of two for one place the more special one is made."""
     network = step.network if step.network != "default" else settings.network
-    covered = {bind.target for bind in settings.binds}
+    mounts: dict[str, Mount] = {}
+    for mount in (*base_mounts(step, settings), *settings.binds, *more.mounts):
+        mounts[image_path(mount.target)] = mount
+    outer_first = sorted(mounts.values(), key=lambda mount: image_path(mount.target).count("/"))
     return SandboxSpec(
-        root=str(rootfs.root), mounts=(*rootfs.mounts, *(mount for mount in base_mounts(step, settings)
-                                                   if mount.target not in covered), *settings.binds),
-        argv=step.argv, env=(*step.env, *step.proxies), cwd=step.cwd, user=step.user, ids=rootfs.ids,
-        hostname=HOSTNAME, network=NETWORKS[network], init=True,
+        root=str(rootfs.root), mounts=(*rootfs.mounts, *outer_first), argv=step.argv,
+        env=(*step.env, *step.proxies, *more.env), cwd=step.cwd, user=step.user, ids=rootfs.ids, hostname=HOSTNAME,
+        network=NETWORKS[network], init=True, limits=settings.limits,
+        capabilities=tuple(CAPABILITIES) if step.insecure else DEFAULT_CAPABILITIES,
+        given=() if settings.lose_owners else tuple(more.given),
         fakeroot=emulation(rootfs, lose_owners=settings.lose_owners))
 
 
@@ -99,7 +122,7 @@ def base_mounts(step: RunStep, settings: RunSettings) -> tuple[Mount, ...]:
     """What every RUN has, and its heredoc script."""
     added = "".join(f"{address}\t{name}\n" for name, address in settings.add_hosts)
     own = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-    mounts = standard(resolv_conf=settings.resolv_conf, hosts=own + settings.hosts + added)
+    mounts = standard(resolv_conf=settings.resolv_conf, hosts=own + settings.hosts + added, shm_size=settings.shm_size)
     if step.script is None:
         return mounts
     text = step.script.data.decode("utf-8", "surrogateescape")

@@ -66,7 +66,9 @@ def request(call: Call, settings: "Settings") -> "BuildRequest":
         context=options.context, file=options.file, tags=tuple(dict.fromkeys(tags)), target=options.target,
         build_args=build_args(call), labels=dict(pair(text, "--label") for text in options.label),
         build_contexts=dict(pair(text, "--build-context") for text in options.build_context),
-        no_cache=options.no_cache, pull=PULL.get(options.pull, options.pull),
+        no_cache=options.no_cache,
+        no_cache_filter=tuple(name for text in options.no_cache_filter for name in text.split(",") if name),
+         pull=PULL.get(options.pull, options.pull),
         platform=Platform.parse(options.platform) if options.platform else None, ignorefile=options.ignorefile,
         source_date_epoch=epoch if epoch is not None else source_date_epoch(call.environ),
         default_registry=settings.default_registry, now=time.time_ns())
@@ -98,6 +100,7 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
     """The scratch space is opened, and the sandbox server started, by the first RUN alone."""
     from ..ownerloss import owners_go
     from ..runstep import RunSettings
+    from .build_inputs import agents, limits, secrets, shm_size
 
     options = call.options
     if options.network == "private":
@@ -107,6 +110,8 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
         network=options.network, binds=tuple(bind(text) for text in options.volume),
         add_hosts=tuple(host(text) for text in options.add_host), resolv_conf=host_file("/etc/resolv.conf"),
         hosts=known_hosts(host_file("/etc/hosts")),
+        secrets=secrets(options.secret, call.environ), agents=agents(options.ssh, call.environ),
+        environ=call.environ, shm_size=shm_size(options.shm_size), limits=limits(options.ulimit),
         lose_owners=options.allow_lost_owners and owners_go(call.mode(settings)))
 
 

@@ -292,9 +292,9 @@ def prune(call: Call) -> int:
     keep = frozenset(Digest.parse(container.config.image_id) for container in containers.newest_first())
     with call.store(settings) as store:
         report = catalog.prune(store, images=call.options.all, cache=call.options.cache, keep=keep)
-    unpacked = scratch.prune()
+    unpacked = scratch.prune() + (scratch.caches.prune() if call.options.cache else 0)
     for image_id, names in report.images:
         print(f"Deleted: {', '.join(names) or image_id}")
     print(f"Freed {tables.size(report.bytes)} in the store ({report.blobs} blobs, {report.cache_records} cached steps) "
-          f"and {tables.size(unpacked)} of unpacked layers")
+          f"and {tables.size(unpacked)} in the scratch folder")
     return 0

@@ -11,12 +11,12 @@ DESCRIPTION = (
 )
 
 LATER = {
-    "--secret": "id=ID[,src=PATH]", "--ssh": "ID[=SOCKET]", "-o/--output": "type=TYPE,dest=PATH", "--push": "",
-    "--cache-from": "SOURCE", "--cache-to": "DEST", "--no-cache-filter": "STAGE", "--annotation": "KEY=VALUE",
+    "-o/--output": "type=TYPE,dest=PATH", "--push": "",
+    "--cache-from": "SOURCE", "--cache-to": "DEST", "--annotation": "KEY=VALUE",
     "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT",
     "--squash": "", "--squash-all": "", "--env": "KEY=VALUE",
     "--from": "IMAGE", "--mount": "SPEC", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
-    "--security-opt": "OPTION", "--shm-size": "SIZE", "--ulimit": "SPEC", "-m/--memory": "SIZE", "--cpus": "N",
+    "--security-opt": "OPTION", "-m/--memory": "SIZE", "--cpus": "N",
     "--isolation": "TYPE|oci|default|rootless", "--format": "FORMAT|oci", "--manifest": "NAME",
     "--all-platforms": "", "--arch": "ARCH", "--os": "OS|linux", "--variant": "VARIANT", "--authfile": "FILE",
     "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR", "--tls-verify": "BOOL|true", "--logfile": "FILE",
@@ -80,6 +80,16 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 def _add_running(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how it is built")
     group.add_argument("--no-cache", action="store_true", help="run every step again")
+    group.add_argument("--no-cache-filter", metavar="STAGE[,STAGE...]", action="append", default=[],
+                       help="run every step of these stages again (repeatable)")
+    group.add_argument("--secret", metavar="id=ID[,src=PATH|,env=NAME]", action="append", default=[],
+                       help="a secret for RUN --mount=type=secret, from a file or a variable (repeatable)")
+    group.add_argument("--ssh", metavar="ID[=SOCKET|KEY[,KEY]]", action="append", default=[],
+                       help="an SSH agent for RUN --mount=type=ssh: its socket, or one that is given these keys; "
+                            "default is that of $SSH_AUTH_SOCK (repeatable)")
+    group.add_argument("--shm-size", metavar="SIZE", help="of /dev/shm during RUN, as 128m (default: 64m)")
+    group.add_argument("--ulimit", metavar="NAME=SOFT[:HARD]", action="append", default=[],
+                       help="a limit of setrlimit(2) during RUN (repeatable)")
     group.add_argument("--network", choices=("default", "host", "none", "private"), default="default",
                        help="the network of RUN: the host's (default), or none")
     group.add_argument("--add-host", metavar="NAME:IP", action="append", default=[],

@@ -114,7 +114,8 @@ def add_prune(commands: "Commands[Parser]") -> None:
                     description="Removes containers that have ended and blobs that no image, cached step or running "
                                 "build uses.")
     prune.add_argument("-a", "--all", action="store_true", help="also images that no container uses")
-    prune.add_argument("--cache", action="store_true", help="also the build cache")
+    prune.add_argument("--cache", action="store_true",
+                       help="also the build cache, with the caches of RUN --mount=type=cache")
     prune.add_argument("-f", "--force", action="store_true", help="for compatibility: nothing is asked")
     add_later(prune, {"--filter": "KEY=VALUE", "--volumes": ""})
 

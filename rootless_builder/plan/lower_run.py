@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UnsupportedError
 from ..language import instructions as i
+from .mounts import step_mounts
 from .steps import InlineFile, RunStep
 
 if TYPE_CHECKING:
@@ -16,11 +17,9 @@ PIPES = "/dev/pipes"
 
 def run_step(low: "Lowering", this: i.Run) -> RunStep:
     """Errors: IechorfileError, UnsupportedError."""
-    for flag, present in (("--mount", bool(this.mounts)), ("--device", bool(this.devices)),
-                          ("--security=insecure", this.security == "insecure")):
-        if present:
-            raise UnsupportedError(f"RUN {flag} is understood, and not carried out by this release",
-                                   hint=f"build without {flag}")
+    if this.devices:
+        raise UnsupportedError("RUN --device is understood, and not carried out by this release",
+                               hint="build without --device")
     script = None
     text = this.script or " ".join(this.argv)
     if this.shebang:
@@ -33,7 +32,8 @@ def run_step(low: "Lowering", this: i.Run) -> RunStep:
     return RunStep(
         shown=low.shown(this, f"RUN {_with_args(low, argv)} # iechor"), image=low.image, argv=argv,
         env=tuple(f"{key}={value}" for key, value in low.env.items()), proxies=tuple(_proxies(low)),
-        user=low.config.user, cwd=low.config.working_dir or "/", script=script, network=network)
+        user=low.config.user, cwd=low.config.working_dir or "/", script=script, network=network,
+        insecure=this.security == "insecure", mounts=step_mounts(low, this))
 
 
 def _proxies(low: "Lowering") -> Iterator[str]:

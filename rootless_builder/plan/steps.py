@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ..oci.config import ImageConfig
 from ..span import Span
+from .mounts import StepMount
 from .remotes import GitSource, HttpSource
 
 CopySource = str | HttpSource | GitSource
@@ -37,6 +38,7 @@ class RunStep:
     """env: ("K=V", …) of ENV and of the ARGs in scope; proxies: the same, of predefined ARGs, outside the key.
 
     script: a heredoc with a shebang, mounted at /dev/pipes/NAME and named in argv. network: default, none or host.
+    insecure: with every capability.
     """
 
     shown: Shown = field(compare=False)
@@ -48,6 +50,8 @@ class RunStep:
     cwd: str
     script: InlineFile | None = None
     network: str = "default"
+    insecure: bool = False
+    mounts: tuple[StepMount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,6 +157,9 @@ def prepare(command: Command) -> dict[str, str]:
     emulated = command.install_filter is not None
     if command.install_filter is not None:
         command.install_filter()  # needs CAP_SYS_ADMIN, which the exec will not keep
+        for one in spec.given:
+            with act(f"give {one.path} to {one.uid}:{one.gid}"):
+                os.chown(one.path, one.uid, one.gid)
     with act(f"become user {spec.user or 'root'}"):
         become(identity, emulated=emulated)
     if not entered and not enter_directory(spec.cwd):

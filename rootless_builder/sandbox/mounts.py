@@ -107,7 +107,10 @@ class KernelOverlay:
         return f"mount an overlay of {len(self.lowers)} layers on {self.target}"
 
     def execute(self, place: Place) -> None:
-        target = place.root if self.target == "/" else place.directory(self.target)
+        self.mount_on(place.root if self.target == "/" else place.directory(self.target))
+
+    def mount_on(self, target: str) -> None:
+        """target: a path that mount(2) takes."""
         # Names of fds are short and hold no colon or comma: any number of layers fits mount(2)'s one page of data.
         options = ["lowerdir=" + ":".join(str(_folder(path)) for path in self.lowers)]
         if self.upper is not None and self.work is not None:

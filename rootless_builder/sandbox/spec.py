@@ -12,6 +12,7 @@ from typing import Any
 from . import mounts
 from .idmap import Extent, IdMap, IdMode
 from .mounts import Mount
+from .treebind import TreeBind
 
 DEFAULT_CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
                         "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT",
@@ -60,6 +61,17 @@ class FakerootSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A path in the container and its owner, for what the supervisor's table does not speak of: mounts. Fakeroot
+    mode only; the other modes have owners on the disk.
+    """
+
+    path: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
     """root: the folder that becomes / (a mount point for a KernelOverlay, or the tree itself); "": none, the host's own
     root stays, and mounts, hostname and read_only have no meaning.
@@ -85,6 +97,7 @@ class SandboxSpec:
     init: bool = False
     tty: bool = False
     fakeroot: FakerootSpec | None = None
+    given: tuple[Given, ...] = ()
     no_new_privileges: bool = False
     read_only: bool = False
 
@@ -104,9 +117,10 @@ class SandboxSpec:
 
 _MOUNTS: Mapping[str, type] = types.MappingProxyType({
     kind.__name__: kind for kind in (mounts.Bind, mounts.FileBind, mounts.Tmpfs, mounts.Proc, mounts.Dev, mounts.Sysfs,
-                                     mounts.KernelOverlay)})
+                                     mounts.KernelOverlay, TreeBind)})
 _INNER: Mapping[str, type] = types.MappingProxyType({
-    "ids": IdMap, "uids": Extent, "gids": Extent, "limits": Limit, "ports": Port, "fakeroot": FakerootSpec})
+    "ids": IdMap, "uids": Extent, "gids": Extent, "limits": Limit, "ports": Port, "fakeroot": FakerootSpec,
+    "overlay": mounts.KernelOverlay, "given": Given})
 
 
 def _encode(value: Any) -> Any:

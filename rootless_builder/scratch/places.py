@@ -4,6 +4,7 @@
     ├── fakeroot.1/ subuid.1/ host.1/    0700; one for each id mode, which never share an unpacked file
     │   ├── layers/ID/            a layer unpacked once: root/ (a lower of overlays), layer.json, owners
     │   ├── run/TOKEN/            one RUN: upper/, work/, root/ (mount point, or the tree checked out), lowers.json
+    │   ├── caches/ID/            a `RUN --mount=type=cache` (caches.py)
     │   ├── stubs/                lowest lower: the mount points that every container needs
     │   ├── tmp/                  being unpacked; the name tells by whom
     │   └── gone/                 being removed
@@ -58,6 +59,10 @@ class Places:
         return self.own / "stubs"
 
     @property
+    def caches(self) -> Path:
+        return self.own / "caches"
+
+    @property
     def tmp(self) -> Path:
         return self.own / "tmp"
 
@@ -83,14 +88,18 @@ def make_places(root: Path, mode: IdMode) -> Places:
     with atomic.explained("make the scratch folder", places.root, remedy=REMEDY):
         atomic.make_folder(places.root)
         _check_owner(places.root)
-        for folder in (places.own, places.layers, places.runs, places.tmp, places.gone):
+        for folder in (places.own, *_folders(places)):
             atomic.make_folder(folder)
         _check_owner(places.own)
         if os.stat(places.own).st_gid != os.getegid():  # a set-gid folder above: files would have a foreign group
-            for folder in (places.own, places.layers, places.runs, places.tmp, places.gone):
+            for folder in (places.own, *_folders(places)):
                 os.chown(folder, -1, os.getegid())
                 os.chmod(folder, 0o700)
     return places
+
+
+def _folders(places: Places) -> tuple[Path, ...]:
+    return places.layers, places.runs, places.caches, places.tmp, places.gone
 
 
 def _check_owner(folder: Path) -> None:

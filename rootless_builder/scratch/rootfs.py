@@ -149,8 +149,8 @@ class Rootfs:
                 self.close()
 
 
-def make_overlay(rootfs: Rootfs, *, writable: bool) -> None:
-    """Upper, work and mount point. Errors: OSError, OwnershipError."""
+def make_overlay(rootfs: Rootfs, *, writable: bool, stubs: bool = True) -> None:
+    """Upper, work and mount point. stubs: with the mount points of a container. Errors: OSError, OwnershipError."""
     folder, ids = rootfs.folder, rootfs.places.mode
     records = _prepare(rootfs)
     top = folder / ("upper" if writable else "top")
@@ -162,20 +162,22 @@ def make_overlay(rootfs: Rootfs, *, writable: bool) -> None:
         records[record.ino] = record
     visible = Lowers(ids, rootfs.layers).visible()
     lowers = tuple(str(layer.folder / "root") for layer in rootfs.layers[: len(visible)])
-    lowers += (str(rootfs.places.stubs),)
+    # The mount point itself is empty, and there may be no layer at all.
+    lowers += (str(rootfs.places.stubs if stubs else rootfs.root),)
     rootfs.overlay = KernelOverlay(
         lowers=lowers if writable else (str(top), *lowers), upper=str(top) if writable else None,
         work=str(folder / "work") if writable else None, userxattr=ids is not IdMode.HOST or not in_first_namespace())
     _finish(rootfs, records)
 
 
-def make_check_out(rootfs: Rootfs) -> None:
+def make_check_out(rootfs: Rootfs, *, stubs: bool = True) -> None:
     """Errors: OSError, OwnershipError."""
     _prepare(rootfs)
     os.mkdir(rootfs.root, 0o700)
     rootfs._changed_fd = os.open(rootfs.root, FOLDER)
     check_out = CheckOut(rootfs._changed_fd, rootfs.places.tmp, rootfs.places.mode)
-    check_out.make(rootfs.layers, {**dict.fromkeys(STUBS, True), **dict.fromkeys(STUB_FILES, False)})
+    made: dict[str, bool] = {**dict.fromkeys(STUBS, True), **dict.fromkeys(STUB_FILES, False)} if stubs else {}
+    check_out.make(rootfs.layers, made)
     target = Target(folder_fd=rootfs._changed_fd, name=b".", path="")
     record = apply(target, rootfs._root, rootfs.places.mode)
     if record is not None:

@@ -15,11 +15,12 @@ from ..store import atomic
 from ..store.images import LayerRef
 from ..store.owner import abandoned, boot
 from ..store.store import Store
+from .caches import Caches
 from .places import REMEDY, Places, make_places
 from .removal import discard, remove_tree
 from .rootfs import Rootfs, make_check_out, make_overlay, make_stubs
 from .unpacked import Unpacker, names_of
-from .walk import FOLDER, walk
+from .walk import disk_usage
 
 _NOTE = "lowers.json"
 
@@ -57,12 +58,19 @@ class Scratch:
         return (f"no overlay can be mounted in {self.root} ({os.strerror(number)}): "
                 "each step works on a copy of the image's files, which takes time and space")
 
-    def rootfs(self, layers: Sequence[LayerRef], store: Store, *, writable: bool = True) -> Rootfs:
-        """For one RUN; gone when its context ends. writable False: an overlay without an upper.
+    def rootfs(self, layers: Sequence[LayerRef], store: Store, *, writable: bool = True, stubs: bool = True) -> Rootfs:
+        """For one RUN; gone when its context ends. writable False: an overlay without an upper. stubs False: for a
+        mount, which needs no /proc to be mounted in it.
 
         Errors: DiskFull, StoreError, UnsafeArchive, OwnershipError.
         """
-        return self._make(atomic.temporary_name(self.places.runs), layers, store, writable=writable)
+        return self._make(atomic.temporary_name(self.places.runs), layers, store, writable=writable,
+                          stubs=stubs)
+
+    @property
+    def caches(self) -> Caches:
+        """The folders of `RUN --mount=type=cache`."""
+        return Caches(self.places)
 
     def container_rootfs(self, container_id: str, layers: Sequence[LayerRef], store: Store, *,
                          writable: bool = True) -> Rootfs:
@@ -121,7 +129,8 @@ class Scratch:
                         os.unlink(self.places.tars / name)
         return freed
 
-    def _make(self, folder: Path, layers: Sequence[LayerRef], store: Store, *, writable: bool) -> Rootfs:
+    def _make(self, folder: Path, layers: Sequence[LayerRef], store: Store, *, writable: bool,
+              stubs: bool = True) -> Rootfs:
         with atomic.explained("make a root file system", folder, remedy=REMEDY):
             try:
                 atomic.make_folder(folder)
@@ -134,9 +143,9 @@ class Scratch:
                 raise
             try:
                 if not self._overlay_errno() and all(layer.overlay_able for layer in rootfs.layers):
-                    make_overlay(rootfs, writable=writable)
+                    make_overlay(rootfs, writable=writable, stubs=stubs)
                 else:
-                    make_check_out(rootfs)
+                    make_check_out(rootfs, stubs=stubs)
             except BaseException:
                 with contextlib.suppress(StoreError, OSError):
                     rootfs.close()
@@ -171,18 +180,6 @@ class Scratch:
                 if note["mode"] == self.places.mode.value:
                     used.update(note["layers"])
         return used
-
-
-def disk_usage(path: Path) -> int:
-    """Bytes that removing the tree gives back, hard links counted once. Errors: OSError."""
-    fd = os.open(path, FOLDER)
-    try:
-        seen = {}
-        for entry in walk(fd):
-            seen[entry.status.st_ino] = entry.status.st_blocks * 512
-        return sum(seen.values())
-    finally:
-        os.close(fd)
 
 
 def _folders(folder: Path) -> Iterator[Path]:

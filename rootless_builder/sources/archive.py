@@ -17,7 +17,6 @@ from ..layer.compress import inflated
 from ..layer.content import bind
 from ..layer.reader import read_layer
 from ..paths import ImagePath
-from ..tree.changes import ChangeSet
 from ..tree.tree import Tree
 
 CHUNK = 1 << 20

@@ -53,7 +53,8 @@ def test_parents_keep_the_folders_from_the_pivot_on(user: Person) -> None:
 
 
 def test_link_follows_no_symlink_and_does_not_depend_on_what_is_below(user: Person) -> None:
-    text = "FROM busybox\nRUN mkdir /real && ln -s /real /lnk && echo %s > /real/old\nCOPY --link --chown=7:8 f /lnk/sub/\n"
+    text = ("FROM busybox\nRUN mkdir /real && ln -s /real /lnk && echo %s > /real/old\n"
+            "COPY --link --chown=7:8 f /lnk/sub/\n")
     build(user, text % "one", f="f")
     found = members(user)
     assert found["lnk"].isdir() and (found["lnk/sub/f"].uid, found["lnk/sub/f"].gid) == (7, 8)

@@ -63,7 +63,7 @@ def test_an_option_takes_a_value_that_looks_like_an_option() -> None:
 
 
 @pytest.mark.parametrize("words", [
-    ("build", "--secret", "id=x"), ("build", "--secret=id=x"), ("build", "-o", "out"), ("build", "--push"),
+    ("build", "--device", "v/c=d"), ("build", "--device=v/c=d"), ("build", "-o", "out"), ("build", "--push"),
     ("build", "--provenance=true"), ("build", "--tls-verify=false"), ("run", "--privileged", "image"),
     ("images", "--filter", "a=b"),
 ])

@@ -1,0 +1,185 @@
+"""`RUN --mount`: what each mount of a step is on this host, for the length of the step.
+
+    bind      a part of the context ──▶ a layer of its own (kept like a step's) ─┐
+              a stage, an image ──▶ its layers ──────────────────────────────────┴▶ a second overlay, upper thrown away
+    cache     a folder of scratch (scratch/caches.py), locked as its sharing asks
+    secret    its text travels to the sandbox in memory, and is in no layer, key or log
+    ssh       the agent's socket, bound; for keys an agent is started
+
+Nothing of it is in the layer: mount points that were missing are taken out of what the step changed.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import SourceError
+from .events import Notice
+from .mountsources import PART, all_layers, origin_digest, part_layers
+from .origins import layers_of, source_of, told
+from .plan.cachekey import digest_of
+from .plan.mounts import Access, BindMount, CacheMount, SecretMount, SshMount, StepMount, TmpfsMount
+from .plan.steps import RunStep
+from .sandbox.agent import key_agent
+from .sandbox.idmap import IdMode
+from .sandbox.mounts import Bind, FileBind, Mount, Tmpfs
+from .sandbox.spec import Given
+from .sandbox.treebind import TreeBind
+from .scratch.checkout import CheckOut
+from .scratch.scratch import Scratch
+from .scratch.walk import FOLDER
+
+if TYPE_CHECKING:
+    from .perform import World
+
+SECRET_LIMIT = 500 << 10  # bytes, BuildKit's
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What --secret gives: a file of the host, or a value."""
+
+    path: Path | None = None
+    value: bytes = b""
+
+    def read(self, name: str) -> bytes:
+        """Errors: SourceError."""
+        if self.path is None:
+            return self.value
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise SourceError(f"cannot read the secret {name} from {self.path}: {error.strerror}") from error
+        if len(data) > SECRET_LIMIT:
+            raise SourceError(f"cannot use the secret {name}: {self.path} is longer than {SECRET_LIMIT} bytes")
+        return data
+
+
+@dataclass(slots=True)
+class Attached:
+    """For the sandbox. given: owners that only the fakeroot supervisor can keep; env: what secrets and agents add."""
+
+    mounts: list[Mount] = field(default_factory=list)
+    given: list[Given] = field(default_factory=list)
+    env: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def attached(step: RunStep, world: "World", scratch: Scratch) -> Iterator[Attached]:
+    """Errors: SourceError, DiskFull, StoreError, and those of where mounts read from."""
+    with ExitStack() as stack:
+        maker = _Maker(world, scratch, stack, Attached())
+        # Always in one order: two steps that lock the same caches cannot wait for each other.
+        caches = sorted({mount for mount in step.mounts if isinstance(mount, CacheMount)},
+                        key=lambda mount: (mount.id, mount.target))
+        folders = {mount: maker.cache(mount) for mount in caches}
+        for mount in step.mounts:
+            maker.add(mount, folders)
+        yield maker.made
+
+
+@dataclass(slots=True)
+class _Maker:
+    world: "World"
+    scratch: Scratch
+    stack: ExitStack
+    made: Attached
+    taken: dict[str, Path] = field(default_factory=dict)
+
+    def add(self, mount: StepMount, folders: Mapping[CacheMount, Path]) -> None:
+        if isinstance(mount, TmpfsMount):
+            self.made.mounts.append(Tmpfs(target=mount.target, size=mount.size))
+        elif isinstance(mount, BindMount):
+            self.made.mounts.append(self._bind(mount))
+        elif isinstance(mount, CacheMount):
+            self.made.mounts.append(TreeBind(folder=str(folders[mount]), source=mount.source, target=mount.target,
+                                             read_only=mount.read_only))
+            if mount.access is not None:
+                self._give(mount.target, mount.access)
+        elif isinstance(mount, SecretMount):
+            self._secret(mount)
+        else:
+            self._ssh(mount)
+
+    def _bind(self, mount: BindMount) -> Mount:
+        if source_of(mount.origin, self.world) is not None:
+            layers, source = part_layers(mount.origin, mount.source, self.world), f"/{PART}"
+        else:
+            assert mount.origin is not None
+            layers, source = layers_of(mount.origin, self.world), mount.source
+        rootfs = self.stack.enter_context(self.scratch.rootfs(
+            layers, self.world.store, writable=not mount.read_only, stubs=False))
+        if self.scratch.places.mode is IdMode.FAKEROOT and any(
+                (record.uid, record.gid) != (0, 0) for layer in rootfs.layers for record in layer.owners.values()):
+            self.world.emit(Notice(text=f"in {mount.target}, mounted from {told(mount.origin)}, everything is root's: "
+                                        "the fakeroot supervisor keeps the owners of the image being built alone"))
+        return TreeBind(overlay=rootfs.overlay, folder=str(rootfs.root), source=source, target=mount.target,
+                        read_only=mount.read_only)
+
+    def cache(self, mount: CacheMount) -> Path:
+        """Its folder, ours while the step runs. The same cache twice in one step is one folder."""
+        begins = "" if mount.origin is None else origin_digest(mount.origin, self.world)
+        access = None if mount.access is None else [mount.access.mode, mount.access.uid, mount.access.gid]
+        name = digest_of({"id": mount.id, "from": begins, "access": access})
+        if name not in self.taken:
+            self.taken[name] = self.stack.enter_context(self.scratch.caches.take(
+                name, mount.sharing, lambda folder: self._fill(mount, folder), lambda: self.world.emit(Notice(
+                    text=f"waiting for the cache {mount.id}, which another build holds"))))
+        return self.taken[name]
+
+    def _fill(self, mount: CacheMount, folder: Path) -> None:
+        if mount.access is not None:
+            if self.scratch.places.mode is not IdMode.FAKEROOT:
+                os.chown(folder, mount.access.uid, mount.access.gid)
+            folder.chmod(mount.access.mode)
+        elif mount.origin is not None:
+            layers = all_layers(mount.origin, self.world)
+            with self.scratch.rootfs(layers, self.world.store, stubs=False) as rootfs:
+                fd = os.open(folder, FOLDER)
+                try:
+                    CheckOut(fd, self.scratch.places.tmp, self.scratch.places.mode).make(rootfs.layers, {})
+                finally:
+                    os.close(fd)
+
+    def _secret(self, mount: SecretMount) -> None:
+        secret = self.world.run.secrets.get(mount.id)
+        if secret is None:
+            if mount.required:
+                raise SourceError(f"secret {mount.id}: not found",
+                                  hint=f"give it: --secret id={mount.id},src=PATH or --secret id={mount.id},env=NAME")
+            return
+        text = secret.read(mount.id).decode("utf-8", "surrogateescape")
+        if mount.env:
+            if "\0" in text:
+                raise SourceError(f"cannot put the secret {mount.id} into ${mount.env}: it has a NUL byte in it")
+            self.made.env.append(f"{mount.env}={text}")
+        if mount.target:
+            given = self._give(mount.target, mount.access)
+            uid, gid = (0, 0) if given else (mount.access.uid, mount.access.gid)
+            self.made.mounts.append(FileBind(content=text, target=mount.target, mode=mount.access.mode, uid=uid,
+                                             gid=gid, read_only=not given))
+
+    def _give(self, target: str, access: Access) -> bool:
+        """Whether the owner is the supervisor's to keep (then the mount must be writable for it to be told)."""
+        if self.scratch.places.mode is not IdMode.FAKEROOT or (access.uid, access.gid) == (0, 0):
+            return False
+        self.made.given.append(Given(path=target, uid=access.uid, gid=access.gid))
+        return True
+
+    def _ssh(self, mount: SshMount) -> None:
+        paths = self.world.run.agents.get(mount.id)
+        if paths is None:
+            if mount.required:
+                raise SourceError(f"no SSH key {mount.id!r} forwarded from the client",
+                                  hint=f"give it with --ssh {mount.id}[=SOCKET|KEY…]; without a path it is the agent "
+                                       "of SSH_AUTH_SOCK")
+            return
+        socket = paths[0] if len(paths) == 1 and Path(paths[0]).is_socket() else self.stack.enter_context(
+            key_agent(paths, self.world.run.environ))
+        if not any(entry.startswith("SSH_AUTH_SOCK=") for entry in self.made.env):
+            self.made.env.append(f"SSH_AUTH_SOCK={mount.target}")
+        self._give(mount.target, mount.access)
+        self.made.mounts.append(Bind(source=str(socket), target=mount.target))
