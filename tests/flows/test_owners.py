@@ -28,7 +28,8 @@ COPY --from=base /o/f42 /o/dev /o/caps /picked/
 COPY --chown=445605:4204350 given /given
 RUN for n in 0 42 65534 445605 4204350; do stat -c '%u:%g %a %F' /o/f$n /o/d$n; stat -c '%u:%g' /o/l$n; done; \\
     stat -c '%t:%T %u:%g %a %F' /o/dev; stat -c '%u:%g %a' /o/suid /o/sgid /copied/suid; stat -c '%u:%g' /given
-RUN echo more >> /o/f42 && mv /o/f65534 /o/moved && chmod 6711 /o/f445605 && ln /o/f4204350 /o/second && cp -a /o/suid /o/c
+RUN echo more >> /o/f42 && mv /o/f65534 /o/moved && chmod 6711 /o/f445605 && ln /o/f4204350 /o/second \\
+    && cp -a /o/suid /o/c
 """
 
 
@@ -139,6 +140,6 @@ def test_owners_stay_on_every_way_through(plain_user: Person, registry: Registry
 
 def list_of_others(person: Person) -> list[str]:
     """What in their store and scratch is somebody else's, or could not be removed with rm -rf."""
-    found = subprocess.run(["find", person.store, person.scratch, "(", "!", "-user", str(person.uid), "-o", "-type", "d",
-                            "!", "-perm", "-700", ")"], capture_output=True, text=True, check=True)
+    found = subprocess.run(["find", person.store, person.scratch, "(", "!", "-user", str(person.uid), "-o", "-type",
+                            "d", "!", "-perm", "-700", ")"], capture_output=True, text=True, check=True)
     return found.stdout.splitlines()
