@@ -9,21 +9,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "fr_super.h"
+#include "fr_birth.h"
 
-#define ACL_MAX 4096
-
-/* How a new file begins: from its maker and its folder. */
-struct birth {
-    struct fr_seen owner;
-    bool set_gid;    /* the folder hands its group on, and the bit to folders */
-    bool differs;    /* the disk alone would not say it right */
-    size_t acl_length; /* of the folder's default ACL, 0: none */
-    unsigned char acl[ACL_MAX];
-};
-
-/* Could what this caller makes differ from the default? (mode: what it asks for) */
-static bool is_looked_at(struct fr_call *call, uint32_t mode, uint32_t needed)
+bool fr_is_looked_at(struct fr_call *call, uint32_t mode, uint32_t needed)
 {
     const struct fr_cred *cred = fr_caller(call);
 
@@ -31,8 +19,7 @@ static bool is_looked_at(struct fr_call *call, uint32_t mode, uint32_t needed)
            call->super->default_acls || (mode & needed) != needed;
 }
 
-/* -EACCES where the caller may not make files in this folder. */
-static long begin(struct fr_call *call, int dir, struct birth *birth)
+long fr_begin(struct fr_call *call, int dir, struct birth *birth)
 {
     const struct fr_cred *cred = fr_caller(call);
     const struct ot_entry *entry;
@@ -63,10 +50,9 @@ static long begin(struct fr_call *call, int dir, struct birth *birth)
     return 0;
 }
 
-/* The permissions it gets: by the umask, or by the folder's default ACL instead. */
-static uint32_t born_mode(struct fr_call *call, struct birth *birth, uint32_t asked)
+uint32_t fr_born_mode(struct fr_call *call, struct birth *birth, uint32_t asked)
 {
-    unsigned char acl[ACL_MAX];
+    unsigned char acl[FR_ACL_MAX];
 
     asked &= 07777;
     if (birth->acl_length == 0)
@@ -77,7 +63,7 @@ static uint32_t born_mode(struct fr_call *call, struct birth *birth, uint32_t as
 
 static void inherit_acl(struct fr_super *super, const struct stat *st, const struct birth *birth, uint32_t asked)
 {
-    unsigned char acl[ACL_MAX];
+    unsigned char acl[FR_ACL_MAX];
     struct ot_entry *entry, fresh;
     int dev = ot_device(&super->table, st->st_dev, true);
 
@@ -98,8 +84,7 @@ static void inherit_acl(struct fr_super *super, const struct stat *st, const str
         ot_xattr_set(&super->table, entry, FR_ACL_DEFAULT, birth->acl, birth->acl_length);
 }
 
-/* Records a file that we have just made. mode: as the image shall see it, with its type; asked: before the umask. */
-static int record_new(struct fr_call *call, int dir, const char *name, struct birth *birth, uint32_t mode,
+int fr_record_new(struct fr_call *call, int dir, const char *name, struct birth *birth, uint32_t mode,
                       uint32_t asked)
 {
     struct fr_super *super = call->super;
@@ -118,265 +103,6 @@ static int record_new(struct fr_call *call, int dir, const char *name, struct bi
     return rc;
 }
 
-/* --- open --- */
-
-struct opening {
-    int dirfd;
-    uint64_t path;
-    uint64_t flags;
-    uint32_t mode;
-    uint64_t resolve; /* openat2(2): RESOLVE_BENEATH and its like */
-};
-
-static int read_opening(struct fr_call *call, struct opening *opening)
-{
-    const uint64_t *a = call->args;
-    struct fr_open_how how = {0, 0, 0};
-    size_t size;
-
-    switch (call->op) {
-    case OP_OPEN:
-        *opening = (struct opening){AT_FDCWD, a[0], (uint32_t)a[1], (uint32_t)a[2], 0};
-        return 0;
-    case OP_CREAT:
-        *opening = (struct opening){AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, (uint32_t)a[1], 0};
-        return 0;
-    case OP_OPENAT:
-        *opening = (struct opening){(int)a[0], a[1], (uint32_t)a[2], (uint32_t)a[3], 0};
-        return 0;
-    default:
-        size = a[3] < sizeof how ? (size_t)a[3] : sizeof how;
-        if (a[3] < sizeof how || fr_read(call, a[2], &how, size) < 0)
-            return -EINVAL;
-        *opening = (struct opening){(int)a[0], a[1], how.flags, (uint32_t)how.mode, how.resolve};
-        return 0;
-    }
-}
-
-/* What writing to a file does to its entry: a lower file with several names gets another number at copy-up, and file
- * capabilities go (with set-id bits, where the writer is no root). Done at the open: the write itself is not seen. */
-static void before_write(struct fr_call *call, int dirfd, const char *text, unsigned flags)
-{
-    struct fr_super *super = call->super;
-    struct ot_entry *entry;
-    struct fr_seen seen;
-    struct stat st;
-    int fd;
-
-    if (fr_stat_path(call, dirfd, text, flags, &st) < 0 || !S_ISREG(st.st_mode))
-        return;
-    entry = fr_entry(super, &st);
-    if (entry == NULL || S_ISCHR(entry->mode) || S_ISBLK(entry->mode))
-        return;
-    if (entry->flags & OT_LINKED) {
-        fd = fr_open_path(call, dirfd, text, flags);
-        if (fd < 0)
-            return;
-        fr_copy_up(super, fd, &st);
-        close(fd);
-        entry = fr_entry(super, &st);
-        if (entry == NULL)
-            return;
-    }
-    ot_xattr_remove(&super->table, entry, FR_CAPABILITY);
-    if ((entry->mode & (S_ISUID | S_ISGID)) && !fr_cred_has(fr_caller(call), FR_CAP_FSETID)) {
-        fr_see(super, &st, &seen);
-        seen.mode &= (uint16_t)~(S_ISUID | (seen.mode & S_IXGRP ? S_ISGID : 0));
-        fr_record(super, &st, &seen);
-    }
-}
-
-static bool is_writing_watched(struct fr_call *call)
-{
-    return call->super->table.linked != 0 || call->super->table.xattr_count != 0 ||
-           call->super->table.devices != 0 || !fr_cred_has(fr_caller(call), FR_CAP_FSETID);
-}
-
-/* Is it a device node of ours? Opening one is refused, as the root's nodev refuses it for a real one: what is written
- * would lie in a plain file. */
-static bool is_device(struct fr_call *call, const struct stat *st)
-{
-    const struct ot_entry *entry = fr_entry(call->super, st);
-
-    return entry != NULL && (S_ISCHR(entry->mode) || S_ISBLK(entry->mode)) && S_ISREG(st->st_mode);
-}
-
-/* An open of what is there already (or of what the kernel makes as it should be). */
-static long open_old(struct fr_call *call, const struct opening *opening, const char *text)
-{
-    unsigned flags = opening->flags & O_NOFOLLOW ? 0 : FR_FOLLOW;
-    struct stat st;
-
-    if (!(opening->flags & O_ACCMODE) || !is_writing_watched(call))
-        return FR_CONTINUE;
-    if (fr_stat_path(call, opening->dirfd, text, flags, &st) < 0 || !S_ISREG(st.st_mode))
-        return FR_CONTINUE;
-    if (is_device(call, &st) || !fr_may(call, &st, W_OK | ((opening->flags & O_ACCMODE) == O_RDWR ? R_OK : 0)))
-        return -EACCES;
-    before_write(call, opening->dirfd, text, flags);
-    return FR_CONTINUE;
-}
-
-static long hand_over(struct fr_call *call, int fd, uint64_t flags)
-{
-    long rc = fr_send_fd(call, fd, (flags & O_CLOEXEC) != 0);
-
-    close(fd);
-    return rc;
-}
-
-static long open_nameless(struct fr_call *call, int dir, const struct opening *opening, struct birth *birth)
-{
-    uint32_t mode = S_IFREG | born_mode(call, birth, opening->mode);
-    char path[32];
-    int fd, rc;
-
-    fd = openat(call->super->proc_fd, fr_self_path(dir, path), (int)(opening->flags | O_CLOEXEC), fr_disk_mode(mode));
-    if (fd < 0)
-        return -errno;
-    rc = record_new(call, fd, "", birth, mode, opening->mode);
-    if (rc < 0) {
-        close(fd);
-        return rc;
-    }
-    return hand_over(call, fd, opening->flags);
-}
-
-/* A new file at place: made here, recorded, handed over open. EEXIST: another was quicker. */
-static long open_new(struct fr_call *call, const struct fr_place *place, const struct opening *opening,
-                     struct birth *birth)
-{
-    uint32_t mode = S_IFREG | born_mode(call, birth, opening->mode);
-    int fd, rc, flags = (int)(opening->flags | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY);
-
-    fd = openat(place->dir, place->name, flags, fr_disk_mode(mode));
-    if (fd < 0)
-        return -errno;
-    rc = record_new(call, fd, "", birth, mode, opening->mode);
-    if (rc < 0) {
-        close(fd);
-        return rc;
-    }
-    return hand_over(call, fd, opening->flags);
-}
-
-/* Follows dangling symlinks to where the new file will be; 0, FR_CONTINUE when something is there or must not be. */
-static long find_new(struct fr_call *call, const struct opening *opening, const char *text, struct fr_place *place)
-{
-    long rc = fr_open_parent(call, opening->dirfd, text, place);
-    char *link = call->super->text[1];
-    struct stat st;
-
-    for (int links = 0; rc == 0; links++) {
-        struct fr_place next = {.dir = -1};
-        ssize_t length;
-
-        if (place->slash)
-            return FR_CONTINUE; /* EISDIR */
-        if (fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return errno == ENOENT ? 0 : -errno;
-        if (!S_ISLNK(st.st_mode) || (opening->flags & (O_NOFOLLOW | O_EXCL)) || links > 40)
-            return FR_CONTINUE;
-        length = readlinkat(place->dir, place->name, link, FR_PATH_MAX);
-        if (length <= 0)
-            return FR_CONTINUE;
-        link[length] = 0;
-        /* the link's text starts from the folder that holds it */
-        rc = fr_open_parent_from(call, place->dir, link, &next);
-        close(place->dir);
-        *place = next;
-    }
-    return rc;
-}
-
-/* openat2(2) with restrictions: its folder under the same ones. Only a name that is not there yet is made here. */
-static long find_restricted(struct fr_call *call, const struct opening *opening, const char *text,
-                            struct fr_place *place)
-{
-    struct fr_open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = opening->resolve};
-    char *folder = call->super->text[1];
-    const char *slash = strrchr(text, '/'), *name = slash != NULL ? slash + 1 : text;
-    struct stat st;
-    int base;
-
-    if (*name == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strlen(name) > NAME_MAX)
-        return FR_CONTINUE;
-    memcpy(folder, text, (size_t)(name - text));
-    folder[name - text] = 0;
-    base = fr_open_path(call, opening->dirfd, ".", FR_FOLLOW);
-    if (base < 0)
-        return FR_CONTINUE;
-    place->dir = (int)syscall(FR_NR_OPENAT2, base, name == text ? "." : folder, &how, sizeof how);
-    close(base);
-    if (place->dir < 0 || fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return FR_CONTINUE;
-    memcpy(place->name, name, strlen(name) + 1);
-    return fr_still_there(call) ? 0 : -ESRCH;
-}
-
-static long open_tmpfile(struct fr_call *call, const struct opening *opening, const char *text)
-{
-    int dir = fr_open_path(call, opening->dirfd, text, FR_FOLLOW);
-    struct birth birth;
-    long rc;
-
-    if (dir < 0)
-        return FR_CONTINUE;
-    rc = fr_still_there(call) ? begin(call, dir, &birth) : -ESRCH;
-    if (rc == 0)
-        rc = open_nameless(call, dir, opening, &birth);
-    close(dir);
-    return rc;
-}
-
-long fr_do_open(struct fr_call *call)
-{
-    struct opening opening;
-    struct fr_place place = {.dir = -1};
-    struct birth birth;
-    const char *text;
-    bool creates;
-    long rc;
-
-    if (read_opening(call, &opening) < 0 || (opening.flags & O_PATH))
-        return FR_CONTINUE;
-    creates = (opening.flags & (O_CREAT | FR_O_TMPFILE)) && is_looked_at(call, opening.mode, 0400);
-    if (!creates && !is_writing_watched(call))
-        return FR_CONTINUE;
-    text = fr_path(call, opening.path, 0, &rc);
-    if (text == NULL)
-        return FR_CONTINUE;
-    if (creates && (opening.flags & FR_O_TMPFILE))
-        return open_tmpfile(call, &opening, text);
-    rc = FR_CONTINUE;
-    if (creates)
-        rc = opening.resolve != 0 ? find_restricted(call, &opening, text, &place)
-                                  : find_new(call, &opening, text, &place);
-    if (rc == 0)
-        rc = begin(call, place.dir, &birth);
-    else if (rc == FR_CONTINUE)
-        rc = open_old(call, &opening, text);
-    else
-        rc = FR_CONTINUE; /* the kernel says it best */
-    if (rc == 0)
-        rc = birth.differs || !(opening.mode & 0400) ? open_new(call, &place, &opening, &birth) : FR_CONTINUE;
-    if (rc == -EEXIST && !(opening.flags & O_EXCL))
-        rc = FR_CONTINUE;
-    if (place.dir >= 0)
-        close(place.dir);
-    return rc;
-}
-
-long fr_do_truncate(struct fr_call *call)
-{
-    const char *text;
-    long error;
-
-    if (is_writing_watched(call) && (text = fr_path(call, call->args[0], 0, &error)) != NULL)
-        before_write(call, AT_FDCWD, text, FR_FOLLOW);
-    return FR_CONTINUE;
-}
-
 /* --- folders, nodes, symlinks --- */
 
 /* Where it will be, and how it begins; FR_CONTINUE where the kernel's own act (or error) is right. */
@@ -392,7 +118,7 @@ static long prepare(struct fr_call *call, int dirfd, uint64_t path, struct fr_pl
     rc = fr_open_parent(call, dirfd, text, place);
     if (rc != 0)
         return rc;
-    rc = begin(call, place->dir, birth);
+    rc = fr_begin(call, place->dir, birth);
     if (rc == -EACCES && fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         rc = -EEXIST;
     if (rc != 0)
@@ -408,7 +134,7 @@ long fr_do_mkdir(struct fr_call *call)
     struct birth birth;
     long rc;
 
-    if (!is_looked_at(call, asked, 0700))
+    if (!fr_is_looked_at(call, asked, 0700))
         return FR_CONTINUE;
     rc = prepare(call, at ? (int)call->args[0] : AT_FDCWD, call->args[at ? 1 : 0], &place, &birth);
     if (rc != 0)
@@ -416,10 +142,10 @@ long fr_do_mkdir(struct fr_call *call)
     if (!birth.differs && (asked & 0700) == 0700) {
         rc = FR_CONTINUE;
     } else {
-        mode = S_IFDIR | born_mode(call, &birth, asked) | (birth.set_gid ? S_ISGID : 0);
+        mode = S_IFDIR | fr_born_mode(call, &birth, asked) | (birth.set_gid ? S_ISGID : 0);
         rc = mkdirat(place.dir, place.name, fr_disk_mode(mode)) < 0 ? -errno : 0;
         if (rc == 0)
-            rc = record_new(call, place.dir, place.name, &birth, mode, asked);
+            rc = fr_record_new(call, place.dir, place.name, &birth, mode, asked);
     }
     close(place.dir);
     return rc;
@@ -430,7 +156,7 @@ static long make_node(struct fr_call *call, const struct fr_place *place, struct
                       uint32_t dev)
 {
     bool device = S_ISCHR(asked) || S_ISBLK(asked);
-    uint32_t mode = (asked & S_IFMT) | born_mode(call, birth, asked);
+    uint32_t mode = (asked & S_IFMT) | fr_born_mode(call, birth, asked);
 
     if (!birth->differs && !device && (asked & 0400))
         return FR_CONTINUE;
@@ -439,7 +165,7 @@ static long make_node(struct fr_call *call, const struct fr_place *place, struct
     if (mknodat(place->dir, place->name, (device ? S_IFREG : asked & S_IFMT) | fr_disk_mode(mode & 07777), 0) < 0)
         return -errno;
     birth->owner.rdev = device ? dev : 0;
-    return record_new(call, place->dir, place->name, birth, mode, asked);
+    return fr_record_new(call, place->dir, place->name, birth, mode, asked);
 }
 
 long fr_do_mknod(struct fr_call *call)
@@ -457,7 +183,7 @@ long fr_do_mknod(struct fr_call *call)
         return FR_CONTINUE;
     if (device && !fr_cred_has(fr_caller(call), FR_CAP_MKNOD) && !(S_ISCHR(asked) && dev == 0))
         return -EPERM;
-    if (!device && !is_looked_at(call, asked, 0400))
+    if (!device && !fr_is_looked_at(call, asked, 0400))
         return FR_CONTINUE;
     rc = prepare(call, at ? (int)call->args[0] : AT_FDCWD, call->args[at ? 1 : 0], &place, &birth);
     if (rc != 0)
@@ -475,7 +201,7 @@ long fr_do_symlink(struct fr_call *call)
     const char *target;
     long rc;
 
-    if (!is_looked_at(call, 0, 0))
+    if (!fr_is_looked_at(call, 0, 0))
         return FR_CONTINUE;
     rc = prepare(call, at ? (int)call->args[1] : AT_FDCWD, call->args[at ? 2 : 1], &place, &birth);
     if (rc != 0)
@@ -484,7 +210,7 @@ long fr_do_symlink(struct fr_call *call)
         rc = FR_CONTINUE;
     else if ((target = fr_path(call, call->args[0], 1, &rc)) != NULL)
         rc = !fr_still_there(call) ? -ESRCH : symlinkat(target, place.dir, place.name) < 0 ? -errno
-             : record_new(call, place.dir, place.name, &birth, S_IFLNK | 0777, 0777);
+             : fr_record_new(call, place.dir, place.name, &birth, S_IFLNK | 0777, 0777);
     close(place.dir);
     return rc;
 }

@@ -3,7 +3,8 @@
  *   fakeroot.c   loop, dispatch            fr_paths.c   a caller's path, resolved as the caller would
  *   fr_stat.c    stat and access families  fr_owner.c   chown, chmod        fr_xattr.c   extended attributes
  *   fr_acl.c     POSIX ACLs                fr_view.c    the table joined to a stat
- *   fr_create.c  new files and folders     fr_remove.c  unlink, rename      fr_socket.c  bind, SO_PEERCRED
+ *   fr_open.c    open, new files           fr_create.c  folders, nodes, links; how a file begins
+ *   fr_export.c  the final table           fr_remove.c  unlink, rename      fr_socket.c  bind, SO_PEERCRED
  *   fr_ids.c     set*id, get*id, cap*      fr_exec.c    execve, roots, limits
  */
 #ifndef IECHOR_FR_SUPER_H
