@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .bases import Base, Bases, PullPolicy
 from .checking import Checks
@@ -32,6 +32,7 @@ from .plan.stages import Stage, StageGraph
 from .plan.steps import ConfigStep, Step
 from .records import layers_of, write_step
 from .remotes import Remotes
+from .squashing import squashed
 from .store.buildcache import Cache, NoCache, StepRecord
 from .store.images import Image
 from .store.store import Store
@@ -49,8 +50,8 @@ RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG})
 class BuildRequest:
     """What the user asked. build_args: name → value; build_contexts: name → source, as typed.
 
-    no_cache_filter: names or numbers of stages. platform: None for the host's. source_date_epoch: seconds.
-    now: nanoseconds since the epoch.
+    annotations: of the manifest. squash: make one layer of the new ones, or of all. no_cache_filter: names or numbers
+    of stages. platform: None for the host's. source_date_epoch: seconds. now: nanoseconds since the epoch.
     """
 
     context: str
@@ -59,6 +60,8 @@ class BuildRequest:
     target: str | None = None
     build_args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    squash: Literal["", "new", "all"] = ""
     build_contexts: Mapping[str, str] = field(default_factory=dict)
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
@@ -96,7 +99,10 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
         with told_at_the_end(checks, fold, reachable, emit):
             for stage in reachable:
                 fold.stage(stage)
-        image = commit(world.done[target.index], world, labels=request.labels, tags=request.tags)
+        state = world.done[target.index]
+        if request.squash:
+            state = squashed(state, world, keep=0 if request.squash == "all" else state.base)
+        image = commit(state, world, labels=request.labels, annotations=request.annotations, tags=request.tags)
     emit(ImageBuilt(image_id=str(image.id), manifest=str(image.manifest_descriptor.digest), seconds=clock() - began))
     return image
 
@@ -199,8 +205,8 @@ class Fold:
         world.emit(StepFinished(step=self._step, seconds=self._clock() - began))
         key = base_key([str(layer.diff_id) for layer in base.layers], f"{platform} {world.clamp}"
                        + (" owners lost" if world.run.lose_owners else ""))
-        return StageState(layers=base.layers, key=key, image=base.image, history=base.image.history,
-                          inherited=Inherited(image=base.image))
+        return StageState(layers=base.layers, base=len(base.layers), key=key, image=base.image,
+                          history=base.image.history, inherited=Inherited(image=base.image))
 
     def _advance(self, state: StageState, step: Step, stage: Stage, number: int, total: int) -> StageState:
         shown = step.shown

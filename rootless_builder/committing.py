@@ -25,10 +25,12 @@ OCI_TYPES = {"none": MEDIA_TYPE_LAYER, "gzip": MEDIA_TYPE_LAYER_GZIP, "zstd": ME
 KEPT_EXTRA = ("os.version", "os.features")
 
 
-def commit(state: StageState, world: World, *, labels: Mapping[str, str], tags: Sequence[Reference]) -> Image:
+def commit(state: StageState, world: World, *, labels: Mapping[str, str], annotations: Mapping[str, str],
+           tags: Sequence[Reference]) -> Image:
     """The image in the store, under each of `tags`; without any it has no name. Errors: DiskFull, StoreError."""
     config = final_config(state, world, labels)
-    image = world.store.images.put([in_oci_terms(layer.blob) for layer in state.layers], config)
+    image = world.store.images.put([in_oci_terms(layer.blob) for layer in state.layers], config,
+                                   annotations=dict(annotations) or None)
     for tag in tags:
         world.store.images.tag(tag, image.manifest_descriptor)
         world.emit(ImageTagged(name=tag.with_default_tag().familiar(), image_id=str(image.id)))

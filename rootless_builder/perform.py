@@ -36,10 +36,12 @@ if TYPE_CHECKING:
 class StageState:
     """The build at one point: the accumulator of the fold. layers: the lowest first; key: names all that came before.
 
-    image: the config (its history and diff ids are those of the base until the image is committed).
+    base: how many of the layers are those of the image that FROM named. image: the config (its history and diff ids
+    are those of the base until the image is committed).
     """
 
     layers: tuple[LayerRef, ...]
+    base: int
     key: str
     image: ImageConfig
     history: tuple[History, ...]

@@ -65,6 +65,8 @@ def request(call: Call, settings: "Settings") -> "BuildRequest":
     return BuildRequest(
         context=options.context, file=options.file, tags=tuple(dict.fromkeys(tags)), target=options.target,
         build_args=build_args(call), labels=dict(pair(text, "--label") for text in options.label),
+        annotations=dict(annotation(text) for text in options.annotation),
+        squash="all" if options.squash_all else "new" if options.squash else "",
         build_contexts=dict(pair(text, "--build-context") for text in options.build_context),
         no_cache=options.no_cache,
         no_cache_filter=tuple(name for text in options.no_cache_filter for name in text.split(",") if name),
@@ -72,6 +74,15 @@ def request(call: Call, settings: "Settings") -> "BuildRequest":
         platform=Platform.parse(options.platform) if options.platform else None, ignorefile=options.ignorefile,
         source_date_epoch=epoch if epoch is not None else source_date_epoch(call.environ),
         default_registry=settings.default_registry, now=time.time_ns())
+
+
+def annotation(text: str) -> tuple[str, str]:
+    """[manifest:]KEY=VALUE. Errors: UsageError, UnsupportedError."""
+    key, value = pair(text, "--annotation")
+    kind, colon, rest = key.partition(":")
+    if colon and kind in ("index", "manifest-descriptor", "index-descriptor"):
+        raise UnsupportedError(f"cannot annotate the {kind}: the image has a manifest alone", hint="write manifest:KEY")
+    return (rest if colon and kind == "manifest" else key), value
 
 
 def build_args(call: Call) -> dict[str, str]:

@@ -12,9 +12,9 @@ DESCRIPTION = (
 
 LATER = {
     "-o/--output": "type=TYPE,dest=PATH", "--push": "",
-    "--cache-from": "SOURCE", "--cache-to": "DEST", "--annotation": "KEY=VALUE",
+    "--cache-from": "SOURCE", "--cache-to": "DEST", 
     "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT",
-    "--squash": "", "--squash-all": "", "--env": "KEY=VALUE",
+    "--env": "KEY=VALUE",
     "--from": "IMAGE", "--mount": "SPEC", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
     "--security-opt": "OPTION", "-m/--memory": "SIZE", "--cpus": "N",
     "--isolation": "TYPE|oci|default|rootless", "--format": "FORMAT|oci", "--manifest": "NAME",
@@ -61,6 +61,10 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-t", "--tag", metavar="NAME[:TAG]", action="append", default=[],
                        help="a name for the image (repeatable)")
     group.add_argument("--label", metavar="KEY=VALUE", action="append", default=[], help="a label (repeatable)")
+    group.add_argument("--annotation", metavar="KEY=VALUE", action="append", default=[],
+                       help="an annotation of the manifest (repeatable)")
+    group.add_argument("--squash", action="store_true", help="make one layer of those this build adds to its base")
+    group.add_argument("--squash-all", action="store_true", help="make one layer of everything")
     group.add_argument("--iidfile", metavar="FILE", help="write the image id to FILE")
     group.add_argument("--metadata-file", metavar="FILE", help="write the ids of the result as JSON to FILE")
     group.add_argument("--source-date-epoch", "--timestamp", metavar="SECONDS", type=int, default=None,

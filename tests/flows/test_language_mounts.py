@@ -1,5 +1,6 @@
 """RUN --mount: what the command sees, what stays (nothing), and what is part of the key."""
 
+import json
 import os
 import re
 import socket
@@ -196,3 +197,20 @@ def test_the_cache_can_be_left_out_for_one_stage(user: Person) -> None:
            "COPY --from=b /bin/sh /2\n"
     build(user, text)
     assert ran(build(user, text, "--no-cache-filter=a")) == ["RUN"]
+
+
+def test_binds_and_caches_where_no_overlay_can_be_mounted(user: Person) -> None:
+    text = """\
+        FROM busybox AS made
+        RUN mkdir /out && echo made > /out/f
+        FROM busybox
+        RUN --mount=from=made,source=out,target=/m test $(cat /m/f) = made && ! touch /m/x
+        RUN --mount=from=made,target=/m,rw rm -r /m/out && test ! -e /m/out
+        RUN --mount=from=made,target=/m test -e /m/out
+        RUN --mount=type=cache,from=made,target=/c test -e /c/out && touch /c/new
+        """.replace("        ", "")
+    build(user, text)
+    note = user.scratch / "fakeroot.1/overlay.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"errno": 22}))
+    shown = build(user, text, "--no-cache")
+    assert set(members(user)) & {"m", "c"} == set() and "DONE" in shown
