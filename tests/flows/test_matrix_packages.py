@@ -16,6 +16,7 @@ from tests.provision import PLAIN_USER
 from tests.registry_server import Registry
 from tests.same import Layer, differing, layers
 
+pytestmark = pytest.mark.timeout(1200)
 FILE = Path(__file__).with_name("matrix") / "packages.iEchorfile"
 STEPS = re.findall(r"^## (.+)", FILE.read_text(), re.MULTILINE)
 
@@ -70,7 +71,6 @@ def theirs(registry: Registry, ubuntu: str) -> Iterator[dict[str, Layer]]:
         yield built(person, registry)
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", STEPS)
 def test_what_packages_leave(theirs: dict[str, Layer], ours: dict[str, Layer], name: str) -> None:
     assert (name in ours) == (name in theirs)

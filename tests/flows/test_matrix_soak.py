@@ -29,6 +29,7 @@ FREELY = {
     "var/cache/ldconfig/aux-cache": "inode numbers and times of libraries",
     "var/lib/rpm/*": "a database with the time of each installation",
     "var/lib/dnf/*": "the same",
+    "root/.rpmdb/__db.*": "shared memory of its database, with the processes that mapped it",
     "var/cache/*": "what was looked at, and when",
     "p/tiny.rpm": "a random id",
     "*.pyc": "sets among the constants are in the order of that Python's hash seed",
