@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -195,6 +194,8 @@ def _shown(url: str) -> str:
 
 def _time(modified: str) -> int:
     """Nanoseconds since the epoch; 0 where the server does not say."""
+    from email.utils import parsedate_to_datetime
+
     try:
         return int(parsedate_to_datetime(modified).timestamp()) * 10**9
     except (ValueError, TypeError, OverflowError):

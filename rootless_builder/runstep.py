@@ -78,10 +78,10 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], world: "World", *,
     if step.insecure:
         emit(Notice(text="--security=insecure: the command has every capability in its sandbox, and on this host no "
                          "more rights than you"))
-    with scratch.rootfs(layers, world.store) as rootfs, attached(step, world, scratch) as more, \
-            StepLog(settings.logs, emit, number) as log:
-        spec = spec_of(step, rootfs, settings, more)
-        with launched(step, spec, settings) as sandbox:
+    with scratch.rootfs(layers, world.store) as rootfs:
+        # Caches are given back as soon as the command has ended: others may be waiting for them.
+        with attached(step, world, scratch) as more, StepLog(settings.logs, emit, number) as log, \
+                launched(step, spec_of(step, rootfs, settings, more), settings) as sandbox:
             for text in sandbox.notices:
                 emit(Notice(text=text))
             status = supervise(sandbox, on_output=log.write)
