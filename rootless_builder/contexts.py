@@ -8,6 +8,7 @@ Each is opened when first asked for and stays open until the build ends.
 
 import io
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Contexts:
         if file == STDIN and self._main == STDIN:
             raise UsageError("cannot read both the context and the iEchorfile from standard input",
                              hint="give one of them a path")
-        if self._main == STDIN or Path(self._main).is_file():
+        if self._main == STDIN or (not self._main.startswith(REMOTE) and not is_folder(self._main)):
             found = self._from_archive(file)
         else:
             found = self._from_folder(file, ignorefile)
@@ -124,12 +125,12 @@ class Contexts:
         return source
 
     def _folder_or_archive(self, place: str, ignore: IgnorePatterns | None) -> Source:
-        path = Path(place)
-        if not path.exists():
-            raise SourceError(f"cannot read the build context {place}: there is no such file or folder")
-        if path.is_dir():
-            return DirectorySource(path, ignore)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if is_folder(place):
+            return DirectorySource(Path(place), ignore)
+        try:
+            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise SourceError(f"cannot read the build context {place}: {error.strerror}") from error
         return ArchiveSource(fd, what=place, tmp=self._tmp)
 
     def _from_folder(self, file: str | None, ignorefile: str | None) -> BuildFile:
@@ -137,8 +138,6 @@ class Contexts:
         if self._main.startswith(REMOTE):
             raise UnsupportedError(f"cannot build {self._main}: remote contexts are not carried out by this release",
                                    hint="fetch it, and give the folder")
-        if not folder.is_dir():
-            raise SourceError(f"cannot read the build context {self._main}: there is no such folder")
         if file == STDIN:
             return BuildFile(_stdin(), "-", self._patterns(folder, None, ignorefile))
         path = _find(folder, file)
@@ -183,6 +182,15 @@ class Contexts:
         return BuildFile(read_file(node), name, None)
 
 
+def is_folder(place: str) -> bool:
+    """A build context: folder or else an archive. Errors: SourceError where it cannot be looked at."""
+    try:
+        return stat.S_ISDIR(os.stat(place).st_mode)
+    except OSError as error:
+        raise SourceError(f"cannot read the build context {place}: {error.strerror}",
+                          hint="give an existing folder or archive that you may read") from error
+
+
 def read_file(node: File, limit: int = 16 << 20) -> bytes:
     """The bytes of a small file. Errors: SourceError beyond `limit` bytes, or when it cannot be read."""
     if node.size > limit:
@@ -211,12 +219,12 @@ def near_names(tree: Tree, path: ImagePath) -> Iterable[str]:
 def _find(folder: Path, file: str | None) -> Path:
     if file is not None:
         for path in (Path(file), folder / file):
-            if path.is_file():
+            if os.path.isfile(path):
                 return path
         raise SourceError(f"cannot read {file}: there is no such file",
                           hint="--file is taken from the current folder, then from the context")
     for name in BUILD_FILES:
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):
             return folder / name
     raise SourceError(f"cannot find an iEchorfile in {folder}",
                       hint=f"write {BUILD_FILES[0]} there, or name the file with --file")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..paths import ROOT, ImagePath, encode, image_path, join, parent
-from .changes import Change, ChangeSet, Opaque, Put, Remove
+from .changes import Change, ChangeSet, Put, Remove
 from .node import Directory, Meta, Node, Symlink
 
 IMPLIED = Meta(0o755)  # of a folder that nobody made: image-spec layer.md leaves it open, containerd uses 0755 0:0
