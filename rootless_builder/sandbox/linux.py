@@ -55,6 +55,7 @@ _NR_PIDFD_SEND_SIGNAL = 424
 _NR_PIDFD_OPEN = 434
 _NR_CLOSE_RANGE = 436
 _NR_MOUNT_SETATTR = 442
+_NR_RT_SIGACTION = 13 if os.uname().machine == "x86_64" else 134  # 134: of the generic table (aarch64, riscv64)
 CLOSE_RANGE_CLOEXEC = 4
 
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
@@ -166,3 +167,10 @@ def pidfd_send_signal(fd: int, number: int) -> None:
     """Kernel 5.1. ESRCH once the process has ended."""
     _check(_libc.syscall(ctypes.c_long(_NR_PIDFD_SEND_SIGNAL), ctypes.c_int(fd), ctypes.c_int(number), None,
                          ctypes.c_uint(0)), "pidfd_send_signal")
+
+
+def set_default_action(number: int) -> None:
+    """SIG_DFL by the raw call: libc refuses to touch the signals it keeps for itself (32, 33)."""
+    action = (ctypes.c_ulong * 4)(0, 0, 0, 0)  # struct kernel_sigaction: handler, flags, restorer, mask
+    _check(_libc.syscall(ctypes.c_long(_NR_RT_SIGACTION), ctypes.c_int(number), action, None, ctypes.c_size_t(8)),
+           "rt_sigaction")

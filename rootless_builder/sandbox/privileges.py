@@ -17,6 +17,7 @@ try:
 except ImportError:
     prctl = None
 
+LIBC_SIGNALS = (32, 33)  # glibc's own: whoever started us with posix_spawn (make) may have left them ignored
 CAPABILITIES: Mapping[str, int] = MappingProxyType({name: number for number, name in enumerate((
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
     "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
@@ -146,5 +147,7 @@ def restore_signals() -> None:
     """Every disposition to its default, nothing blocked: what a fresh program may expect."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
+    for number in LIBC_SIGNALS:
+        linux.set_default_action(number)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
