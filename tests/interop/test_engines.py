@@ -60,6 +60,8 @@ def docker(folder: Path) -> Iterator[Engine]:
     finally:
         daemon.terminate()
         daemon.wait(30)
+        # It mounts its data folder on itself, and does not always take that away.
+        subprocess.run(["umount", "-l", folder / "data"], stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture
