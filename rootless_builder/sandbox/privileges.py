@@ -147,7 +147,7 @@ def restore_signals() -> None:
     """Every disposition to its default, nothing blocked: what a fresh program may expect."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
-    for number in LIBC_SIGNALS:
-        linux.set_default_action(number)
+    for kept in LIBC_SIGNALS:
+        linux.set_default_action(kept)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
