@@ -33,6 +33,8 @@ static handler *const HANDLERS[OP_COUNT] = {
     [OP_MKNOD] = fr_do_mknod, [OP_MKNODAT] = fr_do_mknod, [OP_MKDIR] = fr_do_mkdir, [OP_MKDIRAT] = fr_do_mkdir,
     [OP_SYMLINK] = fr_do_symlink, [OP_SYMLINKAT] = fr_do_symlink, [OP_LINK] = fr_do_link, [OP_LINKAT] = fr_do_link,
     [OP_OPEN] = fr_do_open, [OP_OPENAT] = fr_do_open, [OP_OPENAT2] = fr_do_open, [OP_CREAT] = fr_do_open,
+    [OP_UTIME] = fr_do_utimes, [OP_UTIMES] = fr_do_utimes, [OP_FUTIMESAT] = fr_do_utimes,
+    [OP_UTIMENSAT] = fr_do_utimes,
     [OP_TRUNCATE] = fr_do_truncate, [OP_BIND] = fr_do_bind, [OP_SOCKETCALL] = fr_do_socketcall,
     [OP_UNLINK] = fr_do_unlink, [OP_UNLINKAT] = fr_do_unlink, [OP_RMDIR] = fr_do_unlink,
     [OP_RENAME] = fr_do_rename, [OP_RENAMEAT] = fr_do_rename, [OP_RENAMEAT2] = fr_do_rename,

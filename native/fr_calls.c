@@ -61,9 +61,9 @@ const struct fr_call_rule fr_call_rules[] = {
     {OP_LREMOVEXATTR, FORM_NATIVE, RULE_NOTIFY, 0, 0, {198, 236, 15}}, /* lremovexattr */
     {OP_FREMOVEXATTR, FORM_NATIVE, RULE_NOTIFY, 0, 0, {199, 237, 16}}, /* fremovexattr */
     {OP_REMOVEXATTRAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {466, 466, 466}}, /* removexattrat */
-    /* creation and removal; an open for writing may copy up a file with several names */
-    {OP_OPEN, FORM_NATIVE, RULE_BITS, 1, O_CREAT | O_WRONLY | O_RDWR | FR_O_TMPFILE, {2, 5, -1}}, /* open */
-    {OP_OPENAT, FORM_NATIVE, RULE_BITS, 2, O_CREAT | O_WRONLY | O_RDWR | FR_O_TMPFILE, {257, 295, 56}}, /* openat */
+    /* creation and removal; an open for writing copies up */
+    {OP_OPEN, FORM_NATIVE, RULE_BITS, 1, O_CREAT | O_WRONLY | O_RDWR | O_TRUNC | FR_O_TMPFILE, {2, 5, -1}}, /* open */
+    {OP_OPENAT, FORM_NATIVE, RULE_BITS, 2, O_CREAT | O_WRONLY | O_RDWR | O_TRUNC | FR_O_TMPFILE, {257, 295, 56}}, /* openat */
     {OP_OPENAT2, FORM_NATIVE, RULE_NOTIFY, 0, 0, {437, 437, 437}}, /* openat2 */
     {OP_CREAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {85, 8, -1}}, /* creat */
     {OP_TRUNCATE, FORM_NATIVE, RULE_NOTIFY, 0, 0, {76, 92, 45}}, /* truncate */
@@ -82,6 +82,11 @@ const struct fr_call_rule fr_call_rules[] = {
     {OP_RENAMEAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {264, 302, 38}}, /* renameat */
     {OP_RENAMEAT2, FORM_NATIVE, RULE_NOTIFY, 0, 0, {316, 353, 276}}, /* renameat2 */
     {OP_TRUNCATE, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 193, -1}}, /* truncate64 */
+    {OP_UTIME, FORM_NATIVE, RULE_NOTIFY, 0, 0, {132, 30, -1}}, /* utime */
+    {OP_UTIMES, FORM_NATIVE, RULE_NOTIFY, 0, 0, {235, 271, -1}}, /* utimes */
+    {OP_FUTIMESAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {261, 299, -1}}, /* futimesat */
+    {OP_UTIMENSAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {280, 320, 88}}, /* utimensat */
+    {OP_UTIMENSAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 412, -1}}, /* utimensat_time64 */
     {OP_BIND, FORM_NATIVE, RULE_NOTIFY, 0, 0, {49, 361, 200}}, /* bind */
     {OP_SOCKETCALL, FORM_NATIVE, RULE_EQUAL, 0, 2 /* SYS_BIND */, {-1, 102, -1}}, /* socketcall */
     {OP_SOCKETCALL, FORM_NATIVE, RULE_EQUAL, 0, 15 /* SYS_GETSOCKOPT */, {-1, 102, -1}}, /* socketcall */

@@ -220,7 +220,7 @@ long fr_do_link(struct fr_call *call)
 {
     bool at = call->op == OP_LINKAT;
     struct fr_super *super = call->super;
-    int dirfd = at ? (int)call->args[0] : AT_FDCWD, fd;
+    int dirfd = at ? (int)call->args[0] : AT_FDCWD;
     unsigned flags = at && (call->args[4] & FR_AT_SYMLINK_FOLLOW) ? FR_FOLLOW : 0;
     struct ot_entry *entry, alive;
     const char *text;
@@ -229,7 +229,7 @@ long fr_do_link(struct fr_call *call)
 
     if (at && (call->args[4] & FR_AT_EMPTY_PATH))
         flags |= FR_EMPTY_OK;
-    if ((super->table.linked == 0 && super->table.dead == 0) ||
+    if (super->table.count == 0 || (!super->overlay && super->table.dead == 0) ||
         (text = fr_path(call, call->args[at ? 1 : 0], 0, &error)) == NULL ||
         fr_stat_path(call, dirfd, text, flags, &st) < 0 || (entry = fr_entry(super, &st)) == NULL)
         return FR_CONTINUE;
@@ -237,9 +237,8 @@ long fr_do_link(struct fr_call *call)
         alive = *entry;
         alive.flags &= ~OT_DEAD;
         ot_put(&super->table, &alive);
-    } else if ((entry->flags & OT_LINKED) && (fd = fr_open_path(call, dirfd, text, flags)) >= 0) {
-        fr_copy_up(super, fd, &st);
-        close(fd);
+    } else {
+        fr_copy_up_known(call, dirfd, text, flags);
     }
     return FR_CONTINUE;
 }

@@ -43,29 +43,22 @@ static int read_opening(struct fr_call *call, struct opening *opening)
     }
 }
 
-/* What writing to a file does to its entry: a lower file with several names gets another number at copy-up, and file
- * capabilities go (with set-id bits, where the writer is no root). Done at the open: the write itself is not seen. */
+/* What writing to a file does to its entry: a lower file gets another number at copy-up, and file capabilities go (with set-id bits, where the writer is no root). Done at the open: the write itself is not seen. */
 static void before_write(struct fr_call *call, int dirfd, const char *text, unsigned flags)
 {
     struct fr_super *super = call->super;
     struct ot_entry *entry;
     struct fr_seen seen;
     struct stat st;
-    int fd;
 
     if (fr_stat_path(call, dirfd, text, flags, &st) < 0 || !S_ISREG(st.st_mode))
         return;
     entry = fr_entry(super, &st);
     if (entry == NULL || S_ISCHR(entry->mode) || S_ISBLK(entry->mode))
         return;
-    if (entry->flags & OT_LINKED) {
-        fd = fr_open_path(call, dirfd, text, flags);
-        if (fd < 0)
-            return;
-        fr_copy_up(super, fd, &st);
-        close(fd);
-        entry = fr_entry(super, &st);
-        if (entry == NULL)
+    if (super->overlay && !(entry->flags & OT_UPPER)) {
+        fr_copy_up_known(call, dirfd, text, flags);
+        if (fr_stat_path(call, dirfd, text, flags, &st) < 0 || (entry = fr_entry(super, &st)) == NULL)
             return;
     }
     ot_xattr_remove(&super->table, entry, FR_CAPABILITY);
@@ -78,7 +71,7 @@ static void before_write(struct fr_call *call, int dirfd, const char *text, unsi
 
 static bool is_writing_watched(struct fr_call *call)
 {
-    return call->super->table.linked != 0 || call->super->table.xattr_count != 0 ||
+    return (call->super->overlay && call->super->table.count != 0) || call->super->table.xattr_count != 0 ||
            call->super->table.devices != 0 || !fr_cred_has(fr_caller(call), FR_CAP_FSETID);
 }
 
@@ -97,8 +90,10 @@ static long open_old(struct fr_call *call, const struct opening *opening, const 
     unsigned flags = opening->flags & O_NOFOLLOW ? 0 : FR_FOLLOW;
     struct stat st;
 
-    if (!(opening->flags & O_ACCMODE) || !is_writing_watched(call))
+    if (!(opening->flags & (O_ACCMODE | O_TRUNC)) || !is_writing_watched(call))
         return FR_CONTINUE;
+    if ((opening->flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+        return FR_CONTINUE; /* made, or refused */
     if (fr_stat_path(call, opening->dirfd, text, flags, &st) < 0 || !S_ISREG(st.st_mode))
         return FR_CONTINUE;
     if (is_device(call, &st) || !fr_may(call, &st, W_OK | ((opening->flags & O_ACCMODE) == O_RDWR ? R_OK : 0)))
@@ -264,5 +259,27 @@ long fr_do_truncate(struct fr_call *call)
 
     if (is_writing_watched(call) && (text = fr_path(call, call->args[0], 0, &error)) != NULL)
         before_write(call, AT_FDCWD, text, FR_FOLLOW);
+    return FR_CONTINUE;
+}
+
+/* Times are the kernel's to set; but a lower file is copied up for them. */
+long fr_do_utimes(struct fr_call *call)
+{
+    bool at = call->op == OP_FUTIMESAT || call->op == OP_UTIMENSAT;
+    int dirfd = at ? (int)call->args[0] : AT_FDCWD;
+    uint64_t path = call->args[at ? 1 : 0];
+    uint64_t how = call->op == OP_UTIMENSAT ? call->args[3] : 0;
+    unsigned flags = (how & FR_AT_SYMLINK_NOFOLLOW ? 0 : FR_FOLLOW) | (how & FR_AT_EMPTY_PATH ? FR_EMPTY_OK : 0);
+    const char *text = "";
+    long error;
+
+    if (!call->super->overlay || call->super->table.count == 0 || (path == 0 && !at))
+        return FR_CONTINUE;
+    if (path == 0)
+        flags = FR_EMPTY_OK; /* dirfd itself */
+    else
+        text = fr_path(call, path, 0, &error);
+    if (text != NULL)
+        fr_copy_up_known(call, dirfd, text, flags);
     return FR_CONTINUE;
 }

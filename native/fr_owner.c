@@ -96,7 +96,9 @@ static long change_owner(struct fr_call *call, int fd, uint32_t uid, uint32_t gi
         seen.uid = uid;
     if (gid != FR_NO_ID)
         seen.gid = gid;
-    return fr_record(super, &st, &seen);
+    rc = fr_record(super, &st, &seen);
+    fr_note_upper(super, fd, &st);
+    return rc;
 }
 
 long fr_do_chown(struct fr_call *call)
@@ -162,6 +164,7 @@ static long change_mode(struct fr_call *call, int fd, uint32_t mode)
     rc = fr_stat_fd(fd, &st);
     if (rc == 0)
         rc = fr_record(super, &st, &seen);
+    fr_note_upper(super, fd, &st);
     if (rc == 0 && (entry = fr_entry(super, &st)) != NULL && entry->xattrs != 0)
         fr_acl_chmod(super, entry, mode);
     return rc;

@@ -10,6 +10,7 @@
 
 #include "fr_super.h"
 
+#define MOVE_EXCHANGE 2U /* RENAME_EXCHANGE */
 #define MOVE_WHITEOUT 4U /* RENAME_WHITEOUT */
 
 /* Is this the last name of a file that the table knows? */
@@ -130,7 +131,6 @@ long fr_do_rename(struct fr_call *call)
     const char *from, *to;
     struct stat st;
     long error;
-    int fd;
 
     if (super->table.count == 0 && fr_is_plain(call, fr_caller(call)))
         return FR_CONTINUE;
@@ -143,14 +143,9 @@ long fr_do_rename(struct fr_call *call)
         error = may_change(call, move.new_dirfd, to, true);
     if (error < 0)
         return error;
-    if (super->table.linked != 0 && fr_stat_path(call, move.old_dirfd, from, 0, &st) == 0 &&
-        fr_entry(super, &st) != NULL && (fr_entry(super, &st)->flags & OT_LINKED)) {
-        fd = fr_open_path(call, move.old_dirfd, from, 0);
-        if (fd >= 0) { /* a renamed lower file is copied up */
-            fr_copy_up(super, fd, &st);
-            close(fd);
-        }
-    }
+    fr_copy_up_known(call, move.old_dirfd, from, 0);
+    if (move.flags & MOVE_EXCHANGE)
+        fr_copy_up_known(call, move.new_dirfd, to, 0);
     if (move.flags & ~MOVE_WHITEOUT)
         return FR_CONTINUE; /* exchanged or never replaced: no name goes */
     if (fr_stat_path(call, move.new_dirfd, to, 0, &st) < 0 || !is_last_name(call, &st))

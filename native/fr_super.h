@@ -6,6 +6,7 @@
  *   fr_open.c    open, new files           fr_create.c  folders, nodes, links; how a file begins
  *   fr_export.c  the final table           fr_remove.c  unlink, rename      fr_socket.c  bind, SO_PEERCRED
  *   fr_ids.c     set*id, get*id, cap*      fr_exec.c    execve, roots, limits
+ *   fr_upper.c   copied-up files' numbers
  */
 #ifndef IECHOR_FR_SUPER_H
 #define IECHOR_FR_SUPER_H
@@ -117,6 +118,14 @@ uint32_t fr_disk_mode(uint32_t mode); /* the mode bits the disk gets: never what
 /* our own fd as a path below proc_fd, which is the working directory; into buffer[32] */
 const char *fr_self_path(int fd, char *buffer);
 
+/* --- fr_upper.c --- a copied-up file's two numbers --- */
+/* fd's file was changed just now, so it lies in the upper directory: its number there finds its record from now on. */
+void fr_note_upper(struct fr_super *super, int fd, const struct stat *st);
+/* The kernel is about to copy this file up: if the table knows it, that happens now, so that it stays known. */
+void fr_copy_up_known(struct fr_call *call, int dirfd, const char *text, unsigned flags);
+/* Number of the lower file that a file of the upper directory was copied from; 0: none, or the disk does not tell. */
+uint64_t fr_origin(int upper, const char *name);
+
 /* --- fr_acl.c --- */
 #define FR_CAPABILITY "security.capability"
 #define FR_ACL_ACCESS "system.posix_acl_access"
@@ -155,6 +164,7 @@ long fr_do_chmod(struct fr_call *call);
 long fr_do_xattr(struct fr_call *call);
 long fr_do_open(struct fr_call *call);
 long fr_do_truncate(struct fr_call *call);
+long fr_do_utimes(struct fr_call *call);
 long fr_do_mkdir(struct fr_call *call);
 long fr_do_mknod(struct fr_call *call);
 long fr_do_symlink(struct fr_call *call);

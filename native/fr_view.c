@@ -63,7 +63,8 @@ int fr_record(struct fr_super *super, const struct stat *st, const struct fr_see
         entry.flags |= OT_DEAD;
     if (seen->uid == st->st_uid && seen->gid == st->st_gid && seen->mode == st->st_mode &&
         (old == NULL || old->xattrs == 0)) {
-        ot_remove(&super->table, dev, st->st_ino);
+        if (old != NULL)
+            ot_remove(&super->table, dev, old->ino);
         return 0;
     }
     return ot_put(&super->table, &entry);
@@ -107,7 +108,7 @@ static int follow_number(struct fr_super *super, const struct stat *before, cons
     copy = *old;
     copy.ino = after->st_ino;
     copy.dev = (uint16_t)dev;
-    copy.flags = 0;
+    copy.flags = 0; /* not OT_LINKED: the upper file's own */
     copy.xattrs = 0;
     rc = ot_put(&super->table, &copy);
     if (rc < 0)
@@ -131,7 +132,11 @@ int fr_copy_up(struct fr_super *super, int fd, struct stat *st)
         return -errno;
     }
     rc = fr_stat_fd(fd, st);
-    return rc < 0 ? rc : follow_number(super, &before, st);
+    if (rc == 0)
+        rc = follow_number(super, &before, st);
+    if (rc == 0)
+        fr_note_upper(super, fd, st);
+    return rc;
 }
 
 bool fr_may(struct fr_call *call, const struct stat *st, int mask)

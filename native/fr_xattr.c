@@ -330,20 +330,18 @@ static long perform(struct fr_call *call, const struct request *request, const c
     }
 }
 
-/* user.* on a lower file with several names: its copy-up must not lose the entry. */
+/* user.* on a lower file: its copy-up must not lose the entry. */
 static void keep_entry(struct fr_call *call, const struct request *request)
 {
-    struct stat st;
-    int fd;
+    const char *text = "";
+    long error;
 
-    if (call->super->table.linked == 0 || (request->what != SET && request->what != REMOVE))
+    if (!call->super->overlay || (request->what != SET && request->what != REMOVE))
         return;
-    fd = open_request(call, request);
-    if (fd < 0)
-        return;
-    if (fr_stat_fd(fd, &st) == 0 && fr_entry(call->super, &st) != NULL)
-        fr_copy_up(call->super, fd, &st);
-    close(fd);
+    if (request->path != 0 || !(request->flags & FR_EMPTY_OK))
+        text = fr_path(call, request->path, 0, &error);
+    if (text != NULL)
+        fr_copy_up_known(call, request->dirfd, text, request->flags);
 }
 
 long fr_do_xattr(struct fr_call *call)

@@ -110,7 +110,8 @@ static size_t slot_of(const struct ot_table *table, int dev, uint64_t ino)
     return at;
 }
 
-struct ot_entry *ot_find(struct ot_table *table, int dev, uint64_t ino)
+/* What is kept under this very number, be it an alias. */
+static struct ot_entry *find_exactly(const struct ot_table *table, int dev, uint64_t ino)
 {
     size_t at;
 
@@ -118,6 +119,17 @@ struct ot_entry *ot_find(struct ot_table *table, int dev, uint64_t ino)
         return NULL;
     at = slot_of(table, dev, ino);
     return table->slots[at] != 0 ? &table->entries[table->slots[at] - 1] : NULL;
+}
+
+static uint64_t alias_of(const struct ot_entry *entry) { return entry->uid | ((uint64_t)entry->gid << 32); }
+
+struct ot_entry *ot_find(struct ot_table *table, int dev, uint64_t ino)
+{
+    struct ot_entry *entry = find_exactly(table, dev, ino);
+
+    if (entry != NULL && (entry->flags & OT_ALIAS))
+        entry = find_exactly(table, dev, alias_of(entry));
+    return entry != NULL && !(entry->flags & OT_ALIAS) ? entry : NULL;
 }
 
 static int grow_slots(struct ot_table *table)
@@ -165,9 +177,9 @@ static void count_entry(struct ot_table *table, const struct ot_entry *entry, bo
         table->dead += one;
 }
 
-int ot_put(struct ot_table *table, const struct ot_entry *entry)
+static int put_exactly(struct ot_table *table, const struct ot_entry *entry)
 {
-    struct ot_entry *place = ot_find(table, entry->dev, entry->ino);
+    struct ot_entry *place = find_exactly(table, entry->dev, entry->ino);
     uint32_t xattrs;
     int rc;
 
@@ -190,6 +202,33 @@ int ot_put(struct ot_table *table, const struct ot_entry *entry)
     return 0;
 }
 
+int ot_put(struct ot_table *table, const struct ot_entry *entry)
+{
+    const struct ot_entry *alias = find_exactly(table, entry->dev, entry->ino);
+    struct ot_entry first;
+
+    if (alias == NULL || !(alias->flags & OT_ALIAS))
+        return put_exactly(table, entry);
+    first = *entry;
+    first.ino = alias_of(alias);
+    return put_exactly(table, &first);
+}
+
+int ot_also(struct ot_table *table, uint64_t ino, uint64_t also)
+{
+    const struct ot_entry *known = find_exactly(table, 0, ino);
+    struct ot_entry alias = {.ino = also, .flags = OT_ALIAS};
+
+    if (known != NULL && (known->flags & OT_ALIAS))
+        ino = alias_of(known);
+    if (ino == also)
+        return 0;
+    alias.uid = (uint32_t)ino;
+    alias.gid = (uint32_t)(ino >> 32);
+    ot_remove(table, 0, also); /* a record left by an inode that had the number before */
+    return put_exactly(table, &alias);
+}
+
 static void drop_xattrs(struct ot_table *table, struct ot_entry *entry)
 {
     if (entry->xattrs != 0) {
@@ -201,7 +240,7 @@ static void drop_xattrs(struct ot_table *table, struct ot_entry *entry)
 
 void ot_remove(struct ot_table *table, int dev, uint64_t ino)
 {
-    struct ot_entry *entry = ot_find(table, dev, ino);
+    struct ot_entry *entry = find_exactly(table, dev, ino);
     size_t mask = table->slot_count - 1;
     size_t hole, at, index;
 
@@ -526,20 +565,35 @@ static size_t number_entries(const struct ot_table *table, const struct ot_alias
 
     for (size_t i = 0; i < table->count; i++) {
         const struct ot_entry *entry = &table->entries[i];
+        uint64_t ino = entry->ino;
         const struct ot_alias *alias;
 
-        if (entry->dev != 0 || (entry->flags & OT_DEAD))
+        if (entry->flags & OT_ALIAS)
+            entry = find_exactly(table, 0, alias_of(entry));
+        if (entry == NULL || entry->dev != 0 || (entry->flags & (OT_DEAD | OT_ALIAS)))
             continue;
         if (list != NULL)
-            list[n] = (struct numbered){entry->ino, (uint32_t)i};
+            list[n] = (struct numbered){ino, (uint32_t)(entry - table->entries)};
         n++;
-        alias = first_alias(aliases, alias_count, entry->ino);
-        for (; alias != NULL && alias < aliases + alias_count && alias->from == entry->ino; alias++) {
+        alias = first_alias(aliases, alias_count, ino);
+        for (; alias != NULL && alias < aliases + alias_count && alias->from == ino; alias++) {
             if (list != NULL)
-                list[n] = (struct numbered){alias->to, (uint32_t)i};
+                list[n] = (struct numbered){alias->to, (uint32_t)(entry - table->entries)};
             n++;
         }
     }
+    return n;
+}
+
+/* Sorts by number, each of them once. Returns how many are left. */
+static size_t sort_numbers(struct numbered *list, size_t count)
+{
+    size_t n = 0;
+
+    qsort(list, count, sizeof *list, by_ino);
+    for (size_t i = 0; i < count; i++)
+        if (n == 0 || list[n - 1].ino != list[i].ino)
+            list[n++] = list[i];
     return n;
 }
 
@@ -573,7 +627,7 @@ int ot_store(const struct ot_table *table, const struct ot_alias *aliases, size_
     if (list == NULL)
         return -ENOMEM;
     number_entries(table, aliases, alias_count, list);
-    qsort(list, count, sizeof *list, by_ino);
+    count = sort_numbers(list, count);
     for (size_t i = 0; i < count; i++) {
         const struct ot_xattrs *xattrs = list_of(table, &table->entries[list[i].entry]);
 

@@ -20,6 +20,8 @@
 
 #define OT_DEAD 1U   /* its last name is gone; only open files still show it */
 #define OT_LINKED 2U /* several names in a lower layer: a copy-up gives it another inode number */
+#define OT_UPPER 4U  /* known to lie in the overlay's upper directory, under all numbers that it may show */
+#define OT_ALIAS 8U  /* no record: another number of the inode whose number uid (low half) and gid hold */
 
 #define OT_HEADER_SIZE 16
 #define OT_RECORD_SIZE 36
@@ -66,6 +68,9 @@ struct ot_entry *ot_find(struct ot_table *table, int dev, uint64_t ino);
 
 /* Insert or replace ino's plain fields and flags; xattrs are kept (a new entry has none). */
 int ot_put(struct ot_table *table, const struct ot_entry *entry);
+/* From now on `also` is the same inode as ino (of the image's file system), whether ino has a record or not:
+ * ot_find and ot_put take it for ino, ot_store writes the record under both. ot_remove of `also` undoes that. */
+int ot_also(struct ot_table *table, uint64_t ino, uint64_t also);
 void ot_remove(struct ot_table *table, int dev, uint64_t ino);
 void ot_drop_dead(struct ot_table *table);
 

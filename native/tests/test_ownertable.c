@@ -135,6 +135,45 @@ static void test_xattrs(void)
     ot_free(&table);
 }
 
+/* A copied-up file: the lower's number and the upper's find one record. */
+static void test_two_numbers(void)
+{
+    struct ot_table table, again;
+    struct ot_entry entry = entry_of(1ULL << 40, 5);
+    const struct ot_entry *found;
+    size_t length;
+    void *packed;
+
+    ot_init(&table, 7);
+    ok(ot_also(&table, entry.ino, 30) == 0 && ot_find(&table, 0, 30) == NULL, "no record yet, by neither number");
+    ot_put(&table, &entry);
+    ok(ot_find(&table, 0, 30) != NULL && ot_find(&table, 0, 30) == ot_find(&table, 0, entry.ino), "found by both");
+    entry.ino = 30;
+    entry.uid = 6;
+    ot_put(&table, &entry);
+    found = ot_find(&table, 0, 1ULL << 40);
+    ok(found != NULL && found->uid == 6 && found->ino == 1ULL << 40, "changed by both");
+    ok(ot_also(&table, 30, 1ULL << 40) == 0 && ot_find(&table, 0, 30) == found, "no number leads to itself");
+    ot_xattr_set(&table, ot_find(&table, 0, 30), "security.x", "v", 1);
+    ot_store(&table, (struct ot_alias[]){{1ULL << 40, 30}}, 1, &packed, &length);
+    ot_init(&again, 7);
+    ok(ot_load(&again, packed, length) == 0 && again.count == 2 && ot_find(&again, 0, 30)->uid == 6 &&
+           ot_xattr_get(&again, ot_find(&again, 0, 30), "security.x", &length) != NULL,
+       "written under both, each once");
+    free(packed);
+    ot_free(&again);
+    ot_remove(&table, 0, 30);
+    ok(ot_find(&table, 0, 30) == NULL && ot_find(&table, 0, 1ULL << 40) != NULL, "the number is another inode's again");
+    ot_put(&table, &(struct ot_entry){.ino = 31, .uid = 9});
+    ot_also(&table, 1ULL << 40, 31);
+    ok(ot_find(&table, 0, 31)->uid == 6, "what had the number before is forgotten");
+    ot_remove(&table, 0, 1ULL << 40);
+    ot_store(&table, NULL, 0, &packed, &length);
+    ok(ot_find(&table, 0, 31) == NULL && length == OT_HEADER_SIZE, "a record that is gone is gone by both");
+    free(packed);
+    ot_free(&table);
+}
+
 static void test_packed(void)
 {
     struct ot_table table, again;
@@ -199,6 +238,7 @@ int main(void)
     test_model();
     test_counts();
     test_xattrs();
+    test_two_numbers();
     test_packed();
     printf("1..%d\n", number);
     return failed != 0;

@@ -73,23 +73,47 @@ def test_a_step_that_dies_by_a_signal(user: Person, root: Person, name: str) -> 
     same_as_root(user, root, f"RUN (chown 5 /etc/group; sh -c 'kill -{name} $$'; chown 6 /etc/passwd) || true\n")
 
 
+def confined(user: Person, tight: Path, text: str) -> "subprocess.CompletedProcess[str]":
+    enter = 'echo $$ >"$1/cgroup.procs" && shift && exec setpriv --reuid "$0" --regid "$0" --clear-groups "$@"'
+    command = ["sh", "-c", enter, str(user.uid), str(tight), *user.command("build", "--progress=plain", "-t", "x",
+               "--source-date-epoch=1000000000", context(user, text))]
+    return subprocess.run(command, env=user.environment(), cwd=user.home, capture_output=True, text=True,
+                          timeout=120)
+
+
 def test_a_step_that_is_out_of_memory(user: Person, root: Person, tight: Path) -> None:
     """The kernel ends the hungry process; the supervisor lives and the owners with it."""
-    def confined(text: str) -> "subprocess.CompletedProcess[str]":
-        enter = 'echo $$ >"$1/cgroup.procs" && shift && exec setpriv --reuid "$0" --regid "$0" --clear-groups "$@"'
-        command = ["sh", "-c", enter, str(user.uid), str(tight), *user.command("build", "-t", "x",
-                   "--source-date-epoch=1000000000", context(user, text))]
-        return subprocess.run(command, env=user.environment(), cwd=user.home, capture_output=True, text=True,
-                              timeout=120)
-
-    done = confined(f"RUN chown 5 /etc/group && {HUNGRY}\n")
+    done = confined(user, tight, f"RUN chown 5 /etc/group && {HUNGRY}\n")
     assert done.returncode == 6 and "137" in done.stderr + "137" * ("signal 9" in done.stderr), done.stderr
     nothing_left(user)
     survivor = f"RUN chown 5 /etc/group; {HUNGRY} || chown 6 /etc/passwd\n"
-    done = confined(survivor)
+    done = confined(user, tight, survivor)
     assert done.returncode == 0, done.stderr
     build(root, "RUN chown 5 /etc/group; chown 6 /etc/passwd\n")
     assert not differing(layers(user, "x")[-1], layers(root, "x")[-1]), done.stderr
+
+
+COPIED_UP = """
+RUN mkdir /p; cd /p; for f in chown chmod touch write append truncate move link gone; do \\
+    echo $f >$f; chown 1$(expr length $f):43 $f; chmod 4751 $f; done; ln -s nowhere symlink; chown -h 3:4 symlink; \\
+    mkfifo fifo; chown 5:6 fifo
+RUN cd /p; chown 7 chown; chmod 600 chmod; touch -d @1000000000 touch fifo; echo new >write; echo x >>append; \\
+    truncate -c -s 2 truncate; mv move moved; ln link linked; mv symlink symlinked; echo x >>gone; \\
+    chown 8 /etc/group; ls -lR /p /etc >/dev/null; PRESSURE; \\
+    stat -c '%n %a %u:%g' * /etc/group; rm gone; echo fresh >gone; echo fresh >fresh; \\
+    chmod 4711 touch; chown :9 append linked; rm link; cp -a /p /q; cp -a /etc/group /q
+"""
+
+
+def test_what_was_copied_up_keeps_its_owner_when_memory_is_short(user: Person, root: Person, tight: Path) -> None:
+    """The overlay's inodes are thrown out of the cache, and have other numbers when they are looked up again."""
+    done = confined(user, tight, COPIED_UP.replace("PRESSURE", f"{HUNGRY} >/dev/null || stat -c %i * >/q2; rm /q2"))
+    assert done.returncode == 0, done.stderr
+    shown = build(root, COPIED_UP.replace("PRESSURE", ": >/q2; rm /q2"))
+    for ours, theirs in zip(layers(user, "x"), layers(root, "x"), strict=True):
+        assert not differing(ours, theirs), done.stderr
+    assert "chown 4751 7:43" not in shown and re.findall(r"(\S+ \d+ \d+:\d+)$", shown, re.M) == \
+        re.findall(r"(\S+ \d+ \d+:\d+)$", done.stderr, re.M)
 
 
 def supervisor_of(process: "subprocess.Popen[str]") -> psutil.Process:
