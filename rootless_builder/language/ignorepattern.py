@@ -11,7 +11,7 @@ pattern also has one of the signs above, and so they do here (goregex.py).
 import re
 from functools import cached_property
 
-from . import goregex
+from . import globregex, goregex
 from .characters import decode, encode, printable
 from .filepattern import BadPattern, match
 
@@ -39,6 +39,12 @@ class IgnorePattern:
                 self.error = str(error)
 
     @cached_property
+    def _plain(self) -> tuple[re.Pattern[str], re.Pattern[str]] | None:
+        """For `hits` and `covers`: quick whatever the stars, where the pattern has no other signs."""
+        source = globregex.translate(self.text)
+        return (re.compile(rf"\A{source}\Z"), re.compile(rf"\A{source}(?:/|\Z)")) if source is not None else None
+
+    @cached_property
     def _whole(self) -> re.Pattern[str]:
         return re.compile(self._regex.whole, re.ASCII)
 
@@ -55,6 +61,8 @@ class IgnorePattern:
             return path.startswith(text[:-2])
         if self._kind == "suffix":
             return path.endswith(self._suffix) or (self._suffix[0] == "/" and path == self._suffix[1:])
+        if self._plain and "\n" not in path:
+            return self._plain[0].match(path) is not None
         return self._whole.search(path) is not None
 
     def covers(self, path: str) -> bool:
@@ -67,6 +75,8 @@ class IgnorePattern:
         if self._kind == "suffix":
             suffix, below = self._suffix + "/", path + "/"
             return suffix in below or (self._suffix[:1] == "/" and below.startswith(suffix[1:]))
+        if self._plain and "\n" not in path:
+            return self._plain[1].match(path) is not None
         if self._regex.exact_only:
             return any(map(self.hits, [path, *ancestors(path)]))
         return self._tree.search(path) is not None

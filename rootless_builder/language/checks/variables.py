@@ -10,6 +10,7 @@ from .rules import Finding
 
 # ARGs that BuildKit reads for itself and shows to nobody.
 _NOT_SHOWN = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
+_MOST_NAMES = 200  # to look for the nearest of: each use would be compared with each of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,5 +56,5 @@ def of_unmatched_in_from(used: Expanded, known: Mapping[str, object], span: Span
 
 
 def _near(name: str, names: Mapping[str, object], sign: str) -> str:
-    near = suggest.nearest(name, names)
+    near = suggest.nearest(name, names) if len(names) <= _MOST_NAMES else None
     return f" (did you mean {sign}{near}?)" if near else ""
