@@ -34,7 +34,7 @@ static handler *const HANDLERS[OP_COUNT] = {
     [OP_SYMLINK] = fr_do_symlink, [OP_SYMLINKAT] = fr_do_symlink, [OP_LINK] = fr_do_link, [OP_LINKAT] = fr_do_link,
     [OP_OPEN] = fr_do_open, [OP_OPENAT] = fr_do_open, [OP_OPENAT2] = fr_do_open, [OP_CREAT] = fr_do_open,
     [OP_UTIME] = fr_do_utimes, [OP_UTIMES] = fr_do_utimes, [OP_FUTIMESAT] = fr_do_utimes,
-    [OP_UTIMENSAT] = fr_do_utimes,
+    [OP_UTIMENSAT] = fr_do_utimes, [OP_FILE_SETATTR] = fr_do_utimes, [OP_SET_FLAGS] = fr_do_utimes,
     [OP_TRUNCATE] = fr_do_truncate, [OP_BIND] = fr_do_bind, [OP_SOCKETCALL] = fr_do_socketcall,
     [OP_UNLINK] = fr_do_unlink, [OP_UNLINKAT] = fr_do_unlink, [OP_RMDIR] = fr_do_unlink,
     [OP_RENAME] = fr_do_rename, [OP_RENAMEAT] = fr_do_rename, [OP_RENAMEAT2] = fr_do_rename,

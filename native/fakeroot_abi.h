@@ -142,6 +142,9 @@ _Static_assert(sizeof(struct fr_statx) == 256, "struct statx");
 
 #define FR_O_TMPFILE 020000000 /* __O_TMPFILE; without O_DIRECTORY it is not valid */
 #define FR_AT_EMPTY_PATH 0x1000
+#define FR_IOC_SETFLAGS 0x40086602U
+#define FR_IOC32_SETFLAGS 0x40046602U
+#define FR_IOC_FSSETXATTR 0x401c5820U
 #define FR_AT_SYMLINK_NOFOLLOW 0x100
 #define FR_AT_SYMLINK_FOLLOW 0x400
 #define FR_AT_REMOVEDIR 0x200

@@ -87,6 +87,10 @@ const struct fr_call_rule fr_call_rules[] = {
     {OP_FUTIMESAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {261, 299, -1}}, /* futimesat */
     {OP_UTIMENSAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {280, 320, 88}}, /* utimensat */
     {OP_UTIMENSAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 412, -1}}, /* utimensat_time64 */
+    {OP_FILE_SETATTR, FORM_NATIVE, RULE_NOTIFY, 0, 0, {469, 469, 469}}, /* file_setattr */
+    {OP_SET_FLAGS, FORM_NATIVE, RULE_EQUAL, 1, FR_IOC_SETFLAGS, {16, -1, 29}}, /* ioctl */
+    {OP_SET_FLAGS, FORM_NATIVE, RULE_EQUAL, 1, FR_IOC32_SETFLAGS, {-1, 54, -1}}, /* ioctl */
+    {OP_SET_FLAGS, FORM_NATIVE, RULE_EQUAL, 1, FR_IOC_FSSETXATTR, {16, 54, 29}}, /* ioctl */
     {OP_BIND, FORM_NATIVE, RULE_NOTIFY, 0, 0, {49, 361, 200}}, /* bind */
     {OP_SOCKETCALL, FORM_NATIVE, RULE_EQUAL, 0, 2 /* SYS_BIND */, {-1, 102, -1}}, /* socketcall */
     {OP_SOCKETCALL, FORM_NATIVE, RULE_EQUAL, 0, 15 /* SYS_GETSOCKOPT */, {-1, 102, -1}}, /* socketcall */

@@ -1,6 +1,6 @@
 /* The final table. The joined scan reads the overlay's upper directory, where a copied-up file has a number of its
  * own, while every process of the run saw the lower file's: so both trees are walked side by side for such pairs.
- * Where the overlay has forgotten what it was copied from (fr_upper.c), the file's own note of it tells.
+ * Where the overlay has forgotten what it was copied from, fr_upper.c has noted it.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -41,35 +41,21 @@ static int by_numbers(const void *left, const void *right)
     return (a->to > b->to) - (a->to < b->to);
 }
 
-/* The number whose record a file of the upper directory has, when that is not its own; else 0. */
-static uint64_t other_number(struct fr_super *super, int upper, const char *name, const struct stat *up,
-                             const struct stat *seen)
-{
-    struct stat origin = *up;
-
-    if (up->st_ino != seen->st_ino)
-        return fr_entry(super, seen) != NULL ? seen->st_ino : 0;
-    if (!S_ISREG(up->st_mode) || ot_find(&super->table, 0, up->st_ino) != NULL)
-        return 0;
-    origin.st_dev = super->table.devs[0];
-    origin.st_ino = fr_origin(upper, name);
-    return origin.st_ino != 0 && fr_entry(super, &origin) != NULL ? origin.st_ino : 0;
-}
-
 /* One file that lies in the upper directory. 1: a folder to go into. */
 static int compare(struct fr_super *super, int upper, int merged, const char *name, struct aliases *aliases)
 {
     struct stat up, seen;
-    uint64_t from;
-    int rc;
 
     if (fstatat(upper, name, &up, AT_SYMLINK_NOFOLLOW) < 0 || fstatat(merged, name, &seen, AT_SYMLINK_NOFOLLOW) < 0)
         return 0; /* a whiteout */
     if (seen.st_dev != super->table.devs[0])
         return 0; /* something is mounted there */
-    from = other_number(super, upper, name, &up, &seen);
-    if (from != 0 && (rc = add_alias(aliases, from, up.st_ino)) < 0)
-        return rc;
+    if (up.st_ino != seen.st_ino && fr_entry(super, &seen) != NULL) {
+        int rc = add_alias(aliases, seen.st_ino, up.st_ino);
+
+        if (rc < 0)
+            return rc;
+    }
     return S_ISDIR(up.st_mode);
 }
 

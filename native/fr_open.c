@@ -43,7 +43,8 @@ static int read_opening(struct fr_call *call, struct opening *opening)
     }
 }
 
-/* What writing to a file does to its entry: a lower file gets another number at copy-up, and file capabilities go (with set-id bits, where the writer is no root). Done at the open: the write itself is not seen. */
+/* What writing to a file does to its entry: a lower one gets another number at copy-up, and file capabilities go (with
+ * set-id bits, where the writer is no root). Done at the open: the write itself is not seen. */
 static void before_write(struct fr_call *call, int dirfd, const char *text, unsigned flags)
 {
     struct fr_super *super = call->super;
@@ -262,13 +263,13 @@ long fr_do_truncate(struct fr_call *call)
     return FR_CONTINUE;
 }
 
-/* Times are the kernel's to set; but a lower file is copied up for them. */
+/* Times and flags (chattr) are the kernel's to set; but a lower file is copied up for them. */
 long fr_do_utimes(struct fr_call *call)
 {
-    bool at = call->op == OP_FUTIMESAT || call->op == OP_UTIMENSAT;
+    bool at = call->op != OP_UTIME && call->op != OP_UTIMES;
     int dirfd = at ? (int)call->args[0] : AT_FDCWD;
-    uint64_t path = call->args[at ? 1 : 0];
-    uint64_t how = call->op == OP_UTIMENSAT ? call->args[3] : 0;
+    uint64_t path = call->op == OP_SET_FLAGS ? 0 : call->args[at ? 1 : 0];
+    uint64_t how = call->op == OP_UTIMENSAT ? call->args[3] : call->op == OP_FILE_SETATTR ? call->args[4] : 0;
     unsigned flags = (how & FR_AT_SYMLINK_NOFOLLOW ? 0 : FR_FOLLOW) | (how & FR_AT_EMPTY_PATH ? FR_EMPTY_OK : 0);
     const char *text = "";
     long error;

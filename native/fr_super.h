@@ -123,8 +123,6 @@ const char *fr_self_path(int fd, char *buffer);
 void fr_note_upper(struct fr_super *super, int fd, const struct stat *st);
 /* The kernel is about to copy this file up: if the table knows it, that happens now, so that it stays known. */
 void fr_copy_up_known(struct fr_call *call, int dirfd, const char *text, unsigned flags);
-/* Number of the lower file that a file of the upper directory was copied from; 0: none, or the disk does not tell. */
-uint64_t fr_origin(int upper, const char *name);
 
 /* --- fr_acl.c --- */
 #define FR_CAPABILITY "security.capability"

@@ -2,24 +2,16 @@
  * number; thrown out and looked up again it shows the upper's (to find its origin again takes a capability of the
  * first user namespace). So a record must be found by both, from the copy-up on: the file is looked up below the upper
  * directory by the path of its fd, and its number there made another name of the record's (ot_also).
+ * Afterwards nothing tells: without that capability, user.overlay.origin is written empty.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "fr_super.h"
 
 #define TRIES 3
-#define ORIGIN "user.overlay.origin"
-/* kernel: struct ovl_fb, then the file handle of the lower's file system (enum fid_type) */
-#define ORIGIN_HEADER 21
-#define ORIGIN_MAGIC 0xfb
-#define FILEID_INO32_GEN 1
-#define FILEID_BTRFS 0x4d
-#define FILEID_INO64_GEN 0x81
 
 /* The path of an fd as the container's root has it, which is not our root while a process has another one. */
 static ssize_t path_of(const struct fr_super *super, int fd, char *path, size_t room)
@@ -101,37 +93,4 @@ void fr_copy_up_known(struct fr_call *call, int dirfd, const char *text, unsigne
     if (fr_still_there(call))
         fr_copy_up(super, fd, &st);
     close(fd);
-}
-
-static uint64_t number_at(const unsigned char *at, size_t bytes)
-{
-    uint64_t value = 0;
-
-    while (bytes > 0)
-        value = value << 8 | at[--bytes];
-    return value;
-}
-
-uint64_t fr_origin(int upper, const char *name)
-{
-    char path[NAME_MAX + 40];
-    unsigned char origin[ORIGIN_HEADER + 128];
-    const unsigned char *handle = origin + ORIGIN_HEADER;
-    ssize_t length;
-
-    fr_self_path(upper, path);
-    strcat(path, "/");
-    strncat(path, name, NAME_MAX);
-    length = lgetxattr(path, ORIGIN, origin, sizeof origin) - ORIGIN_HEADER;
-    if (length < 8 || origin[1] != ORIGIN_MAGIC || (origin[3] & 1) != 0 /* big endian */)
-        return 0;
-    switch (origin[4]) {
-    case FILEID_INO32_GEN: /* ext4, xfs: inode, generation; tmpfs: generation, inode in two halves */
-        return length >= 12 ? number_at(handle + 4, 8) : number_at(handle, 4);
-    case FILEID_BTRFS:
-    case FILEID_INO64_GEN:
-        return number_at(handle, 8);
-    default:
-        return 0;
-    }
 }

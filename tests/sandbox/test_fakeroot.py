@@ -100,6 +100,10 @@ SCRIPTS = {
         mv /etc/lower /etc/moved; stat -c '%u' /etc/moved; cp -p /etc/moved /etc/lower; chmod 600 /etc/moved
         rm /etc/other; echo > /etc/other; stat -c '%u' /etc/other; rm -r /home/app; mkdir /home/app; ls -ldn /home/app
         chown 9 /etc/passwd; mv /home/app /home/bpp; ls -ln /etc""",
+    "a second name for a lower file": """
+        cd /etc; ln lower second; stat -c '%n %u %g %a %h' lower second; rm lower; stat -c '%n %u %g %a' second
+        ln other o2; chown 4 o2; rm other; stat -c '%u %g' o2; ln o2 o3; chgrp 6 o3; rm o2; stat -c '%u %g' o3
+        rm o3; echo > o3; echo > o4; stat -c '%u %g' o3 o4; ln group g2; chown 5 group; stat -c '%u' g2 group""",
 }
 
 
@@ -145,6 +149,16 @@ def test_a_lower_file_with_several_names_keeps_its_owner_when_it_is_written(lab:
     image = lab.image(ran)
     assert image["etc/one"][:3] == ("0o104755", 50, 51)
     assert image["etc/three"][:3] == ("0o100711", 50, 51)
+
+
+def test_what_was_copied_up_keeps_its_owner_under_its_new_number(lab: Lab) -> None:
+    """The numbers that a new mount of the same upper directory shows."""
+    prepare(lab)
+    touched = "touch /etc/lower; truncate -c -s 1 /etc/caps; ln /etc/other /etc/second; chown 9 /etc/passwd"
+    first = lab.sh(touched + "; stat -c '%u %g %a' /etc/lower /etc/other /etc/second /etc/passwd")
+    assert first.out == "33 34 640\n35 36 644\n35 36 644\n9 0 644\n" and first.table is not None
+    again = lab.sh("stat -c '%u %g %a' /etc/lower /etc/other /etc/second /etc/passwd", table=first.table.hex())
+    assert again.out == first.out
 
 
 def test_no_path_reaches_the_host(lab: Lab) -> None:
