@@ -91,7 +91,7 @@ static bool honours_set_id(struct fr_call *call, int fd)
 static long become(struct fr_call *call, int fd)
 {
     struct fr_super *super = call->super;
-    const struct ot_entry *entry;
+    struct ot_entry *entry;
     const void *filecap = NULL;
     size_t length = 0;
     struct fr_cred cred;
@@ -102,8 +102,10 @@ static long become(struct fr_call *call, int fd)
         return FR_CONTINUE;
     fr_see(super, &st, &seen);
     entry = fr_entry(super, &st);
-    if (entry != NULL)
+    if (entry != NULL) {
+        fr_check_mark(super, fd, entry);
         filecap = ot_xattr_get(&super->table, entry, FR_CAPABILITY, &length);
+    }
     if ((seen.mode & S_ISUID) || (seen.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) || filecap != NULL) {
         if (!honours_set_id(call, fd)) {
             seen.mode &= (uint16_t)~(S_ISUID | S_ISGID);

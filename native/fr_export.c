@@ -44,12 +44,20 @@ static int by_numbers(const void *left, const void *right)
 /* One file that lies in the upper directory. 1: a folder to go into. */
 static int compare(struct fr_super *super, int upper, int merged, const char *name, struct aliases *aliases)
 {
+    struct ot_entry *entry;
     struct stat up, seen;
+    int fd;
 
     if (fstatat(upper, name, &up, AT_SYMLINK_NOFOLLOW) < 0 || fstatat(merged, name, &seen, AT_SYMLINK_NOFOLLOW) < 0)
         return 0; /* a whiteout */
     if (seen.st_dev != super->table.devs[0])
         return 0; /* something is mounted there */
+    entry = fr_entry(super, &seen);
+    fd = entry != NULL && (entry->flags & OT_MARKED) ? openat(merged, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        fr_unmark(super, fd, entry);
+        close(fd);
+    }
     if (up.st_ino != seen.st_ino && fr_entry(super, &seen) != NULL) {
         int rc = add_alias(aliases, seen.st_ino, up.st_ino);
 

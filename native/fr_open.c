@@ -43,14 +43,17 @@ static int read_opening(struct fr_call *call, struct opening *opening)
     }
 }
 
-/* What writing to a file does to its entry: a lower one gets another number at copy-up, and file capabilities go (with
- * set-id bits, where the writer is no root). Done at the open: the write itself is not seen. */
+/* What writing to a file does to its entry: a lower one gets another number at copy-up, and file capabilities go, as
+ * do set-id bits where the writer is no root. The write itself is not seen: bits go at the open, for capabilities the
+ * kernel is given a mark to take away. */
 static void before_write(struct fr_call *call, int dirfd, const char *text, unsigned flags)
 {
     struct fr_super *super = call->super;
     struct ot_entry *entry;
     struct fr_seen seen;
     struct stat st;
+    size_t length;
+    int fd;
 
     if (fr_stat_path(call, dirfd, text, flags, &st) < 0 || !S_ISREG(st.st_mode))
         return;
@@ -62,7 +65,13 @@ static void before_write(struct fr_call *call, int dirfd, const char *text, unsi
         if (fr_stat_path(call, dirfd, text, flags, &st) < 0 || (entry = fr_entry(super, &st)) == NULL)
             return;
     }
-    ot_xattr_remove(&super->table, entry, FR_CAPABILITY);
+    if (ot_xattr_get(&super->table, entry, FR_CAPABILITY, &length) != NULL) {
+        fd = fr_open_path(call, dirfd, text, flags);
+        if (fd < 0 || !fr_still_there(call) || fr_mark(super, fd, entry) < 0)
+            ot_xattr_remove(&super->table, entry, FR_CAPABILITY);
+        if (fd >= 0)
+            close(fd);
+    }
     if ((entry->mode & (S_ISUID | S_ISGID)) && !fr_cred_has(fr_caller(call), FR_CAP_FSETID)) {
         fr_see(super, &st, &seen);
         seen.mode &= (uint16_t)~(S_ISUID | (seen.mode & S_IXGRP ? S_ISGID : 0));

@@ -89,8 +89,10 @@ static long change_owner(struct fr_call *call, int fd, uint32_t uid, uint32_t gi
     if (rc < 0)
         return rc;
     entry = fr_entry(super, &st);
-    if (entry != NULL && !S_ISDIR(entry->mode))
+    if (entry != NULL && !S_ISDIR(entry->mode)) {
+        fr_unmark(super, fd, entry);
         ot_xattr_remove(&super->table, entry, FR_CAPABILITY);
+    }
     drop_privileges(cred, &seen);
     if (uid != FR_NO_ID)
         seen.uid = uid;

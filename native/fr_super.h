@@ -124,6 +124,11 @@ void fr_note_upper(struct fr_super *super, int fd, const struct stat *st);
 /* The kernel is about to copy this file up: if the table knows it, that happens now, so that it stays known. */
 void fr_copy_up_known(struct fr_call *call, int dirfd, const char *text, unsigned flags);
 
+/* File capabilities go with the first write, which is the kernel's to do: a mark on the disk goes with them. */
+int fr_mark(struct fr_super *super, int fd, struct ot_entry *entry); /* 0, -errno: no mark can be set */
+void fr_check_mark(struct fr_super *super, int fd, struct ot_entry *entry); /* gone: so are the capabilities */
+void fr_unmark(struct fr_super *super, int fd, struct ot_entry *entry);
+
 /* --- fr_acl.c --- */
 #define FR_CAPABILITY "security.capability"
 #define FR_ACL_ACCESS "system.posix_acl_access"

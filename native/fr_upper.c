@@ -7,11 +7,15 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "fr_super.h"
 
 #define TRIES 3
+
+/* struct vfs_cap_data, revision 2, that gives nothing */
+static const unsigned char MARK[20] = {[3] = 2};
 
 /* The path of an fd as the container's root has it, which is not our root while a process has another one. */
 static ssize_t path_of(const struct fr_super *super, int fd, char *path, size_t room)
@@ -93,4 +97,36 @@ void fr_copy_up_known(struct fr_call *call, int dirfd, const char *text, unsigne
     if (fr_still_there(call))
         fr_copy_up(super, fd, &st);
     close(fd);
+}
+
+int fr_mark(struct fr_super *super, int fd, struct ot_entry *entry)
+{
+    char path[32];
+
+    if (!super->overlay || super->upper_fd < 0 || entry->dev != 0)
+        return -EOPNOTSUPP; /* nobody would take it off at the end */
+    if (!(entry->flags & OT_MARKED) && setxattr(fr_self_path(fd, path), FR_CAPABILITY, MARK, sizeof MARK, 0) < 0)
+        return -errno;
+    entry->flags |= OT_MARKED;
+    return 0;
+}
+
+void fr_check_mark(struct fr_super *super, int fd, struct ot_entry *entry)
+{
+    char path[32];
+
+    if (!(entry->flags & OT_MARKED) || getxattr(fr_self_path(fd, path), FR_CAPABILITY, NULL, 0) >= 0 || errno != ENODATA)
+        return;
+    entry->flags &= ~OT_MARKED;
+    ot_xattr_remove(&super->table, entry, FR_CAPABILITY);
+}
+
+void fr_unmark(struct fr_super *super, int fd, struct ot_entry *entry)
+{
+    char path[32];
+
+    fr_check_mark(super, fd, entry);
+    if (entry->flags & OT_MARKED)
+        removexattr(fr_self_path(fd, path), FR_CAPABILITY);
+    entry->flags &= ~OT_MARKED;
 }

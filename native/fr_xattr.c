@@ -252,6 +252,8 @@ static long remove_one(struct fr_call *call, int fd, const char *name)
         return FR_CONTINUE; /* the disk may have it; if not, the kernel says ENODATA */
     fr_see(super, &st, &seen);
     rc = may_set(fr_caller(call), &seen, name);
+    if (rc == 0 && strcmp(name, FR_CAPABILITY) == 0)
+        fr_unmark(super, fd, fr_entry(super, &st));
     if (rc == 0)
         rc = fr_copy_up(super, fd, &st);
     return rc < 0 ? rc : store(super, &st, &seen, name, NULL, 0);
@@ -283,6 +285,19 @@ static long get(struct fr_call *call, const struct request *request, int fd, con
     return rc < 0 ? rc : (long)length;
 }
 
+/* The list of names without the mark: capabilities are in the table's. */
+static ssize_t without_mark(char *names, ssize_t length)
+{
+    const ssize_t size = sizeof FR_CAPABILITY;
+
+    for (ssize_t at = 0; at + size <= length; at += (ssize_t)strlen(names + at) + 1)
+        if (strcmp(names + at, FR_CAPABILITY) == 0) {
+            memmove(names + at, names + at + size, (size_t)(length - at - size));
+            return length - size;
+        }
+    return length;
+}
+
 static long list(struct fr_call *call, const struct request *request, int fd)
 {
     struct fr_super *super = call->super;
@@ -306,6 +321,8 @@ static long list(struct fr_call *call, const struct request *request, int fd)
         disk = listxattr(fr_self_path(fd, path), names, OT_XATTR_VALUE_MAX);
     if (disk < 0)
         disk = 0;
+    if (entry->flags & OT_MARKED)
+        disk = without_mark(names, disk);
     ours = ot_xattr_names(&super->table, entry, names + disk, ours);
     rc = disk + (long)ours;
     if (request->size != 0 && request->size < (uint64_t)rc)
@@ -318,6 +335,11 @@ static long list(struct fr_call *call, const struct request *request, int fd)
 
 static long perform(struct fr_call *call, const struct request *request, const char *name, int fd)
 {
+    struct ot_entry *entry;
+    struct stat st;
+
+    if (fr_stat_fd(fd, &st) == 0 && (entry = fr_entry(call->super, &st)) != NULL)
+        fr_check_mark(call->super, fd, entry); /* somebody may have written */
     switch (request->what) {
     case SET:
         return set(call, request, fd, name);

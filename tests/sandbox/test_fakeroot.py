@@ -161,6 +161,22 @@ def test_what_was_copied_up_keeps_its_owner_under_its_new_number(lab: Lab) -> No
     assert again.out == first.out
 
 
+def test_capabilities_go_with_the_first_write(lab: Lab, oracle: Lab) -> None:
+    """As the kernel takes them: not at the open, nor by a change of time."""
+    images = []
+    for one in (lab, oracle):
+        prepare(one)
+        one.person.write("lower/etc/kept", "text")
+        one.give("etc/kept", 3, 4, 0o755, ((b"security.capability", RAW),))
+        ran = one.sh("exec 3<>/etc/kept 4<>/etc/caps; touch /etc/kept; echo x >&4; echo done")
+        assert (ran.out, ran.err) == ("done\n", "")
+        images.append(one.image(ran))
+    assert images[0] == images[1]
+    assert repr(RAW) in repr(images[0]["etc/kept"])
+    assert "security" not in str(images[0]["etc/caps"])
+    assert "security.capability" not in os.listxattr(lab.work / "upper/etc/kept")
+
+
 def test_no_path_reaches_the_host(lab: Lab) -> None:
     """A relative path through an absolute symlink, "..", another root: all end inside."""
     outside = lab.person.write("outside/secret", "text", mode=0o600).parent
