@@ -54,9 +54,9 @@ def test_a_wrong_command_line_says_what_was_meant(args: tuple[str, ...], said: s
 
 
 def test_what_is_not_carried_out_is_an_error_with_a_code_of_its_own() -> None:
-    done = iechor("build", "--secret", "id=x", ".")
+    done = iechor("build", "--device", "x", ".")
     assert done.returncode == 4
-    assert "--secret" in done.stderr
+    assert "--device" in done.stderr
 
 
 def test_asking_for_what_happens_anyway_is_no_error() -> None:
