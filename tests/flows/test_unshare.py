@@ -71,6 +71,9 @@ def test_a_terminal_is_the_command_s_own(plain_user: Person) -> None:
     deadline = time.monotonic() + 20
     while b"ready" not in seen and time.monotonic() < deadline:
         seen += os.read(master, 1000)
+    os.write(master, b"typed\n")
+    while seen.count(b"typed") < 2 and time.monotonic() < deadline:  # the terminal's echo, then what cat makes of it
+        seen += os.read(master, 1000)
     os.write(master, b"\x03")
     try:
         while data := os.read(master, 1000):
