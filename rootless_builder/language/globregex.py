@@ -15,7 +15,7 @@ _TOKEN = re.compile(r"\*\*/|\*|[^*]+")
 
 def translate(pattern: str) -> str | None:
     """The expression for a path without line ends, the caller anchors it; None when `pattern` has other signs."""
-    if _PLAIN.fullmatch(pattern) is None:
+    if _PLAIN.fullmatch(pattern) is None or "\ufeff" in pattern:  # moby reads that as the sign of a file's beginning
         return None
     tokens = _TOKEN.findall(pattern)
     out: list[str] = []
