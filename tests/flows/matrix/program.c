@@ -133,8 +133,7 @@ static void *watch(void *argument)
 
             snprintf(name, sizeof name, "%s/%d", folder, i);
             NEED(stat(name, &seen) == 0);
-            NEED(seen.st_uid == 0 ? seen.st_gid == 0 : seen.st_gid == seen.st_uid + 1); /* both of one chown */
-            NEED(seen.st_uid >= last[i]);                                               /* and never an older one */
+            NEED(seen.st_uid >= last[i]); /* never an older one; of uid and gid the kernel itself may show two chowns */
             last[i] = seen.st_uid;
         }
     return NULL;
