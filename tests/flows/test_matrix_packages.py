@@ -86,6 +86,8 @@ def test_the_steps_did_what_they_say(ours: dict[str, Layer]) -> None:
     sudo = ours["more of sudo"].members()
     assert sudo["root/made"].owner == (42, 43) and sudo["root/null"].device == (1, 3)
     assert "uid=0(root)" in sudo["seen/sudo"].content and "guest may not" in sudo["seen/sudo"].content
-    seen = ours["postgresql runs, with peer authentication"].members()["seen/postgresql"].content
+    database = ours["postgresql, installed and run by the same step, with peer authentication"].members()
+    assert database["var/lib/postgresql"].owner != (0, 0)
+    seen = database["seen/postgresql"].content
     assert seen.splitlines()[:2] == ["postgres|42", "app"]
     assert "root/true cap_chown,cap_net_raw=ep" in ours["getcap in a later step"].members()["seen/later"].content
