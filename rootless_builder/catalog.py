@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config import Settings
 from .errors import ImageNotFound
@@ -21,6 +21,10 @@ from .store.gc import Policy, Report
 from .store.images import Image, ImageRecord, Removed
 from .store.importing import FolderReader, Reader, TreeReader, import_images
 from .store.store import Store
+
+if TYPE_CHECKING:
+    from .store.repair import Repaired
+    from .store.verify import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +211,15 @@ def prune(store: Store, *, images: bool, cache: bool, keep: frozenset[Any] = fro
     `cache`: also the build cache. Errors: StoreError.
     """
     return store.collect(Policy(dangling=True, unused=images, cache=cache, keep=keep))
+
+
+def check(store: Store, *, quick: bool, repair: bool) -> "tuple[Verdict, Repaired | None]":
+    """Is the store sound? With `repair`, and where it is not, it is mended. Errors: StoreError, DiskFull."""
+    from .store import repair as mending
+    from .store import verify
+
+    verdict = verify.verify(store, quick=quick)
+    return verdict, mending.repair(store, verdict) if repair else None
 
 
 def login(registry: str | None, user: str, password: str, settings: Settings, *, emit: Emit) -> str:

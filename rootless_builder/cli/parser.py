@@ -5,6 +5,7 @@
         parse_run.py      run exec ps logs stop kill wait rm
         parse_images.py   images pull push login logout tag rmi inspect history save load prune
         parse_host.py     unshare bootstrap doctor
+        parse_store.py    check
         here              info version, and the groups `image`, `container`, `system` of docker and podman
 
 Each command's parser names its handler as "module:function" below rootless_builder.cli; main.py imports it when
@@ -14,7 +15,7 @@ that command was chosen, and only then, since start-up time is paid by every cal
 
 from collections.abc import Callable, Mapping, Sequence
 
-from . import parse_build, parse_host, parse_images, parse_run
+from . import parse_build, parse_host, parse_images, parse_run, parse_store
 from .options import Commands, Parser, command
 
 DESCRIPTION = (
@@ -51,6 +52,7 @@ def _image_group(image: "Commands[Parser]") -> None:
 
 def _system_group(system: "Commands[Parser]") -> None:
     parse_images.add_prune(system)
+    parse_store.add_check(system)
     _add_here(system)
 
 
@@ -71,6 +73,7 @@ def get_parser(words: Sequence[str] | None = None) -> Parser:
     parse_run.add_all(commands)
     parse_images.add_all(commands)
     parse_host.add_all(commands)
+    parse_store.add_check(commands)
     _add_here(commands)
     for name, (summary, fill) in GROUPS.items():
         group = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")

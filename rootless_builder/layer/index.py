@@ -42,19 +42,32 @@ def dump(changes: Iterable[Change]) -> bytes:
 def load(data: bytes, opener: Opener) -> ChangeSet:
     """The changes that `dump` packed, each file readable through `opener`. Errors: StoreError."""
     try:
-        magic, *lengths = _HEAD.unpack_from(data)
-        if magic != _MAGIC:
-            raise ValueError("unknown format")
-        body = zlib.decompress(memoryview(data)[_HEAD.size:])
-        if len(body) != sum(lengths):
-            raise ValueError("wrong length")
-        parts, start = [], 0
-        for length in lengths:
-            parts.append(body[start:start + length])
-            start += length
-        return _unpack(parts, opener)
+        return _unpack(_parts(data), opener)
     except (ValueError, struct.error, zlib.error, IndexError) as error:
         raise StoreError(f"cannot read the index of a layer: {error}") from error
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two indexes say the same; compressed they may differ, as zlib's versions do. Damaged ones are not."""
+    try:
+        return _parts(one) == _parts(other)
+    except (ValueError, struct.error, zlib.error):
+        return False
+
+
+def _parts(data: bytes) -> list[bytes]:
+    """Errors: ValueError, struct.error, zlib.error."""
+    magic, *lengths = _HEAD.unpack_from(data)
+    if magic != _MAGIC:
+        raise ValueError("unknown format")
+    body = zlib.decompress(memoryview(data)[_HEAD.size:])
+    if len(body) != sum(lengths):
+        raise ValueError("wrong length")
+    parts, start = [], 0
+    for length in lengths:
+        parts.append(body[start:start + length])
+        start += length
+    return parts
 
 
 class _Packer:

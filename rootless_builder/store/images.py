@@ -8,8 +8,9 @@ manifest and config byte for byte.
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import ImageNotFound, StoreError, UnsafeArchive, UsageError
@@ -119,6 +120,11 @@ class Images:
                        for diff_id, blob in zip(config.rootfs_diff_ids, parsed.layers, strict=True))
         return Image(manifest_descriptor=manifest, manifest=parsed, config=config, layers=layers)
 
+    def recorded(self, path: Path) -> Image | None:
+        """The image of one record, a file of images/; None when it is no longer there. Errors: as `load`."""
+        record = read_record(path)
+        return None if record is None else self.load(_parse(record)[0])
+
     def put(self, layers: Iterable[Descriptor], config: ImageConfig, *, reference: Reference | None = None,
             annotations: dict[str, str] | None = None) -> Image:
         """A new image of ours from layers that are in the store; named if a reference is given.
@@ -147,7 +153,7 @@ class Images:
         if reference is not None:
             changed |= self.names.set(str(reference.with_default_tag()), plain)
             changed |= self._record(image)  # again: a prune may just have taken it for one without a name
-        self._publish(sync=changed)
+        self.publish(sync=changed)
         return image
 
     def tag(self, reference: Reference, manifest: Descriptor) -> Image:
@@ -157,7 +163,7 @@ class Images:
     def untag(self, reference: Reference) -> bool:
         """Takes a name away, the image stays (without a name perhaps). Whether there was such a name."""
         removed = self.names.remove(str(reference.with_default_tag()))
-        self._publish()
+        self.publish()
         return removed
 
     def list(self) -> "list[ImageRecord]":
@@ -201,7 +207,7 @@ class Images:
         if any(manifest.digest == image.manifest.digest for manifest in self.names.all().values()):
             self._record(self.load(image.manifest))  # somebody has just given it a name
             return Removed(untagged=image.names, deleted=())
-        self._publish()
+        self.publish()
         return Removed(untagged=image.names, deleted=(image.id,))
 
     def _remove_name(self, name: str, manifest: Descriptor) -> Removed:
@@ -209,7 +215,7 @@ class Images:
             if image.manifest.digest == manifest.digest and image.names == (name,):
                 return self.delete(image)
         self.names.remove(name)
-        self._publish()
+        self.publish()
         return Removed(untagged=(name,), deleted=())
 
     def _match(self, prefix: str) -> ImageRecord:
@@ -241,9 +247,16 @@ class Images:
         self._layout.write(self._layout.images / manifest.digest.hex, data, "record an image", durable=True)
         return True
 
-    def _publish(self, *, sync: bool = True) -> None:
+    def index_is_right(self) -> bool:
+        """Whether index.json lists what is here."""
+        return self.names.index_is_right(self._unnamed)
+
+    def _unnamed(self) -> "Sequence[Descriptor]":
+        return [image.manifest for image in self.list() if not image.names]
+
+    def publish(self, *, sync: bool = True) -> None:
         """index.json anew if it is not right, and all names on disk before the command reports success."""
-        self.names.write_index(lambda: [image.manifest for image in self.list() if not image.names])
+        self.names.write_index(self._unnamed)
         if not sync:
             return
         for folder in (self._layout.blobs / "sha256", self._layout.images, self._layout.refs, self._layout.root):

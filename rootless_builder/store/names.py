@@ -8,7 +8,7 @@ written whole after each change, and again if names changed meanwhile: whoever r
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,22 +57,31 @@ class Names:
                 found[name] = _descriptor(record, name)
         return dict(sorted(found.items()))
 
-    def write_index(self, unnamed: Callable[[], list[Descriptor]]) -> None:
+    def write_index(self, unnamed: Callable[[], Sequence[Descriptor]]) -> None:
         """index.json anew: all names, then the manifests of images without one. Errors: DiskFull, StoreError."""
-        written = None
-        with contextlib.suppress(OSError):
-            written = self._layout.index.read_bytes()
+        written = self._written()
         for _ in range(_ROUNDS):
-            named = self.all()
-            entries = [replace(manifest, annotations={**manifest.annotations, REF_NAME: name})
-                       for name, manifest in named.items()]
-            digests = {manifest.digest for manifest in entries}
-            entries += [manifest for manifest in unnamed() if manifest.digest not in digests]
-            data = Index(manifests=tuple(entries)).to_json()
+            data = self._index(unnamed)
             if data == written:
                 return
             self._layout.write(self._layout.index, data, "write the index of images", durable=True)
             written = data
+
+    def index_is_right(self, unnamed: Callable[[], Sequence[Descriptor]]) -> bool:
+        return self._written() == self._index(unnamed)
+
+    def _written(self) -> bytes | None:
+        with contextlib.suppress(OSError):
+            return self._layout.index.read_bytes()
+        return None
+
+    def _index(self, unnamed: Callable[[], Sequence[Descriptor]]) -> bytes:
+        named = self.all()
+        entries = [replace(manifest, annotations={**manifest.annotations, REF_NAME: name})
+                   for name, manifest in named.items()]
+        digests = {manifest.digest for manifest in entries}
+        entries += [manifest for manifest in unnamed() if manifest.digest not in digests]
+        return Index(manifests=tuple(entries)).to_json()
 
 
 def records(folder: Path) -> Iterator[dict[str, Any]]:

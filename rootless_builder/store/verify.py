@@ -1,0 +1,225 @@
+"""`iechor check`: is every byte of the store what its name says, and is everything there that something names?
+
+    blobs      the bytes of each have the digest that is its name
+    images     manifest, config and layers are there, of the size that was promised; a compressed layer inflates to
+               the tar that the config names
+    names      each leads to an image
+    derived    indexes of layers, cache records, compressed pairs, index.json: whatever of it is damaged can go
+
+A missing layer of a cache record is no damage: the step is a miss. Nor is what a killed process left behind: it is
+told, and goes with the next prune. Reads only; other processes may work on the store meanwhile.
+"""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import IechorError, StoreError, UnsafeArchive
+from ..layer import index
+from ..layer.reader import read_layer
+from ..oci.descriptor import compression_of
+from ..oci.digest import Digest, InvalidDigest
+from .images import Image, LayerRef
+from .names import read_record
+from .owner import abandoned
+
+if TYPE_CHECKING:
+    from .store import Store
+
+
+Kind = Literal["blob", "image", "name", "derived"]
+_PATIENCE = 5  # looks at index.json, which another process may be about to write anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """One thing that is wrong. path: of the file at fault, or where the missing one would be.
+
+    what: the cause, as the end of a sentence. kind: "derived" can be made again, the others cost an image.
+    """
+
+    kind: Kind
+    path: Path
+    what: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    """What was looked at and what was found. bytes: of blobs read. left: files of processes that are gone."""
+
+    damages: list[Damage] = field(default_factory=list)
+    blobs: int = 0
+    bytes: int = 0
+    images: int = 0
+    steps: int = 0
+    left: int = 0
+
+    def damaged(self, path: Path) -> bool:
+        return any(one.path == path for one in self.damages)
+
+
+def verify(store: "Store", *, quick: bool = False) -> Verdict:
+    """quick: sizes instead of digests. Errors: StoreError (a store that cannot be read at all)."""
+    verdict = Verdict()
+    for check in (_blobs, _images, _names, _indexes, _records, _index_json):
+        verdict.damages += check(store, verdict, quick)
+    verdict.left = sum(1 for _ in leftovers(store))
+    return verdict
+
+
+def leftovers(store: "Store") -> Iterator[Path]:
+    """Temporary files and leases of processes that are gone, and blobs that a killed prune left on their way out."""
+    now = store.layout.now()
+    for folder in (store.layout.tmp, store.layout.leases):
+        for path in _files(folder):
+            with contextlib.suppress(FileNotFoundError):
+                if abandoned(path.name, now - path.lstat().st_mtime_ns):
+                    yield path
+    if store.leases.in_use().since is None:
+        yield from _files(store.layout.trash)
+
+
+def _blobs(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+    for path in _files(store.layout.blobs / "sha256"):
+        with contextlib.suppress(InvalidDigest, FileNotFoundError):  # not a blob; pruned meanwhile
+            digest = Digest("sha256", path.name)
+            verdict.blobs += 1
+            verdict.bytes += path.lstat().st_size
+            try:
+                if not path.is_file() or path.is_symlink():
+                    yield Damage(kind="blob", path=path, what="it is not a file")
+                elif not quick and _sha256(path) != digest.hex:
+                    yield Damage(kind="blob", path=path, what="its bytes do not have this digest")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                yield Damage(kind="blob", path=path, what=f"it cannot be read: {error.strerror}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb", buffering=0) as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _images(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+    inflated: set[tuple[Digest, Digest]] = set()
+    for path in _files(store.layout.images):
+        verdict.images += 1
+        found = list(_image(store, path, verdict, inflated, quick))
+        if found and path.exists():  # an image that is being removed loses its record first
+            yield found[0]
+
+
+def _image(store: "Store", path: Path, verdict: Verdict, inflated: set[tuple[Digest, Digest]],
+           quick: bool) -> Iterator[Damage]:
+    try:
+        image = store.images.recorded(path)
+    except IechorError as error:
+        yield Damage(kind="image", path=path, what=error.message)
+        return
+    if image is None:
+        return
+    for part in (image.manifest.config, *image.manifest.layers):
+        blob = store.layout.blob(part.digest)
+        if verdict.damaged(blob):
+            yield Damage(kind="image", path=path, what=f"its blob {part.digest} is damaged")
+        elif not store.blobs.has(part.digest, part.size):
+            size = store.blobs.size(part.digest)
+            yield Damage(kind="image", path=path, what=f"its blob {part.digest} " + (
+                "is missing" if size is None else f"has {size} bytes instead of {part.size}"))
+    if not quick:
+        yield from _layers(store, image, path, inflated)
+
+
+def _layers(store: "Store", image: Image, path: Path, inflated: set[tuple[Digest, Digest]]) -> Iterator[Damage]:
+    """Does each layer hold the tar that the config names, and its index what the tar holds?"""
+    for layer in image.layers:
+        pair = (layer.diff_id, layer.blob.digest)
+        if pair in inflated:
+            continue
+        inflated.add(pair)
+        if compression_of(layer.blob.media_type) == "none" and layer.diff_id != layer.blob.digest:
+            yield Damage(kind="image", path=path, what=f"its layer {layer.blob.digest} is not {layer.diff_id}")
+            continue
+        try:
+            yield from _layer(store, layer)
+        except (StoreError, UnsafeArchive) as error:
+            yield Damage(kind="image", path=path, what=error.message)
+
+
+def _layer(store: "Store", layer: LayerRef) -> Iterator[Damage]:
+    """Errors: StoreError, UnsafeArchive."""
+    with store.trees.stream(layer) as stream:
+        entries = read_layer(stream)
+        stream.finish()
+    path = store.layout.tree(layer.diff_id)
+    with contextlib.suppress(FileNotFoundError):
+        if not index.same(path.read_bytes(), index.dump(entries)):
+            yield Damage(kind="derived", path=path, what="it is not the index of this layer's tar")
+
+
+def _names(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+    for path in _files(store.layout.refs):
+        try:
+            record = read_record(path)
+            if record is None:
+                continue
+            manifest = Digest.parse(record["manifest"]["digest"])
+        except (StoreError, InvalidDigest, KeyError, TypeError):
+            yield Damage(kind="name", path=path, what="it cannot be read")
+            continue
+        known = store.layout.images / manifest.hex
+        if not known.exists() and path.exists():
+            yield Damage(kind="name", path=path, what=f"it names {manifest}, which is no image here")
+
+
+def _indexes(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+    for shard in _folders(store.layout.trees):
+        for path in _files(shard):
+            with contextlib.suppress(FileNotFoundError):
+                try:
+                    index.load(path.read_bytes(), _nothing)
+                except StoreError as error:
+                    yield Damage(kind="derived", path=path, what=error.message)
+
+
+def _nothing() -> int:
+    return -1
+
+
+def _records(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+    """Of the build cache and of compressed layers."""
+    for shard in (*_folders(store.layout.cache), *_folders(store.layout.inputs), store.layout.compressed):
+        if shard == store.layout.inputs:
+            continue
+        for path in _files(shard):
+            try:
+                verdict.steps += read_record(path) is not None and shard.parent == store.layout.cache
+            except StoreError:
+                yield Damage(kind="derived", path=path, what="it cannot be read")
+
+
+def _index_json(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+    for _ in range(_PATIENCE):
+        if store.images.index_is_right():
+            return
+        time.sleep(0.05)
+    yield Damage(kind="derived", path=store.layout.index, what="it does not list the images that are here")
+
+
+def _files(folder: Path) -> list[Path]:
+    """Errors: StoreError."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_symlink() or not path.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"cannot read the store: {error.strerror} ({folder})") from error
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
