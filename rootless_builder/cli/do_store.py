@@ -7,8 +7,7 @@ from . import tables
 from .call import Call
 
 if TYPE_CHECKING:
-    from ..store.repair import Repaired
-    from ..store.verify import Verdict
+    from ..catalog import Repaired, Verdict
 
 SOUND, DAMAGED = 0, 14  # 14: that of StoreError
 
