@@ -23,8 +23,8 @@ from .store.importing import FolderReader, Reader, TreeReader, import_images
 from .store.store import Store
 
 if TYPE_CHECKING:
-    from .store.repair import Repaired as Repaired
-    from .store.verify import Verdict as Verdict
+    from .store.repair import Repaired
+    from .store.verify import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

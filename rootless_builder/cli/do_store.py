@@ -7,7 +7,8 @@ from . import tables
 from .call import Call
 
 if TYPE_CHECKING:
-    from ..catalog import Repaired, Verdict
+    from ..store.repair import Repaired
+    from ..store.verify import Verdict
 
 SOUND, DAMAGED = 0, 14  # 14: that of StoreError
 
