@@ -36,8 +36,8 @@ ROOMS: dict[str, set[str]] = {
     "containers": {"sandbox", "oci"},
     "registry": {"store", "oci", "layer", "config"},
     "cli": {"flows", "config", "language.keywords", "oci.reference", "oci.platform", "oci.digest", "containers",
-            "store.store", "store.images", "store.verify", "store.repair", "scratch.scratch", "sandbox.idmap", "sandbox.launcher", "sandbox.mounts",
-            "sandbox.spec"},
+            "store.store", "store.images", "store.verify", "store.repair", "scratch.scratch", "sandbox.idmap",
+            "sandbox.launcher", "sandbox.mounts", "sandbox.spec"},
 }
 ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "_layercore_py", "layercore"}  # no ground for free
 PURE = ("language", "oci", "tree", "plan", "layer")
