@@ -70,6 +70,7 @@ class BuildRequest:
     ignorefile: str | None = None
     source_date_epoch: int | None = None
     default_registry: str = "docker.io"
+    inline_cache: bool = False
     now: int
 
 
@@ -102,7 +103,8 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
         state = world.done[target.index]
         if request.squash:
             state = squashed(state, world, keep=0 if request.squash == "all" else state.base)
-        image = commit(state, world, labels=request.labels, annotations=request.annotations, tags=request.tags)
+        image = commit(state, world, labels=request.labels, annotations=request.annotations, tags=request.tags,
+                       carries_cache=request.inline_cache)
     emit(ImageBuilt(image_id=str(image.id), manifest=str(image.manifest_descriptor.digest), seconds=clock() - began))
     return image
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from .cacheexport import inline
+from .carriedcache import CarriedCache, bring
 from .events import ImageTagged
 from .oci.config import History, ImageConfig
 from .oci.descriptor import (
@@ -26,9 +28,14 @@ KEPT_EXTRA = ("os.version", "os.features")
 
 
 def commit(state: StageState, world: World, *, labels: Mapping[str, str], annotations: Mapping[str, str],
-           tags: Sequence[Reference]) -> Image:
-    """The image in the store, under each of `tags`; without any it has no name. Errors: DiskFull, StoreError."""
+           tags: Sequence[Reference], carries_cache: bool = False) -> Image:
+    """The image in the store, under each of `tags`; without any it has no name. carries_cache: it can serve as a
+    cache itself (--cache-to type=inline). Errors: DiskFull, StoreError, CacheSourceFailed.
+    """
+    bring([layer.diff_id for layer in state.layers], world.store.blobs)
     config = final_config(state, world, labels)
+    if carries_cache and isinstance(world.store.cache, CarriedCache):
+        config = replace(config, extra={**config.extra, **inline(world.store.cache, state.layers)})
     image = world.store.images.put([in_oci_terms(layer.blob) for layer in state.layers], config,
                                    annotations=dict(annotations) or None)
     for tag in tags:

@@ -5,10 +5,12 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DiskFull, SourceError, UnsupportedError, UsageError
+from .build_cache import CacheOptions, carried, ttl
 from .call import Call, env_lines, environment, host, pair
 from .do_check import ask, method
 
@@ -35,6 +37,7 @@ def build(call: Call) -> int:
     chosen = method("check" if call.options.check else call.options.call)
     if chosen.name != "build":
         return ask(call, chosen, request(call, settings))
+    caching = CacheOptions.of(call, settings)
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
     from .. import catalog
@@ -44,8 +47,11 @@ def build(call: Call) -> int:
     with Launcher() as launcher, call.store(settings) as store, call.showing() as emit, \
             Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=emit) as remotes:
         run = run_settings(call, settings, announced(scratch, emit), launcher)
-        image = flow.build(request(call, settings), store, run, catalog.puller(store, settings, emit),
-                           remotes=remotes, tmp=call.tmp(), clock=time.monotonic, emit=emit)
+        asked = replace(request(call, settings), inline_cache=caching.inline)
+        with carried(caching, settings, store, asked.platform, now=asked.now / 1e9, emit=emit) as carrying:
+            image = carrying.built(lambda: flow.build(
+                asked, store, run, catalog.puller(store, settings, emit), remotes=remotes, tmp=call.tmp(),
+                clock=time.monotonic, emit=emit), once="-" in (call.options.context, call.options.file))
     write_ids(call, image)
     if call.options.quiet or call.options.progress in ("quiet", "none"):
         print(image.id)
@@ -68,7 +74,7 @@ def request(call: Call, settings: "Settings") -> "BuildRequest":
         annotations=dict(annotation(text) for text in options.annotation),
         squash="all" if options.squash_all else "new" if options.squash else "",
         build_contexts=dict(pair(text, "--build-context") for text in options.build_context),
-        no_cache=options.no_cache,
+        no_cache=options.no_cache or ttl(options.cache_ttl) == 0,
         no_cache_filter=tuple(name for text in options.no_cache_filter for name in text.split(",") if name),
          pull=PULL.get(options.pull, options.pull),
         platform=Platform.parse(options.platform) if options.platform else None, ignorefile=options.ignorefile,

@@ -12,7 +12,6 @@ DESCRIPTION = (
 
 LATER = {
     "-o/--output": "type=TYPE,dest=PATH", "--push": "",
-    "--cache-from": "SOURCE", "--cache-to": "DEST", 
     "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT",
     "--env": "KEY=VALUE",
     "--from": "IMAGE", "--mount": "SPEC", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
@@ -86,6 +85,14 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-cache", action="store_true", help="run every step again")
     group.add_argument("--no-cache-filter", metavar="STAGE[,STAGE...]", action="append", default=[],
                        help="run every step of these stages again (repeatable)")
+    group.add_argument("--cache-from", metavar="REF|type=TYPE,...", action="append", default=[],
+                       help="steps that somebody else has built: type=registry,ref=REF (also an image that carries "
+                            "its cache) or type=local,src=DIR (repeatable)")
+    group.add_argument("--cache-to", metavar="REF|type=TYPE,...", action="append", default=[],
+                       help="keep the steps of this build for others: type=registry,ref=REF, type=local,dest=DIR, or "
+                            "type=inline (in the image itself); mode=max: those of all stages (repeatable)")
+    group.add_argument("--cache-ttl", metavar="DURATION", default=None,
+                       help="use no step that was built longer ago than this, as 24h; 0: none at all")
     group.add_argument("--secret", metavar="id=ID[,src=PATH|,env=NAME]", action="append", default=[],
                        help="a secret for RUN --mount=type=secret, from a file or a variable (repeatable)")
     group.add_argument("--ssh", metavar="ID[=SOCKET|KEY[,KEY]]", action="append", default=[],

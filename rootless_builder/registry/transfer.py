@@ -76,9 +76,7 @@ def push(image: Image, reference: Reference, store: Store, *, client: RegistryCl
     Layers that came compressed go out byte for byte, those we built as `compression` says; blobs that are there
     already are not sent. Errors: AuthError, RegistryError, UsageError, StoreError, DiskFull.
     """
-    if compression not in _HIGHEST_LEVELS or not 0 <= (level or 0) <= _HIGHEST_LEVELS[compression]:
-        raise UsageError(f"cannot compress layers with {compression} at level {level}",
-                         hint="gzip has levels 1 to 9, zstd 1 to 19, none has none.")
+    check_compression(compression, level)
     reference = reference.with_default_tag()
     with doing(f"push {reference.familiar()}"):
         told = _Teller("pushing", reference, emit)
@@ -98,6 +96,24 @@ def push(image: Image, reference: Reference, store: Store, *, client: RegistryCl
             descriptor, data = manifest.descriptor(), manifest.to_json()
         client.put_manifest(reference, data, descriptor)
         return descriptor
+
+
+def send_layers(layers: Iterable[LayerRef], reference: Reference, store: Store, *, client: RegistryClient,
+                emit: Emit = quiet, compression: str = "gzip", level: int | None = None,
+                jobs: int = 4) -> dict[Digest, Descriptor]:
+    """Layers alone into the repository of `reference`: diff id → its blob there. Errors: as `push`."""
+    check_compression(compression, level)
+    told = _Teller("pushing", reference, emit)
+    sender = _Sender(store, client, reference, compression, level, told, jobs)
+    distinct = {layer.diff_id: layer for layer in layers}
+    return dict(zip(distinct, _side_by_side(sender.layer, distinct.values(), jobs, told, client), strict=True))
+
+
+def check_compression(compression: str, level: int | None) -> None:
+    """Errors: UsageError."""
+    if compression not in _HIGHEST_LEVELS or not 0 <= (level or 0) <= _HIGHEST_LEVELS[compression]:
+        raise UsageError(f"cannot compress layers with {compression} at level {level}",
+                         hint="gzip has levels 1 to 9, zstd 1 to 19, none has none.")
 
 
 # ---- pull ------------------------------------------------------------------------------------------------------

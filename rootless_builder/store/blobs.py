@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import StoreError
@@ -18,6 +19,20 @@ class Blobs:
     def __init__(self, layout: Layout, leases: Leases) -> None:
         self._layout = layout
         self._leases = leases
+        self._promises: dict[Digest, Callable[[], object]] = {}
+
+    def promise(self, digest: Digest, fetch: Callable[[], object]) -> None:
+        """From now on whoever opens this blob and does not find it calls `fetch`, which puts it here (threads may
+        call it at once). Until then `has` and `size` say truly that it is not here.
+        """
+        self._leases.protect((digest,))
+        self._promises[digest] = fetch
+
+    def claim(self, digest: Digest) -> None:
+        """Brings a promised blob here; any other is left as it is. Errors: those of its `fetch`."""
+        fetch = self._promises.get(digest)
+        if fetch is not None and not self.has(digest):
+            fetch()
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is or would be."""
@@ -45,8 +60,9 @@ class Blobs:
 
     def open(self, digest: Digest) -> int:
         """A read-only fd that the caller closes. The bytes are not verified here: `read` does, and so does
-        whoever streams them. Errors: StoreError when the blob is not here.
+        whoever streams them. Errors: StoreError when the blob is not here; those of `fetch` when it was promised.
         """
+        self.claim(digest)
         with atomic.explained("read a blob", self.path(digest), remedy=REMEDY):
             for _ in range(2):
                 with contextlib.suppress(FileNotFoundError):

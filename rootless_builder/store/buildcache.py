@@ -123,7 +123,7 @@ class BuildCache:
 class NoCache:
     """`--no-cache`: knows nothing, and still remembers for the next build."""
 
-    def __init__(self, cache: BuildCache) -> None:
+    def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
     def get(self, key: str) -> StepRecord | None:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from .blobs import Blobs
-from .buildcache import BuildCache
+from .buildcache import BuildCache, Cache
 from .compressed import Compressed
 from .gc import Collector, Policy, Report
 from .images import Images
@@ -23,7 +23,8 @@ class Store:
         self.leases = Leases(layout)
         self.blobs = Blobs(layout, self.leases)
         self.images = Images(layout, self.blobs, self.leases)
-        self.cache = BuildCache(layout, self.blobs)
+        self._records = BuildCache(layout, self.blobs)
+        self.cache: Cache = self._records
         self.compressed = Compressed(layout)
         self.trees = Trees(layout, self.blobs, tars)
 
@@ -39,7 +40,7 @@ class Store:
 
     def collect(self, policy: Policy | None = None) -> Report:
         """Removes what nothing needs, and what `policy` says besides. Errors: DiskFull, StoreError."""
-        return Collector(self.layout, self.blobs, self.images, self.cache, self.leases).collect(policy or Policy())
+        return Collector(self.layout, self.blobs, self.images, self._records, self.leases).collect(policy or Policy())
 
     def close(self) -> None:
         self.leases.close()
