@@ -4,7 +4,7 @@ PYTHON ?= python3
 # The man pages carry the date of the release they belong to, never that of the day they were made.
 RELEASED = $(shell sed -n 's/^\#\# [^ ]* (\([0-9-]*\))$$/\1/p' CHANGELOG.md | head -n 1)
 
-.PHONY: test soak lint man wheel
+.PHONY: test soak bench lint man wheel
 
 test:  ## every test; as root on a Debian machine, since it makes the plain users the tests run as
 	tests/run
@@ -12,6 +12,9 @@ test:  ## every test; as root on a Debian machine, since it makes the plain user
 soak:  ## what takes minutes; then the whole-build tests, ten times over, to find what happens once in a while
 	tests/run -m soak
 	for round in 1 2 3 4 5 6 7 8 9 10; do tests/run tests/flows tests/sandbox || exit 1; done
+
+bench:  ## iechor, the other builders and the machine itself, side by side; as root; takes an hour
+	$(PYTHON) -m bench
 
 lint:
 	$(PYTHON) -m ruff check .

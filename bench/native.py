@@ -1,6 +1,6 @@
 """What each function of the layer core in C is worth, against its twin in Python and against the standard library.
 
-    python bench/native.py [FOLDER]     FOLDER: what to pack; by default 3,000 small files and 4 large ones
+    python -m bench.native [FOLDER]     FOLDER: what to pack; by default 3,000 small files and 4 large ones
 
 Numbers of one machine, best of three; files are in the page cache. A C function keeps its place by its number here.
 """

@@ -1,0 +1,46 @@
+"""The floors: what this machine does for the same bytes without any of what a builder adds. The C ones are compiled
+here, against OpenSSL (libssl-dev)."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+class Floors:
+    """place: a folder for the programs and for what they write."""
+
+    def __init__(self, place: Path, prefix: Sequence[str]) -> None:
+        self.place = place
+        self._prefix = list(prefix)
+
+    def compile(self) -> None:
+        """Errors: CalledProcessError, with the compiler's words on stderr."""
+        self.place.mkdir(parents=True, exist_ok=True)
+        self.place.chmod(0o777)
+        for name, libraries in (("floor", ["-lcrypto"]), ("statwalk", [])):
+            subprocess.run(["cc", "-O2", "-o", self.place / name, HERE / f"{name}.c", *libraries], check=True)
+
+    def pack(self, source: Path) -> list[str]:
+        """Walk, pack, hash, write, fdatasync."""
+        return [*self._prefix, str(self.place / "floor"), str(source), str(self.place / "floor.tar")]
+
+    def walk(self, folder: Path) -> list[str]:
+        return [*self._prefix, str(self.place / "statwalk"), str(folder)]
+
+    def python(self) -> list[str]:
+        return [*self._prefix, "python3", "-c", "pass"]
+
+    def unshare(self, times: int) -> list[str]:
+        """Bare namespaces, `times` times."""
+        return [*self._prefix, "sh", "-c", f"for i in $(seq {times}); do unshare -Urmpf true || exit 1; done"]
+
+    def gzip(self, tar: Path) -> list[str]:
+        program = "libdeflate-gzip" if shutil.which("libdeflate-gzip") else "gzip"
+        return [*self._prefix, "sh", "-c", f"{program} -1 -c {tar} > {self.place}/floor.tar.gz"]
+
+    def fetch(self, url: str) -> list[str]:
+        """Over the wire, to the disk, hashed."""
+        return [*self._prefix, "sh", "-c", f"curl -sSf {url} | tee {self.place}/fetched | sha256sum"]

@@ -1,0 +1,101 @@
+"""The workloads W1 … W12: what is built, in which order, and what each shot is held against.
+
+    Workload.make()            contexts on disk, once
+    Workload.shots(who)        (name, command, cold) in order; what must happen before a shot and is not measured
+    Workload.floor()           the same names, by the floors
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .contenders.base import Contender
+from .floors import Floors
+
+BUILD_FILES = ("iEchorfile", "Dockerfile")
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """name: of the workload it measures; before: untimed; also: untimed commands as the contender's; cold: page cache
+    dropped first."""
+
+    name: str
+    argv: list[str]
+    before: Callable[[], object] = bool
+    also: tuple[list[str], ...] = ()
+    cold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """`name` ≤ most × what `against` took: "floor", "peers" (each of them), "walk", "python", or a contender."""
+
+    name: str
+    against: str
+    most: float
+    text: str = ""
+
+
+class Workload:
+    """place: for its contexts. scale: of its counts and sizes, 1.0 for the ones that the aims are about."""
+
+    key = ""
+    title = ""
+    aims: tuple[Aim, ...] = ()
+
+    def __init__(self, place: Path, scale: float, floors: Floors) -> None:
+        self.place = place / self.key
+        self.scale = scale
+        self.floors = floors
+
+    def make(self) -> None:
+        raise NotImplementedError
+
+    def shots(self, who: Contender) -> Iterator[Shot]:
+        raise NotImplementedError
+
+    def floor(self) -> Iterator[Shot]:
+        return iter(())
+
+    def many(self, count: int) -> int:
+        return max(1, int(count * self.scale))
+
+
+def write_context(folder: Path, lines: list[str]) -> Path:
+    """The build file under both names. FROM, COPY and RUN are spelt alike in both languages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in BUILD_FILES:
+        (folder / name).write_text("\n".join([*lines, ""]))
+    return folder
+
+
+def small_files(folder: Path, files: int, folders: int, size: int) -> None:
+    """`files` of `size` random bytes, no two alike."""
+    noise = os.urandom(size + 4096)
+    for number in range(folders):
+        here = folder / f"d{number:04}"
+        here.mkdir(parents=True, exist_ok=True)
+        for inner in range(files // folders):
+            start = (number * 31 + inner * 7) % 4096
+            unique = (number * files + inner).to_bytes(8, "big")
+            (here / f"f{inner:04}").write_bytes(noise[start:start + size - 8] + unique)
+
+
+def big_file(path: Path, size: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as sink:
+        for start in range(0, size, 1 << 24):
+            sink.write(os.urandom(min(1 << 24, size - start)))
+
+
+def busybox(folder: Path) -> None:
+    """A root file system with one static program, which is what /bin/sh and a few others are."""
+    (folder / "bin").mkdir(parents=True, exist_ok=True)
+    found = shutil.which("busybox")
+    if found is None:
+        raise FileNotFoundError("busybox-static is needed")
+    for name in ("busybox", "sh", "true", "touch", "sleep", "dd", "mkdir", "seq"):
+        shutil.copy(found, folder / "bin" / name)
