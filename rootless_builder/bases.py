@@ -20,7 +20,7 @@ from .plan.cachekey import digest_of
 from .plan.lower import DEFAULT_PATH
 from .records import layers_of, write_step
 from .store.images import Image, LayerRef
-from .store.importing import FolderReader, import_images
+from .store.importing import FolderReader, import_images, layout_names
 from .store.store import Store
 from .tree.changes import ChangeSet, Put
 
@@ -80,6 +80,8 @@ class Bases:
         self._emit(Notice(text=f"{name} is not pulled: the build context {self._contexts.told(name)} stands in for it"))
         if not isinstance(named, ImageSource):
             return self._from_tree(named, platform)
+        if named.place == "scratch":
+            return scratch_base(platform)
         if named.kind == "docker-image":
             return image_base(self._image(named.place, platform))
         return image_base(load_layout(named.place, self._store, platform, self._default_registry))
@@ -130,14 +132,21 @@ def image_base(image: Image) -> Base:
 
 
 def load_layout(place: str, store: Store, platform: Platform, default_registry: str) -> Image:
-    """PATH, PATH:TAG or PATH@DIGEST of an image layout folder, into the store without a name. Errors: ImageNotFound."""
+    """PATH, PATH:TAG or PATH@DIGEST of an image layout folder, into the store without a name; as buildx has it, TAG is
+    "latest" unless given, and a layout of one image needs none. Errors: ImageNotFound.
+    """
     path, at, wanted = place.partition("@")
-    if not at and not Path(path).is_dir():
+    if not at and not Path(path).is_dir() and ":" in path:
         path, _, wanted = place.rpartition(":")
     if not Path(path).is_dir():
         raise ImageNotFound(f"cannot read the image layout {place}: there is no such folder")
-    found = import_images(FolderReader(Path(path), what=place), store, default_registry=default_registry,
-                          platform=platform, wanted=wanted or None)
+    reader = FolderReader(Path(path), what=place)
+    names = layout_names(reader)
+    if not at and len(names) == 1:
+        wanted = ""
+    elif not at and not wanted and "latest" in names:
+        wanted = "latest"
+    found = import_images(reader, store, default_registry=default_registry, platform=platform, wanted=wanted or None)
     if len(found) > 1:
         raise UsageError(f"cannot tell which image of {place} is meant: it has {len(found)}",
                          hint="name one: oci-layout://PATH:TAG")

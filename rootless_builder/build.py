@@ -20,6 +20,7 @@ from .events import Emit, ImageBuilt, LayerWritten, Notice, StepCached, StepFini
 from .language.checks.options import BUILD_ARG, CheckOptions
 from .language.instructions import Add, Arg, Copy, Run, Script, Workdir
 from .language.keywords import is_builtin_syntax
+from .language.numbers import boolean
 from .language.parser import parse, parse_trigger
 from .oci.config import History, ImageConfig
 from .oci.platform import Platform, host_platform
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from .runstep import RunSettings
 
 COMMENT = "iechor.iechorfile.v1"
-RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG})
+KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG, KEEP_GIT_DIR})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +80,13 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
           remotes: Remotes, tmp: Path, clock: Callable[[], float], emit: Emit) -> Image:
     """The image, in the store under every tag that was asked for. Errors: any IechorError, pointing into the file."""
     began = clock()
-    with Contexts(request.context, request.build_contexts, tmp=tmp,
-                  default_registry=request.default_registry) as contexts, \
+    with open_contexts(request, remotes, tmp, emit) as contexts, \
             contexts.read_build_file(request.file, request.ignorefile) as file:
         script = parse(file.text, file=file.name)
         note_what_is_odd(script, request, emit)
         platform = request.platform or host_platform()
         automatic = platform_args(platform, request.target)
-        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic)
+        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.has)
         bases = Bases(contexts, store, pull=pull, policy=request.pull,
                       default_registry=request.default_registry, emit=emit,
                       stages=[stage.name for stage in graph.stages if stage.name])
@@ -96,7 +97,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
         reachable = graph.reachable(target)
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=platform,
                         build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
-                        stages=frozenset(stage.index for stage in reachable))
+                        stages=frozenset(stage.index for stage in reachable), replaced=contexts.has)
         with told_at_the_end(checks, fold, reachable, emit):
             for stage in reachable:
                 fold.stage(stage)
@@ -107,6 +108,21 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
                        carries_cache=request.inline_cache)
     emit(ImageBuilt(image_id=str(image.id), manifest=str(image.manifest_descriptor.digest), seconds=clock() - began))
     return image
+
+
+def open_contexts(request: BuildRequest, remotes: Remotes, tmp: Path, emit: Emit) -> Contexts:
+    return Contexts(request.context, request.build_contexts, remotes=remotes, tmp=tmp,
+                    default_registry=request.default_registry, emit=emit,
+                    keep_git_dir=is_true(request.build_args.get(KEEP_GIT_DIR, "")),
+                    commit_times=request.source_date_epoch is not None)
+
+
+def is_true(text: str) -> bool:
+    """As BuildKit reads a switch among the build args; what is none is off."""
+    try:
+        return boolean(text)
+    except ValueError:
+        return False
 
 
 @contextlib.contextmanager
@@ -148,7 +164,8 @@ class Fold:
             return world.done[stage.index]
         try:
             state = self._start(stage)
-            triggers = [parse_trigger(text, span=stage.source.span) for text in state.image.config.onbuild]
+            triggers = [] if stage.replaced else [parse_trigger(text, span=stage.source.span)
+                                                  for text in state.image.config.onbuild]
         except IechorError as error:
             raise error.at(stage.source.span) from None
         for needed in self._graph.needs(replace(stage, instructions=(*triggers, *stage.instructions))):

@@ -29,7 +29,7 @@ Configs = Callable[[str, Platform], ImageConfig | None]  # (name of an image, pl
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checks:
     """One file and how it is built. stages: those that are built, None for all. platform_args: TARGETPLATFORM and
-    its like."""
+    its like. replaced: of stages, by named contexts."""
 
     script: Script
     options: CheckOptions
@@ -38,6 +38,7 @@ class Checks:
     platform_args: Mapping[str, str]
     ignore: IgnorePatterns | None
     stages: frozenset[int] | None = None
+    replaced: Callable[[str], bool] = lambda name: False
 
     def given(self, configs: Configs) -> Given:
         place = next(one.span for one in self.script.instructions if isinstance(one, From))
@@ -51,12 +52,12 @@ class Checks:
             except IechorfileError:
                 triggers = ()  # the build says it
             return BaseFacts(env=dict(_pair(entry) for entry in image.config.env), triggers=triggers,
-                             platform=str(image.platform) if image.architecture else "",
+                             platform=str(image.platform) if image.architecture and not self.replaced(name) else "",
                              own_shell=bool(image.config.shell))
 
         return Given(base=base, is_image=_is_image, platform_parts=_parts, platform=str(self.platform),
                      platform_args=self.platform_args, build_args=self.build_args, ignore=self.ignore,
-                     options=self.options, stages=self.stages)
+                     options=self.options, stages=self.stages, replaced=self.replaced)
 
     def findings(self, configs: Configs) -> tuple[Finding, ...]:
         """In BuildKit's order. Raises IechorfileError, and what `configs` raises."""

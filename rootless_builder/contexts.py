@@ -1,34 +1,44 @@
 """What a build may read besides its bases: the main context and the named ones (--build-context NAME=SOURCE).
 
-    SOURCE = a folder | a tar archive | oci-layout://PATH[:TAG] | docker-image://NAME
     main   = a folder | a tar archive | "-" (one of those on stdin) | "-" (an iEchorfile on stdin, and no context)
+           | a git repository | the URL of a tar archive | the URL of an iEchorfile
+    SOURCE = a folder | a tar archive | a git repository | a URL: one file, named "context"
+           | oci-layout://PATH[:TAG|@DIGEST] | docker-image://NAME
 
-Each is opened when first asked for and stays open until the build ends.
+A path that is there is taken before a URL or repository of that spelling. Each is opened when first asked for and
+stays open until the build ends.
 """
 
-import io
+import errno
 import os
-import stat
+import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from .errors import IechorError, IechorfileError, SourceError, UnsupportedError, UsageError
+from . import buildfile
+from .buildfile import BuildFile
+from .errors import DiskFull, IechorfileError, SourceError, UnsupportedError, UsageError
+from .events import Emit, Notice
 from .language.ignore import IgnorePatterns
-from .language.keywords import BUILD_FILES, ignore_files, ignore_files_beside
 from .layer.compress import is_tar
 from .oci.reference import Reference
-from .paths import ImagePath, image_path
-from .sources.archive import ArchiveSource
+from .paths import ImagePath
+from .plan.remotes import GitSource, HttpSource, git_source, http_source
+from .remotes import Remotes, TempFile
+from .sources.archive import ArchiveSource, write_all
 from .sources.directory import DirectorySource
-from .tree.node import File
+from .sources.fetched import NAME, FetchedSource
+from .tree.node import File, Meta
 from .tree.tree import Tree
 
-Source = DirectorySource | ArchiveSource
+Source = DirectorySource | ArchiveSource | FetchedSource
 STDIN = "-"
-REMOTE = ("http://", "https://", "git@", "git://", "ssh://", "git+")
+HEAD = 1 << 20  # bytes that tell an archive from other files: a bzip2 block is up to 900 kB
+IMAGES = ("docker-image", "container-image", "docker")  # docker's word for it, and podman's
+RESERVED = ("scratch", "context")  # no context stands in for these
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +49,24 @@ class ImageSource:
     place: str
 
 
-@dataclass(frozen=True, slots=True)
-class BuildFile:
-    """The iEchorfile: its text as it is, the name shown in messages, and what its ignore file excludes.
+class Contexts:
+    """A context manager; one for each build. tmp: a folder for inflated archives.
 
-    As a context manager it gives its text to errors that point into it: it cannot always be read again.
+    keep_git_dir: of the main context; commit_times: files of a repository have the time of the commit.
     """
 
-    text: bytes
-    name: str
-    ignore: IgnorePatterns | None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, IechorError) and error.span is not None and error.span.file == self.name:
-            error.source = self.text.decode("utf-8-sig", "replace")
-
-
-class Contexts:
-    """A context manager; one for each build. tmp: a folder for inflated archives."""
-
-    def __init__(self, main: str, named: Mapping[str, str], *, tmp: Path, default_registry: str) -> None:
+    def __init__(self, main: str, named: Mapping[str, str], *, remotes: Remotes, tmp: Path, default_registry: str,
+                 emit: Emit, keep_git_dir: bool = False, commit_times: bool = False) -> None:
         self._main = main
+        self._remotes = remotes
         self._tmp = tmp
         self._named = {_normal(name, default_registry): (name, source) for name, source in named.items()}
         self._default_registry = default_registry
+        self._emit = emit
+        self._keep_git_dir = keep_git_dir
+        self._commit_times = commit_times
         self._open: dict[str, Source] = {}
         self._stack = ExitStack()
-        self._ignore: IgnorePatterns | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -76,40 +74,113 @@ class Contexts:
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
-    def read_build_file(self, file: str | None, ignorefile: str | None) -> BuildFile:
-        """The file to build from; what its ignore file says holds for the main context from now on.
+    # -- the main context ------------------------------------------------------------------------------
 
-        Errors: SourceError, UsageError.
+    def read_build_file(self, file: str | None, ignorefile: str | None) -> BuildFile:
+        """The file to build from; opens the main context, less what the ignore file excludes.
+
+        Errors: SourceError, UsageError, IechorfileError.
         """
         if file == STDIN and self._main == STDIN:
             raise UsageError("cannot read both the context and the iEchorfile from standard input",
                              hint="give one of them a path")
-        if self._main == STDIN or (not self._main.startswith(REMOTE) and not is_folder(self._main)):
-            found = self._from_archive(file)
-        else:
-            found = self._from_folder(file, ignorefile)
-        self._ignore = found.ignore
-        return found
+        place = STDIN if self._main == STDIN else place_of(self._main)
+        if isinstance(place, Path) and place.is_dir():
+            return self._from_folder(place, file, ignorefile)
+        ignore = buildfile.patterns(None, None, ignorefile)
+        if isinstance(place, GitSource):
+            return self._from_git(place, file, ignore)
+        if isinstance(place, Path):
+            return self._from_archive(_opened(place), file, ignore)
+        data = self._fetched(place) if isinstance(place, HttpSource) else self._spooled()
+        if is_tar(buildfile.read_file(replace(data, size=min(data.size, HEAD)))):
+            return self._from_archive(data.content.open()[0], file, ignore)
+        return self._from_text(data, file)
 
     def main(self) -> Source:
-        if "" not in self._open:
-            self._open[""] = self._entered(self._folder_or_archive(self._main, self._ignore))
         return self._open[""]
+
+    def _from_folder(self, folder: Path, file: str | None, ignorefile: str | None) -> BuildFile:
+        given = self._given(file)
+        path = None if given else buildfile.local_file(folder, file)
+        name, text = given or ((file if file is not None else path.name) if path else "", b"")
+        if path is not None:
+            text = buildfile.read_local(path)
+        ignore = buildfile.patterns(folder, path, ignorefile)
+        self._opens(DirectorySource(folder, ignore))
+        return BuildFile(text, name, ignore)
+
+    def _from_git(self, place: GitSource, file: str | None, ignore: IgnorePatterns | None) -> BuildFile:
+        asked = replace(place, keep_git_dir=bool(place.keep_git_dir) or self._keep_git_dir)
+        if self._commit_times:
+            asked = replace(asked, mtime="commit")
+        whole = self._remotes.folder(asked)
+        self._opens(whole)
+        if ignore is not None:
+            self._opens(self._remotes.folder(asked, ignore))
+        return self._inside(whole.tree(), file, ignore)
+
+    def _from_archive(self, fd: int, file: str | None, ignore: IgnorePatterns | None) -> BuildFile:
+        what = "the context on standard input" if self._main == STDIN else self._main
+        archive = ArchiveSource(fd, what=what, tmp=self._tmp, ignore=ignore)
+        self._opens(archive)
+        return self._inside(archive.whole, file, ignore)
+
+    def _from_text(self, data: File, file: str | None) -> BuildFile:
+        """What was fetched, or comes from standard input, is the iEchorfile."""
+        given = self._given(file) if self._main != STDIN else None
+        if file is not None and given is None:
+            what = "standard input" if self._main == STDIN else self._main
+            raise UsageError(f"{what} is an iEchorfile, and --file names another",
+                             hint="leave --file out, or give a context that is an archive or a folder")
+        self._opens(FetchedSource(None if self._main == STDIN else data))
+        name, text = given or (self._main, buildfile.read_file(data))
+        return BuildFile(text, name, None)
+
+    def _inside(self, tree: Tree, file: str | None, ignore: IgnorePatterns | None) -> BuildFile:
+        """The build file of a context that is no folder of this machine."""
+        found = self._given(file) or buildfile.in_tree(tree, file, self._main)
+        if found is None:
+            assert file is not None
+            if not os.path.isabs(file) or not os.path.isfile(file):
+                raise SourceError(f"cannot find {file} in the context {self._main}",
+                                  hint="--file is a path inside the context, or an absolute one of this machine")
+            found = file, buildfile.read_local(Path(file))
+        left = buildfile.unapplied(tree) if ignore is None else None
+        if left is not None:
+            self._emit(Notice(text=f"{left} of the context is not applied: it is for folders of this machine, as "
+                                   "docker has it; --ignorefile gives one for any context"))
+        return BuildFile(found[1], found[0], ignore)
+
+    def _given(self, file: str | None) -> tuple[str, bytes] | None:
+        """(name, text) of a build file from standard input or a URL; None when it is to be looked for."""
+        if file == STDIN:
+            return STDIN, _stdin()
+        source = http_source(file) if file is not None and not os.path.exists(file) else None
+        if source is None:
+            return None
+        assert file is not None
+        return file, buildfile.read_file(self._fetched(source))
+
+    # -- the named contexts ----------------------------------------------------------------------------
+
+    def has(self, name: str) -> bool:
+        """Is there a named context that stands in for `name`, a stage or an image?"""
+        return name.lower() not in RESERVED and _normal(name, self._default_registry) in self._named
 
     def named(self, name: str) -> Source | ImageSource | None:
         """The named context that `name` means, in FROM or --from; None when there is none of that name."""
-        key = _normal(name, self._default_registry)
-        if key not in self._named:
+        if not self.has(name):
             return None
+        key = _normal(name, self._default_registry)
         source = self._named[key][1]
         kind, mark, place = source.partition("://")
-        if mark and kind in ("oci-layout", "docker-image"):
+        if mark and kind in IMAGES:
+            return ImageSource("docker-image", place)
+        if mark and kind == "oci-layout":
             return ImageSource(kind, place)
-        if source.startswith(REMOTE) or kind == "target":
-            raise UnsupportedError(f"cannot use {source} as a build context: not carried out by this release",
-                                   hint="give a folder, a tar archive, oci-layout://PATH or docker-image://NAME")
         if key not in self._open:
-            self._open[key] = self._entered(self._folder_or_archive(source, None))
+            self._opens(self._source(source), key)
         return self._open[key]
 
     def told(self, name: str) -> str:
@@ -120,88 +191,72 @@ class Contexts:
         """Closed with the contexts: nodes of its tree are read when the layer is written."""
         return self._stack.enter_context(archive)
 
-    def _entered(self, source: Source) -> Source:
+    def _source(self, text: str) -> Source:
+        if text.startswith("target:") and not os.path.exists(text):
+            raise UnsupportedError(f"cannot use {text} as a build context: only a bake file can name a target",
+                                   hint="write the stage into this file, or build it first and give "
+                                        "docker-image://NAME")
+        place = place_of(text)
+        if isinstance(place, GitSource):
+            return self._remotes.folder(place)
+        if isinstance(place, HttpSource):
+            return FetchedSource(self._fetched(place))
+        if place.is_dir():
+            return DirectorySource(place, buildfile.patterns(place, None, None))
+        return ArchiveSource(_opened(place), what=text, tmp=self._tmp)
+
+    def _fetched(self, source: HttpSource) -> File:
+        tree, path = self._remotes.tree(replace(source, name=NAME))
+        node = tree.lookup(path)
+        assert isinstance(node, File)
+        return node
+
+    def _spooled(self) -> File:
+        """Standard input, on the disk: an archive may be larger than memory. Errors: DiskFull."""
+        fd, name = tempfile.mkstemp(prefix="iechor-stdin-", dir=self._tmp)
+        self._stack.callback(os.close, fd)
+        os.unlink(name)
+        size = 0
+        try:
+            while data := os.read(0, HEAD):
+                write_all(fd, data)
+                size += len(data)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"cannot keep the context on standard input: {error.strerror}",
+                               hint="set TMPDIR to a larger disk") from error
+            raise SourceError(f"cannot read standard input: {error.strerror}") from error
+        return File(Meta(0o600), TempFile(fd), size)
+
+    def _opens(self, source: Source, key: str = "") -> None:
         self._stack.enter_context(source)
-        return source
-
-    def _folder_or_archive(self, place: str, ignore: IgnorePatterns | None) -> Source:
-        if is_folder(place):
-            return DirectorySource(Path(place), ignore)
-        try:
-            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise SourceError(f"cannot read the build context {place}: {error.strerror}") from error
-        return ArchiveSource(fd, what=place, tmp=self._tmp)
-
-    def _from_folder(self, file: str | None, ignorefile: str | None) -> BuildFile:
-        folder = Path(self._main)
-        if self._main.startswith(REMOTE):
-            raise UnsupportedError(f"cannot build {self._main}: remote contexts are not carried out by this release",
-                                   hint="fetch it, and give the folder")
-        if file == STDIN:
-            return BuildFile(_stdin(), "-", self._patterns(folder, None, ignorefile))
-        path = _find(folder, file)
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise SourceError(f"cannot read {path}: {error.strerror}") from error
-        shown = file if file is not None else path.name
-        return BuildFile(text, shown, self._patterns(folder, path, ignorefile))
-
-    def _patterns(self, folder: Path, file: Path | None, ignorefile: str | None) -> IgnorePatterns | None:
-        wanted = [Path(ignorefile)] if ignorefile else [
-            *([file.with_name(name) for name in ignore_files_beside(file.name)] if file is not None else []),
-            *(folder / name for name in ignore_files())]
-        for path in wanted:
-            try:
-                return IgnorePatterns.read(path.read_text("utf-8", "surrogateescape"))
-            except FileNotFoundError:
-                if ignorefile:
-                    raise SourceError(f"cannot read {ignorefile}: there is no such file") from None
-            except OSError as error:
-                raise SourceError(f"cannot read {path}: {error.strerror}") from error
-            except ValueError as error:
-                raise IechorfileError(f"{path}: {error}") from error
-        return None
-
-    def _from_archive(self, file: str | None) -> BuildFile:
-        if self._main == STDIN:
-            head = _stdin()
-            if not is_tar(head):
-                if file is not None:
-                    raise UsageError("standard input is an iEchorfile, and --file names another")
-                self._open[""] = self._stack.enter_context(_empty(self._tmp))
-                return BuildFile(head, "-", None)
-            self._open[""] = self._stack.enter_context(_in_memory(head, self._tmp))
-        tree = self.main().tree()
-        name = file or next((name for name in BUILD_FILES if tree.lookup(image_path(name))), BUILD_FILES[0])
-        node = tree.lookup(image_path(name))
-        if not isinstance(node, File):
-            raise SourceError(f"cannot find {name} in the context {self._main}",
-                              hint="name it with --file, as a path inside the archive")
-        return BuildFile(read_file(node), name, None)
+        self._open[key] = source
 
 
-def is_folder(place: str) -> bool:
-    """A build context: folder or else an archive. Errors: SourceError where it cannot be looked at."""
+def place_of(text: str) -> Path | GitSource | HttpSource:
+    """Where a context is: something on this disk, or a remote one. Errors: SourceError, UsageError."""
+    refused: OSError | None = None
     try:
-        return stat.S_ISDIR(os.stat(place).st_mode)
-    except OSError as error:
-        raise SourceError(f"cannot read the build context {place}: {error.strerror}",
-                          hint="give an existing folder or archive that you may read") from error
-
-
-def read_file(node: File, limit: int = 16 << 20) -> bytes:
-    """The bytes of a small file. Errors: SourceError beyond `limit` bytes, or when it cannot be read."""
-    if node.size > limit:
-        raise SourceError(f"cannot read a file of {node.size} bytes: more than {limit}")
+        os.stat(text)
+        return Path(text)
+    except (OSError, ValueError) as error:
+        refused = error if isinstance(error, OSError) else None
     try:
-        fd, offset = node.content.open()
-        with open(fd, "rb") as stream:
-            stream.seek(offset)
-            return stream.read(node.size)
-    except OSError as error:
-        raise SourceError(f"cannot read the file: {error.strerror}") from error
+        repository = git_source(f"https://{text}" if text.startswith("github.com/") else text)
+        remote = repository.checked("", None) if repository is not None else http_source(text)
+    except IechorfileError as error:
+        raise UsageError(f"cannot use the build context {text}: {error.message}", hint=error.hint) from None
+    if remote is not None:
+        return remote
+    cause = refused.strerror if refused is not None else "it has a zero byte"
+    hint = "give an existing folder or archive that you may read"
+    if "::" in text or "://" in text:
+        cause = "there is no such kind of URL"
+        hint = ("git://, ssh:// and https://….git are repositories, http:// and https:// archives or files; "
+                "what is on this machine is given as its path")
+    elif _is_image(text):
+        hint += f"; an image is written docker-image://{text}"
+    raise SourceError(f"cannot read the build context {text}: {cause}", hint=hint)
 
 
 def near_names(tree: Tree, path: ImagePath) -> Iterable[str]:
@@ -216,40 +271,32 @@ def near_names(tree: Tree, path: ImagePath) -> Iterable[str]:
     return [join(parent(path), name) for name in difflib.get_close_matches(basename(path), names, n=1)]
 
 
-def _find(folder: Path, file: str | None) -> Path:
-    if file is not None:
-        for path in (Path(file), folder / file):
-            if os.path.isfile(path):
-                return path
-        raise SourceError(f"cannot read {file}: there is no such file",
-                          hint="--file is taken from the current folder, then from the context")
-    for name in BUILD_FILES:
-        if os.path.isfile(folder / name):
-            return folder / name
-    raise SourceError(f"cannot find an iEchorfile in {folder}",
-                      hint=f"write {BUILD_FILES[0]} there, or name the file with --file")
+def _is_image(text: str) -> bool:
+    try:
+        Reference.parse(text)
+    except UsageError:
+        return False
+    return not text.startswith((".", "/"))
 
 
 def _normal(name: str, default_registry: str) -> str:
     """Two spellings of an image are one name; what is no image name stands for itself, in lower case."""
     try:
-        return str(Reference.parse(name, default_registry=default_registry).with_default_tag())
+        return str(Reference.parse(name.lower(), default_registry=default_registry).with_default_tag())
     except UsageError:
         return name.lower()
+
+
+def _opened(path: Path) -> int:
+    """Errors: SourceError for what is no archive for sure: a device, a socket, a file that cannot be read."""
+    try:
+        if not (path.is_file() or path.is_fifo()):
+            raise SourceError(f"cannot read the build context {path}: it is neither a folder nor a file")
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SourceError(f"cannot read the build context {path}: {error.strerror}") from error
 
 
 def _stdin() -> bytes:
     with open(0, "rb", closefd=False) as stream:
         return stream.read()
-
-
-def _in_memory(data: bytes, tmp: Path) -> ArchiveSource:
-    fd = os.memfd_create("context", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as sink:
-        sink.write(data)
-    os.lseek(fd, 0, io.SEEK_SET)
-    return ArchiveSource(fd, what="the context on standard input", tmp=tmp)
-
-
-def _empty(tmp: Path) -> ArchiveSource:
-    return _in_memory(bytes(1024), tmp)

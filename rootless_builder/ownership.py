@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .contexts import read_file
+from .buildfile import read_file
 from .copying import resolve
 from .events import Emit, Notice
 from .paths import image_path

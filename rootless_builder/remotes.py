@@ -27,11 +27,12 @@ from .plan.cachekey import digest_of
 from .plan.remotes import GitSource, HttpSource
 from .sources.archive import write_all
 from .sources.directory import DirectorySource
-from .sources.git import Commit, Git
+from .sources.git import Commit, Git, is_commit, shown
+from .sources.pruned import Ignore
 from .store.buildcache import StepRecord
 from .store.store import Store
 from .tree.node import Directory, File, Meta
-from .tree.tree import IMPLIED, Tree
+from .tree.tree import IMPLIED, SymlinkLoop, Tree
 
 NOT_MODIFIED = 304
 
@@ -69,7 +70,8 @@ class Remotes:
         self._stack = ExitStack()
         self._answers: dict[str, _Answer] = {}
         self._commits: dict[tuple[str, str], Commit] = {}
-        self._trees: dict[GitSource, Tree] = {}
+        self._checkouts: dict[tuple[object, ...], Path] = {}
+        self._folders: dict[Path, DirectorySource] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -89,33 +91,46 @@ class Remotes:
     def tree(self, source: "GitSource | HttpSource") -> tuple[Tree, ImagePath]:
         """A tree, and where in it the source is. Errors: SourceError."""
         if isinstance(source, GitSource):
-            return self._checked_out(source), image_path(source.subdir)
+            place = self._checked_out(source)
+            if place not in self._folders:
+                self._folders[place] = self._stack.enter_context(DirectorySource(place))
+            tree = self._folders[place].tree()
+            _inside(tree, source)
+            return tree, image_path(source.subdir)
         answer = self._ask(source, again=True)
         assert answer.file is not None
         return Tree(Directory(IMPLIED, {source.name: answer.file})), image_path(source.name)
 
+    def folder(self, source: GitSource, ignore: Ignore | None = None) -> DirectorySource:
+        """The folder of a repository that is a build context. Errors: SourceError."""
+        tree, _ = self.tree(source)
+        below = _inside(tree, source)  # no symlink is left in it: a repository cannot lead out of its checkout
+        return DirectorySource(self._checked_out(source) / below, ignore)
+
     def _commit(self, source: GitSource) -> Commit:
         key = (source.remote, source.ref)
+        if source.fetch_by_commit and is_commit(source.checksum):
+            return Commit(commit=source.checksum, ref=source.checksum)
         if key not in self._commits:
             self._commits[key] = self._git.resolve(source.remote, source.ref)
         found = self._commits[key]
         if source.checksum and not any(one.startswith(source.checksum) for one in (found.commit, found.tag) if one):
             raise SourceError(f"expected checksum to match {source.checksum}, got {found.commit}",
-                              hint=f"{source.remote} has another commit there: look at it before you trust it")
+                              hint=f"{shown(source.remote)} has another commit there: look at it before you trust it")
         return found
 
-    def _checked_out(self, source: GitSource) -> Tree:
-        if source not in self._trees:
+    def _checked_out(self, source: GitSource) -> Path:
+        """Of each commit once, however many sources are parts of it."""
+        commit = self._commit(source)
+        keep = bool(source.keep_git_dir)
+        key = (source.remote, commit.commit, keep, source.submodules, source.mtime)
+        if key not in self._checkouts:
             place = Path(tempfile.mkdtemp(prefix="iechor-git-", dir=self._tmp))
             self._stack.callback(shutil.rmtree, place, ignore_errors=True)
-            keep = bool(source.keep_git_dir)
-            self._git.check_out(source.remote, self._commit(source), place / "tree", keep=keep,
-                                submodules=source.submodules)
-            self._trees[source] = self._stack.enter_context(DirectorySource(place / "tree")).tree()
-        tree = self._trees[source]
-        if not isinstance(tree.lookup(tree.resolve(image_path(source.subdir))), Directory):
-            raise SourceError(f"cannot copy from {source.remote}: it has no folder {source.subdir}")
-        return tree
+            self._git.check_out(source.remote, commit, place / "tree", keep=keep, submodules=source.submodules,
+                                dated=source.mtime == "commit")
+            self._checkouts[key] = place / "tree"
+        return self._checkouts[key]
 
     def _ask(self, source: HttpSource, *, again: bool) -> _Answer:
         """again: the body is needed, whether we have seen it before or not."""
@@ -172,6 +187,18 @@ class Remotes:
         if found != source.checksum:
             raise SourceError(f"digest mismatch of {_shown(source.url)}: {found}, and expected {source.checksum}",
                               hint="the file is not what --checksum was made for: look at it before you trust it")
+
+
+def _inside(tree: Tree, source: GitSource) -> ImagePath:
+    """The path of the source's folder, symlinks followed. Errors: SourceError."""
+    try:
+        found = tree.resolve(image_path(source.subdir))
+    except SymlinkLoop:
+        raise SourceError(f"cannot read {source.subdir} of {shown(source.remote)}: its symlinks have no end") from None
+    if not isinstance(tree.lookup(found), Directory):
+        raise SourceError(f"cannot copy from {shown(source.remote)}: it has no folder {source.subdir}",
+                          hint="a folder of the repository comes after the colon: #REF:FOLDER")
+    return found
 
 
 def _url_key(url: str) -> str:

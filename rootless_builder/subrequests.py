@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .bases import load_layout, meant, scratch_base
-from .build import BuildRequest, platform_args
+from .build import BuildRequest, open_contexts, platform_args
+from .buildfile import BuildFile
 from .checking import Checks, told, violation
-from .contexts import BuildFile, Contexts, ImageSource
+from .contexts import Contexts, ImageSource
 from .errors import IechorError, ImageNotFound, UsageError
-from .events import CheckFound
+from .events import CheckFound, Emit
 from .language.checks import outline as outlines
 from .language.checks.check import walk_stages
 from .language.checks.options import CheckOptions
@@ -24,6 +25,7 @@ from .oci.reference import Reference
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.stages import Stage, StageGraph
 from .plan.steps import CopyStep
+from .remotes import Remotes
 from .store.store import Store
 
 FetchConfig = Callable[[Reference, Platform], ImageConfig]
@@ -55,11 +57,14 @@ class Inquiry:
     """Questions about the build that `request` describes. fetch: asks a registry for the config
     of an image that is not in the store."""
 
-    def __init__(self, request: BuildRequest, store: Store, fetch: FetchConfig, *, tmp: Path) -> None:
+    def __init__(self, request: BuildRequest, store: Store, fetch: FetchConfig, *, remotes: Remotes, tmp: Path,
+                 emit: Emit) -> None:
         self._request = request
         self._store = store
         self._fetch = fetch
+        self._remotes = remotes
         self._tmp = tmp
+        self._emit = emit
         self._platform = request.platform or host_platform()
         self._names: tuple[str, ...] = ()
         self._configs: dict[tuple[str, Platform], ImageConfig | IechorError] = {}
@@ -71,7 +76,7 @@ class Inquiry:
             error: IechorError | None = None
             try:
                 script = parse(file.text, file=file.name)
-                checks, graph, stages = self._plan(script, file)
+                checks, graph, stages = self._plan(script, file, contexts)
                 found = checks.findings(lambda name, platform: self._config(contexts, name, platform))
                 lines = script.source.removesuffix("\n").split("\n")
                 findings = tuple(told(one, lines) for one in found)
@@ -90,7 +95,7 @@ class Inquiry:
         """Of the target. Errors: IechorfileError, SourceError, UsageError."""
         with self._contexts() as contexts, self._file(contexts) as file:
             script = parse(file.text, file=file.name)
-            checks, graph, _ = self._plan(script, file)
+            checks, graph, _ = self._plan(script, file, contexts)
             target = graph.target(self._request.target)
             given = replace(checks, stages=frozenset(one.index for one in graph.reachable(target))).given(
                 lambda name, platform: self._config(contexts, name, platform))
@@ -102,22 +107,22 @@ class Inquiry:
             return Targets(text=file.text, targets=outlines.targets(parse(file.text, file=file.name)))
 
     def _contexts(self) -> Contexts:
-        return Contexts(self._request.context, self._request.build_contexts, tmp=self._tmp,
-                        default_registry=self._request.default_registry)
+        return open_contexts(self._request, self._remotes, self._tmp, self._emit)
 
     def _file(self, contexts: Contexts) -> BuildFile:
         return contexts.read_build_file(self._request.file, self._request.ignorefile)
 
-    def _plan(self, script: Script, file: BuildFile) -> tuple[Checks, StageGraph, list[Stage]]:
+    def _plan(self, script: Script, file: BuildFile,
+              contexts: Contexts) -> tuple[Checks, StageGraph, list[Stage]]:
         """The checks, and the stages that are asked about."""
         request = self._request
         automatic = platform_args(self._platform, request.target)
-        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic)
+        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.has)
         self._names = tuple(stage.name for stage in graph.stages if stage.name)
         stages = list(graph.stages) if request.target is None else graph.reachable(graph.target(request.target))
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=self._platform,
                         build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
-                        stages=frozenset(stage.index for stage in stages))
+                        stages=frozenset(stage.index for stage in stages), replaced=contexts.has)
         return checks, graph, stages
 
     # -- base images -----------------------------------------------------------------------------------
@@ -141,7 +146,7 @@ class Inquiry:
         named = contexts.named(name)
         if isinstance(named, ImageSource) and named.kind == "oci-layout":
             return load_layout(named.place, self._store, platform, self._request.default_registry).config
-        if named is not None and not isinstance(named, ImageSource):
+        if named is not None and (not isinstance(named, ImageSource) or named.place == "scratch"):
             return scratch_base(platform).image
         try:
             reference = Reference.parse(named.place if named else name,
@@ -182,7 +187,8 @@ class Inquiry:
 
     def _lower(self, stage: Stage, below: Inherited, script: Script, graph: StageGraph,
                contexts: Contexts) -> Inherited:
-        triggers = [parse_trigger(text, span=stage.source.span) for text in below.image.config.onbuild]
+        triggers = [] if stage.replaced else [parse_trigger(text, span=stage.source.span)
+                                              for text in below.image.config.onbuild]
         graph.needs(replace(stage, instructions=(*triggers, *stage.instructions)))
         lowering = Lowering(stage, below, Arguments(build=self._request.build_args, graph=graph,
                                                     escape=script.directives.escape))

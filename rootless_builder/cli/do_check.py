@@ -59,11 +59,14 @@ def method(text: str) -> Method:
 def ask(call: Call, chosen: Method, request: "BuildRequest") -> int:
     """Prints the answer; 3 when --check found something."""
     from .. import catalog
+    from ..remotes import Remotes
     from ..subrequests import Inquiry
 
     settings = call.settings()
-    with call.store(settings) as store, call.showing() as emit:
-        inquiry = Inquiry(request, store, catalog.config_fetcher(settings, emit), tmp=call.tmp())
+    with call.store(settings) as store, call.showing() as emit, \
+            Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=emit) as remotes:
+        inquiry = Inquiry(request, store, catalog.config_fetcher(settings, emit), remotes=remotes, tmp=call.tmp(),
+                          emit=emit)
         return _ANSWERS[chosen.name](inquiry, chosen)
 
 

@@ -6,8 +6,10 @@ from .options import Commands, Parser, add_later, add_platform, add_userns, comm
 
 DESCRIPTION = (
     "Builds an image from the iEchorfile (else Dockerfile, else Containerfile) in the build context and keeps it in "
-    "the store. Steps whose inputs have not changed come from the cache. The context is a folder read in place, "
-    'a tar archive, or "-" for a tar archive on standard input.'
+    "the store. Steps whose inputs have not changed come from the cache. The context is a folder read in place, a tar "
+    'archive, "-" for a tar archive or an iEchorfile on standard input, a git repository (https://....git, git://, '
+    "ssh://, USER@HOST:PATH) with #REF:SUBDIR or ?ref=REF&subdir=SUBDIR&checksum=COMMIT, or the URL of a tar archive "
+    "or an iEchorfile."
 )
 
 LATER = {
@@ -28,7 +30,8 @@ def add_build(commands: "Commands[Parser]") -> None:
     parser = command(commands, "build", "build an image from an iEchorfile", "do_build:build", takes="[CONTEXT]",
                      description=DESCRIPTION)
     parser.add_argument("context", metavar="CONTEXT", nargs="?", default=".",
-                        help='a folder, a tar archive, or "-" for standard input (default: the current folder)')
+                        help='a folder, a tar archive, a git repository, a URL, or "-" for standard input (default: '
+                             'the current folder)')
     _add_inputs(parser)
     _add_results(parser)
     _add_running(parser)
@@ -37,17 +40,20 @@ def add_build(commands: "Commands[Parser]") -> None:
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is built")
-    group.add_argument("-f", "--file", metavar="FILE", help='the iEchorfile, "-" for standard input '
-                                                            "(default: iEchorfile, Dockerfile or Containerfile)")
+    group.add_argument("-f", "--file", metavar="FILE", help='the iEchorfile, "-" for standard input, or a '
+                       "URL; in a context that is no folder a path inside it (default: iEchorfile, Dockerfile or "
+                       "Containerfile)")
     group.add_argument("--target", metavar="STAGE", help="build up to this stage instead of the last one")
     group.add_argument("--build-arg", metavar="NAME[=VALUE]", action="append", default=[],
                        help="a value for ARG; without a value, that of the environment (repeatable)")
     group.add_argument("--build-arg-file", metavar="FILE", action="append", default=[],
                        help="a file of NAME=VALUE lines for ARG (repeatable)")
     group.add_argument("--build-context", metavar="NAME=SOURCE", action="append", default=[],
-                       help="another context for COPY --from=NAME and FROM NAME: a folder, a tar archive of a root "
-                            "file system or oci-layout://PATH; what it stands in for is said (repeatable)")
-    group.add_argument("--ignorefile", metavar="FILE", help="read this instead of .iechorignore")
+                       help="another context for COPY --from=NAME, FROM NAME and instead of a stage called NAME: a "
+                            "folder, a tar archive of a root file system, a git repository, a URL (one file, called "
+                            "context), docker-image://IMAGE or oci-layout://PATH[:TAG|@DIGEST] (repeatable)")
+    group.add_argument("--ignorefile", metavar="FILE",
+                       help="read this instead of .iechorignore, whatever the context is")
     group.add_argument("--pull", metavar="POLICY", default="missing",
                        choices=("always", "missing", "never", "newer", "true", "false"),
                        help="when to ask the registry for base images: missing (default), newer, never, or always, "

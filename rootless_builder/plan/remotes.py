@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ..errors import IechorfileError, UnsupportedError
+from ..errors import IechorfileError
 from ..language.numbers import boolean
 
 _SCP = re.compile(r"(?P<user>[a-zA-Z0-9-_]+)@(?P<host>[a-zA-Z0-9-.]+):(?P<path>[^?#]*)"
@@ -42,7 +42,9 @@ class HttpSource:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitSource:
     """ref: a commit, tag or branch, "" for the remote's HEAD; checksum: the beginning of the commit it must be;
-    subdir: a path inside. The remote and ref are no part of a key: the commit is.
+    subdir: a path inside; mtime: "commit" for files of the commit's time, "" for that of the checkout;
+    fetch_by_commit: the ref is not asked for, the checksum is the commit. The remote and ref are no part of a key:
+    the commit is.
     """
 
     remote: str = field(compare=False)
@@ -51,6 +53,8 @@ class GitSource:
     checksum: str = field(default="", compare=False)
     keep_git_dir: bool | None = None
     submodules: bool = True
+    mtime: str = ""
+    fetch_by_commit: bool = field(default=False, compare=False)
 
     def checked(self, checksum: str, keep_git_dir: bool | None) -> "GitSource":
         """With what the flags of ADD say. Errors: IechorfileError where they and the URL differ."""
@@ -131,11 +135,9 @@ def _subdir(source: GitSource, value: str) -> GitSource:
 
 
 def _mtime(source: GitSource, value: str) -> GitSource:
-    if value == "commit":
-        raise UnsupportedError("mtime=commit is not carried out by this release", hint="leave it out")
-    if value != "checkout":
+    if value not in ("checkout", "commit"):
         raise IechorfileError(f'invalid mtime value: "{value}" (must be "checkout" or "commit")')
-    return source
+    return replace(source, mtime=value if value == "commit" else "")
 
 
 def _switch(key: str, value: str) -> bool:
@@ -163,5 +165,6 @@ _QUERY: Mapping[str, Callable[[GitSource, str], GitSource]] = MappingProxyType({
     "commit": lambda source, value: replace(source, checksum=value),
     "keep-git-dir": lambda source, value: replace(source, keep_git_dir=_switch("keep-git-dir", value)),
     "submodules": lambda source, value: replace(source, submodules=_switch("submodules", value)),
-    "mtime": _mtime, "fetch-by-commit": lambda source, value: source,
+    "mtime": _mtime,
+    "fetch-by-commit": lambda source, value: replace(source, fetch_by_commit=_switch("fetch-by-commit", value)),
 })

@@ -3,12 +3,13 @@
     ARG …                 global: seen by every FROM, and by ARG without a default inside a stage
     FROM a AS x   ──▶ Stage(0, "x", base="a")
     FROM x        ──▶ Stage(1, "",  base="x", base_stage=0)     base_stage: the earlier stage of that name
+    FROM a AS y   ──▶ Stage(2, "y", base="y")                   where a named context stands in for all of the stage
     COPY --from=x ──▶ an edge, as RUN --mount=from= is; both also take a stage's number
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from ..errors import IechorfileError, UsageError
 from ..language import suggest
@@ -18,7 +19,10 @@ from ..language.words import expand
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """base: what FROM names, expanded; base_stage: the index it means in this file, or None for an image."""
+    """base: what FROM names, expanded; base_stage: the index it means in this file, or None for an image.
+
+    replaced: a named context of the stage's name stands in for it and for all its instructions.
+    """
 
     index: int
     name: str
@@ -27,6 +31,7 @@ class Stage:
     platform: str
     source: From
     instructions: tuple[Instruction, ...]
+    replaced: bool = False
 
     @property
     def title(self) -> str:
@@ -41,14 +46,19 @@ class StageGraph:
     global_args: Mapping[str, str]
 
     @classmethod
-    def of(cls, script: Script, *, build_args: Mapping[str, str], platform_args: Mapping[str, str]) -> "StageGraph":
-        """Errors: IechorfileError at the FROM that cannot be understood."""
+    def of(cls, script: Script, *, build_args: Mapping[str, str], platform_args: Mapping[str, str],
+           replaced: Callable[[str], bool] = lambda name: False) -> "StageGraph":
+        """replaced: is there a named context of that name? Errors: IechorfileError at the FROM that cannot be
+        understood."""
         escape = script.directives.escape
         meta, blocks = _blocks(script)
         args = _global_args(meta, build_args, platform_args, escape)
         stages: list[Stage] = []
         for source, body in blocks:
-            stages.append(_stage(source, body, stages, args, escape))
+            stage = _stage(source, body, stages, args, escape)
+            if stage.name and replaced(stage.name):
+                stage = replace(stage, base=stage.name, base_stage=None, instructions=(), replaced=True)
+            stages.append(stage)
         return cls(stages=tuple(stages), global_args=args)
 
     def target(self, wanted: str | None) -> Stage:

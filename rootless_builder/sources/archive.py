@@ -16,8 +16,10 @@ from ..errors import DiskFull, SourceError
 from ..layer.compress import inflated
 from ..layer.content import bind
 from ..layer.reader import read_layer
-from ..paths import ImagePath
+from ..paths import ROOT, ImagePath
 from ..tree.tree import Tree
+from .pruned import Ignore, pruned
+from .selection import anywhere, selection_digest
 
 CHUNK = 1 << 20
 
@@ -32,11 +34,13 @@ def write_all(fd: int, data: bytes) -> None:
 class ArchiveSource:
     """Takes over `fd` (read to its end, then closed). what: how messages name it. Errors: SourceError, UnsafeArchive.
 
-    layer: read ".wh." names as deletions, as in an image's layer; else they are files like any other.
+    layer: read ".wh." names as deletions, as in an image's layer; else they are files like any other. ignore: what
+    of it is not there for the user.
     """
 
-    def __init__(self, fd: int, *, what: str, tmp: Path, layer: bool = False) -> None:
+    def __init__(self, fd: int, *, what: str, tmp: Path, layer: bool = False, ignore: Ignore | None = None) -> None:
         self.what = what
+        self._ignore = ignore
         self._tar, name = tempfile.mkstemp(dir=tmp, prefix="iechor-archive-")
         os.unlink(name)
         with open(fd, "rb") as stream:
@@ -44,7 +48,8 @@ class ArchiveSource:
         with open(self._duplicate(), "rb") as stream:
             found = read_layer(stream, whiteouts=layer)
         self.changes = bind(found, self._duplicate)
-        self._tree = Tree.empty().apply(self.changes)
+        self.whole = Tree.empty().apply(self.changes)
+        self._tree = pruned(self.whole, ignore) if ignore is not None else self.whole
 
     def __enter__(self) -> Self:
         return self
@@ -56,9 +61,15 @@ class ArchiveSource:
         return self._tree
 
     def digest(self, found: Iterable[tuple[ImagePath, ImagePath]], part: Tree | None = None) -> str:
-        """Of the whole archive, inflated, and of what is named in it; which part of it counts makes no difference."""
-        named = "\0".join(f"{one}\0{path}" for one, path in found)
-        return hashlib.sha256(f"{self._digest}\0{named}".encode("utf-8", "surrogateescape")).hexdigest()
+        """Of what `found` names (selection.selection_digest), its owners too; of all of it, times too."""
+        wanted = list(found)
+        if wanted == [(ROOT, ROOT)] and part is None and self._ignore is None:
+            return self._digest
+        return selection_digest(part or self._tree, anywhere, wanted)
+
+    def ignores(self, path: ImagePath) -> bool:
+        """Is `path` excluded by the ignore file?"""
+        return self._ignore is not None and self._ignore.matches(path)
 
     def _duplicate(self) -> int:
         return os.open(f"/proc/self/fd/{self._tar}", os.O_RDONLY | os.O_CLOEXEC)

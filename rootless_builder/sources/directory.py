@@ -8,23 +8,16 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from ..errors import SourceError
 from ..paths import ROOT, ImagePath, decode, encode, join
 from ..tree.node import Device, Directory, File, HostFile, Meta, Node, Symlink
 from ..tree.tree import Tree
-from .selection import selection_digest
+from .pruned import Ignore
+from .selection import on_host, selection_digest
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-class Ignore(Protocol):
-    """language.ignore.IgnorePatterns, or anything that answers as it does."""
-
-    def matches(self, path: str) -> bool: ...
-
-    def may_reinclude_below(self, path: str) -> bool: ...
 
 
 class DirectorySource:
@@ -55,7 +48,7 @@ class DirectorySource:
         """Of what `found` names, contents read now: see selection.selection_digest. part: a tree of some of our
         nodes, to be looked at instead of all.
         """
-        return selection_digest(part or self._tree, self._fd, found)
+        return selection_digest(part or self._tree, on_host(self._fd), found)
 
     def ignores(self, path: ImagePath) -> bool:
         """Is `path` excluded by the ignore file?"""

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..errors import SourceError
 
@@ -40,28 +41,40 @@ class Git:
         if _COMMIT.fullmatch(ref):
             return Commit(commit=ref, ref=ref)
         wanted = ref or "HEAD"
-        listed = self._run(["ls-remote", "--", remote, wanted, f"{wanted}^{{}}"], what=f"ask {remote}")
-        found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
-        for name in (wanted, f"refs/tags/{wanted}", f"refs/heads/{wanted}", f"refs/{wanted}"):
+        listed = self._run(["ls-remote", "--", remote, wanted, f"{wanted}^{{}}"], what=f"ask {shown(remote)}")
+        found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())
+                 if _COMMIT.fullmatch(commit)}
+        # A branch comes before a tag of the same name, as in BuildKit.
+        for name in (wanted, f"refs/{wanted}", f"refs/heads/{wanted}", f"refs/tags/{wanted}"):
             if name in found:
                 peeled = found.get(f"{name}^{{}}")
                 return Commit(commit=peeled or found[name], tag=found[name] if peeled else "", ref=name)
-        raise SourceError(f"cannot find {wanted} in {remote}: there is no such branch, tag or commit",
+        raise SourceError(f"cannot find {wanted} in {shown(remote)}: there is no such branch, tag or commit",
                           hint="name a branch, a tag, or a commit in full")
 
-    def check_out(self, remote: str, commit: Commit, folder: Path, *, submodules: bool, keep: bool) -> None:
-        """The commit's files in `folder`, made here; keep: with .git. Errors: SourceError."""
+    def check_out(self, remote: str, commit: Commit, folder: Path, *, submodules: bool, keep: bool,
+                  dated: bool = False) -> None:
+        """The commit's files in `folder`, made here; keep: with .git, which tells no password; dated: every file has
+        the time of the commit. Errors: SourceError.
+        """
         folder.mkdir(mode=0o755)
         inside = ["-C", str(folder)]
         self._run([*inside, "init", "-q"], what="make a repository")
         self._run([*inside, "remote", "add", "origin", remote], what="make a repository")
         self._fetch(inside, remote, commit)
-        self._run([*inside, "checkout", "-q", commit.commit], what=f"check out {commit.commit} of {remote}")
+        self._run([*inside, "checkout", "-q", commit.commit], what=f"check out {commit.commit} of {shown(remote)}")
         if submodules and (folder / ".gitmodules").is_file():
             self._run([*inside, "submodule", "update", "-q", "--init", "--recursive"],
-                      what=f"fetch the submodules of {remote}")
-        if not keep:
+                      what=f"fetch the submodules of {shown(remote)}")
+        told = self._run([*inside, "show", "-s", "--format=%ct", commit.commit], what=f"read {commit.commit}")
+        if keep:
+            self._run([*inside, "remote", "set-url", "origin", shown(remote)], what="name the repository")
+            self._run([*inside, "reflog", "expire", "--all", "--expire=now"], what="clear the reflog")
+            (folder / ".git" / "FETCH_HEAD").unlink(missing_ok=True)
+        else:
             _remove_git(folder)
+        if dated:
+            _date(folder, int(told.split()[0]))
 
     def _fetch(self, inside: list[str], remote: str, commit: Commit) -> None:
         """One commit where the server gives it out by itself, else all there is."""
@@ -69,13 +82,14 @@ class Git:
         for asked in (["--depth=1", "origin", commit.ref], ["--depth=1", "origin", commit.commit],
                       ["--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]):
             try:
-                self._run([*inside, "fetch", "-q", "--no-tags", *asked], what=f"fetch {remote}")
+                self._run([*inside, "fetch", "-q", "--no-tags", *asked], what=f"fetch {shown(remote)}")
                 self._run([*inside, "cat-file", "-e", f"{commit.commit}^{{commit}}"], what=f"find {commit.commit}")
                 return
             except SourceError as error:
                 last = error
         assert last is not None
-        raise SourceError(f"cannot fetch {commit.commit} of {remote}", hint="is it pushed?", notes=(last.message,))
+        raise SourceError(f"cannot fetch {commit.commit} of {shown(remote)}", hint="is it pushed?",
+                          notes=(last.message,))
 
     def _run(self, arguments: list[str], *, what: str) -> str:
         env = {key: value for key, value in self.environ.items() if not key.startswith("GIT_") or "SSH" in key}
@@ -86,10 +100,35 @@ class Git:
         except FileNotFoundError:
             raise SourceError(f"cannot {what}: git is not installed", hint="install git") from None
         if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
+            said = [_without_password(line) for line in done.stderr.splitlines() if line.strip()]
             raise SourceError(f"cannot {what}: {said[0] if said else 'git failed'}",
                               notes=tuple(f"git: {line}" for line in said[1:10]))
         return done.stdout
+
+
+def is_commit(text: str) -> bool:
+    """A whole commit, not the beginning of one."""
+    return _COMMIT.fullmatch(text) is not None
+
+
+def shown(remote: str) -> str:
+    """The URL without its user and password."""
+    parts = urlsplit(remote) if "://" in remote else None
+    if parts is None or parts.password is None:
+        return remote
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _without_password(line: str) -> str:
+    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:xxxxx@", line)
+
+
+def _date(folder: Path, seconds: int) -> None:
+    """Folders after what is in them."""
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            os.utime(os.path.join(place, name), (seconds, seconds), follow_symlinks=False)
+    os.utime(folder, (seconds, seconds))
 
 
 def _remove_git(folder: Path) -> None:

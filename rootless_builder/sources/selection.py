@@ -1,11 +1,13 @@
-"""The digest of what a COPY takes from a folder: names, kinds, contents and the bits that matter; nothing else.
+"""The digest of what a COPY takes from a context: names, kinds, contents and the bits that matter; nothing else.
 
-Never times, owners, or what a umask decides: the same commit cloned by two users gives one digest.
+Never times, or what a umask decides, nor the owners a folder has on this host: the same commit cloned by two users
+gives one digest. Owners that an archive tells count, as they go into the image.
 """
 
 import hashlib
+import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import SourceError
 from ..layercore import hash_files
@@ -13,30 +15,57 @@ from ..paths import ImagePath, encode
 from ..tree.node import Device, Directory, File, HostFile, Node, Symlink
 from ..tree.tree import Tree
 
+Hashes = Callable[[list[File]], Iterable[bytes]]  # files → the sha256 of each, 32 bytes
+CHUNK = 1 << 20
+
 SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
-def selection_digest(tree: Tree, root_fd: int, found: Iterable[tuple[ImagePath, ImagePath]]) -> str:
-    """64 hex digits. found: (path as named, path it leads to); root_fd: the folder that HostFiles are below.
+def selection_digest(tree: Tree, hashes: Hashes, found: Iterable[tuple[ImagePath, ImagePath]]) -> str:
+    """64 hex digits. found: (path as named, path it leads to).
 
     Every file is read once. Errors: SourceError for one that cannot be read.
     """
     digest = hashlib.sha256()
-    files: list[bytes] = []
+    files: list[File] = []
     for named, path in found:
         digest.update(b"source\0" + encode(named) + b"\0")
         for inner, node in tree.walk(path):
             relative = inner[len(path):].lstrip("/")
             digest.update(encode(relative) + b"\0" + _told(node) + b"\0")
             if isinstance(node, File):
-                assert isinstance(node.content, HostFile)
-                files.append(node.content.path)
-    for content in _hashes(root_fd, files):
+                files.append(node)
+    for content in hashes(files):
         digest.update(content)
     return digest.hexdigest()
 
 
-def _hashes(root_fd: int, files: list[bytes]) -> list[bytes]:
+def on_host(root_fd: int) -> Hashes:
+    """For HostFiles below the folder `root_fd`: read in batches, by C. Errors: SourceError."""
+    def hashes(files: list[File]) -> list[bytes]:
+        contents = [file.content for file in files]
+        return _hashed(root_fd, [one.path for one in contents if isinstance(one, HostFile)])
+
+    return hashes
+
+
+def anywhere(files: list[File]) -> Iterator[bytes]:
+    """For files inside an archive, or without a name. Errors: SourceError."""
+    for file in files:
+        digest, left = hashlib.sha256(), file.size
+        try:
+            fd, offset = file.content.open()
+            with open(fd, "rb") as stream:
+                stream.seek(offset, os.SEEK_SET)
+                while left and (data := stream.read(min(left, CHUNK))):
+                    digest.update(data)
+                    left -= len(data)
+        except OSError as error:
+            raise SourceError(f"cannot read a file of an archive: {error.strerror}") from error
+        yield digest.digest()
+
+
+def _hashed(root_fd: int, files: list[bytes]) -> list[bytes]:
     try:
         return hash_files(root_fd, files)
     except OSError as error:
@@ -48,6 +77,8 @@ def _hashes(root_fd: int, files: list[bytes]) -> list[bytes]:
 def _told(node: Node) -> bytes:
     """What of a node counts, its content apart."""
     xattrs = b"".join(encode(name) + b"=" + value + b"\0" for name, value in node.meta.xattrs)
+    if node.meta.uid or node.meta.gid:
+        xattrs += b"%d:%d" % (node.meta.uid, node.meta.gid)
     special = node.meta.mode & SPECIAL_BITS
     if isinstance(node, File):
         return b"f%o:%d:%d:" % (special, bool(node.meta.mode & stat.S_IXUSR), node.size) + xattrs

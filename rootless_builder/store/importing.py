@@ -120,6 +120,16 @@ def import_images(reader: Reader, store: Store, *, default_registry: str, platfo
     return images
 
 
+def layout_names(reader: Reader) -> list[str]:
+    """The tag of each image in a layout, "" for one without; nothing for what is no layout. Errors: UnsafeArchive."""
+    index = reader.open("index.json")
+    if index is None:
+        return []
+    with index:
+        parsed = Index.from_json(json.dumps(json_of(index, reader)).encode())
+    return [entry.annotations.get(REF_NAME, "") for entry in parsed.manifests]
+
+
 def json_of(stream: BinaryIO, reader: Reader) -> Any:
     data = stream.read(JSON_LIMIT + 1)
     if len(data) > JSON_LIMIT:

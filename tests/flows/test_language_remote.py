@@ -1,22 +1,16 @@
 """ADD of URLs and of git repositories, from servers on this machine."""
 
 import hashlib
-import socket
-import subprocess
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Person
-from tests.flows.running import until
 from tests.flows.test_build import build, members, ran
 from tests.registry_server import Registry
-
-MODIFIED = "Tue, 15 Nov 1994 12:45:26 GMT"
+from tests.servers import Web, git, serve_git, serve_web
+from tests.servers import repository as sample
 
 
 @pytest.fixture
@@ -25,51 +19,18 @@ def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
     return plain_user
 
 
-@dataclass
-class Web:
-    """files: path → body. sent: the path of every body that went out."""
-
-    url: str
-    files: dict[str, bytes] = field(default_factory=dict)
-    sent: list[str] = field(default_factory=list)
-    etags: bool = True
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serve_web() as server:
+        yield server
 
 
 @pytest.fixture
-def web() -> Iterator[Web]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            if path == "/moved":
-                self.send_response(302)
-                self.send_header("Location", "/a/file.txt")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            body = found.files.get(path)
-            tag = f'"{hashlib.sha256(body).hexdigest()}"' if body is not None else ""
-            known = body is not None and found.etags and self.headers.get("If-None-Match") == tag
-            self.send_response(404 if body is None else 304 if known else 200)
-            if body is not None:
-                self.send_header("Last-Modified", MODIFIED)
-                if found.etags:
-                    self.send_header("ETag", tag)
-            self.send_header("Content-Length", "0" if known else str(len(body or b"")))
-            self.end_headers()
-            if body is not None and not known:
-                found.sent.append(path)
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Web(f"http://127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield found
-        server.shutdown()
-        thread.join()
+def repository(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """(URL of a git daemon's folder, its "work" repository)."""
+    work = sample(tmp_path / "work")
+    with serve_git(tmp_path) as url:
+        yield url, work
 
 
 def test_a_url_becomes_a_file_of_root_with_the_servers_time(user: Person, web: Web) -> None:
@@ -106,42 +67,6 @@ def test_a_checksum_is_verified_and_asks_nobody_once_known(user: Person, web: We
     assert "the server answers 404" in build(user, f"FROM scratch\nADD {web.url}/f /\n", code=5)
 
 
-def git(folder: Path, *arguments: str) -> str:
-    given = ["-c", "user.name=n", "-c", "user.email=e@x", "-c", "protocol.file.allow=always"]
-    return subprocess.run(["git", *given, *arguments], cwd=folder, check=True, capture_output=True,
-                          text=True).stdout.strip()
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """(URL of a git daemon's folder, its "work" repository): two commits, a tag on the first, a branch "side"."""
-    work = tmp_path / "work"
-    work.mkdir()
-    git(work, "init", "-q", "-b", "main")
-    for name, text in (("top", "one"), ("sub/script", "#!")):
-        (work / name).parent.mkdir(exist_ok=True)
-        (work / name).write_text(text)
-    (work / "sub/script").chmod(0o755)
-    git(work, "add", ".")
-    git(work, "commit", "-q", "-m", "1")
-    git(work, "tag", "-a", "-m", "t", "v1")
-    git(work, "branch", "side")
-    (work / "top").write_text("two")
-    git(work, "commit", "-q", "-am", "2")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    exec_path = subprocess.run(["git", "--exec-path"], check=True, capture_output=True, text=True).stdout.strip()
-    daemon = subprocess.Popen([f"{exec_path}/git-daemon", "--listen=127.0.0.1", f"--port={port}", "--export-all",
-                               f"--base-path={tmp_path}", str(tmp_path)], stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
-        yield f"git://127.0.0.1:{port}", work
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
 def test_a_repository_at_a_branch_a_tag_and_a_commit(user: Person, repository: tuple[str, Path]) -> None:
     url, work = repository
     first = git(work, "rev-parse", "v1^{}")
@@ -152,7 +77,7 @@ def test_a_repository_at_a_branch_a_tag_and_a_commit(user: Person, repository: t
     assert "head/.git" not in found and "own/top" not in found and found["own/sub/script"].uid == 6
     assert (found["head/top"].mode, found["head/sub/script"].mode, found["head/top"].uid) == (0o644, 0o755, 0)
     user.iechor("save", "-o", user.home / "y.tar", "x")
-    assert (found["head/top"].size, found["tag/top"].size) == (3, 3)
+    assert (found["head/top"].size, found["tag/top"].size, found["commit/top"].size) == (6, 3, 3)
 
 
 def test_a_repository_is_cached_by_its_commit(user: Person, repository: tuple[str, Path]) -> None:

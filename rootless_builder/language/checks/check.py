@@ -98,7 +98,8 @@ def walk_stages(script: Script, given: Given) -> Walked:
     names: dict[str, int] = {}
     froms = list(_froms(script, args, given, walked, escape))
     for number, (this, base, platform, body) in enumerate(froms):
-        below = names.get(base.text)
+        replaced = bool(this.name) and given.replaced(this.name)
+        below = None if replaced else names.get(base.text)
         if this.name:
             names[this.name] = number
         if given.stages is not None and number not in given.stages:
@@ -108,15 +109,17 @@ def walk_stages(script: Script, given: Given) -> Walked:
             scope = Scope.of(walk.scope, given, args, escape)
             triggers = walk.scope.triggers
         else:
-            facts = BaseFacts(env={}) if base.text == "scratch" else given.base(base.text, platform.text)
+            named = this.name if replaced else base.text
+            facts = BaseFacts(env={}) if named == "scratch" else given.base(named, platform.text)
             scope = Scope.of(facts, given, args, escape)
-            triggers = facts.triggers if facts else ()
-            if facts is not None and facts.platform:
+            triggers = facts.triggers if facts and not replaced else ()
+            if facts is not None and facts.platform and not replaced:
                 wanted = platform.text or given.platform
                 walked.findings += allowed(stages.of_base_platform(
                     this, base.text, facts.platform, wanted, given.platform_parts), given.options)
-        scope.used.update(base.matched, platform.matched)
-        body = [*fired(triggers, this.span), *body]
+        if not replaced:
+            scope.used.update(base.matched, platform.matched)
+        body = [*fired(triggers, this.span), *([] if replaced else body)]
         for one in body:
             walked.findings += allowed(scope.take(one), given.options.under(one.comments))
         walked.stages[number] = StageWalk(source=this, scope=scope, base=below if walk else None,
