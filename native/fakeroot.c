@@ -283,6 +283,26 @@ static bool is_kernel(unsigned wanted_major, unsigned wanted_minor)
     return major > wanted_major || (major == wanted_major && minor >= wanted_minor);
 }
 
+/* The tables of what is mounted in the image. Called with the container's root for our own. */
+static int load_mounts(struct fr_super *super, const struct fr_options *options)
+{
+    for (size_t i = 0; i < options->mount_count; i++) {
+        const struct fr_mount *mount = &options->mounts[i];
+        struct stat st;
+        int rc;
+
+        if (stat(mount->path, &st) < 0)
+            return -errno;
+        super->mount_devs[i] = ot_device(&super->table, st.st_dev, true);
+        if (super->mount_devs[i] < 0)
+            return -ENOSPC;
+        rc = ot_load(&super->table, super->mount_devs[i], mount->table, mount->table_length);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 static int set_up(struct fr_super *super, const struct fr_options *options)
 {
     struct fr_notif_sizes sizes = {0, 0, 0};
@@ -306,7 +326,9 @@ static int set_up(struct fr_super *super, const struct fr_options *options)
     if (rc == 0)
         rc = fr_creds_init(&super->creds);
     if (rc == 0)
-        rc = ot_load(&super->table, options->table, options->table_length);
+        rc = ot_load(&super->table, 0, options->table, options->table_length);
+    if (rc == 0)
+        rc = load_mounts(super, options);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < super->table.count && !super->default_acls; i++) {

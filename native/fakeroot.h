@@ -35,6 +35,13 @@ size_t fr_build_filter(struct fr_bpf_insn *program, size_t room, int fsync);
 /* Loads it into the calling thread with the namespace's CAP_SYS_ADMIN (no no_new_privs); returns the listener, -errno. */
 int fr_install_filter(int fsync);
 
+/* What is mounted in the container besides the image, and has a table of its own. */
+struct fr_mount {
+    const char *path; /* as the container's root names it */
+    const void *table;
+    size_t table_length;
+};
+
 struct fr_options {
     int proc_fd;          /* procfs of this process's own pid namespace */
     int upper_fd;         /* overlayfs upper directory, -1 in check-out mode */
@@ -42,7 +49,10 @@ struct fr_options {
     uint64_t image_dev;   /* st_dev of the image's file system; 0: that of "/" */
     const void *table;    /* packed, see ownertable.h */
     size_t table_length;
+    const struct fr_mount *mounts;
+    size_t mount_count;   /* at most FR_MOUNTS_MAX */
 };
+#define FR_MOUNTS_MAX 64
 
 struct fr_super;
 
@@ -54,6 +64,8 @@ int fr_serve(struct fr_super *super);
 
 /* The final table, packed; *out is malloc'ed. Copied-up files are written under the upper file's inode number too. */
 int fr_export(struct fr_super *super, void **out, size_t *length);
+/* The records of the file system that mount number `index` is on: several mounts may lie on one. */
+int fr_export_mount(struct fr_super *super, size_t index, void **out, size_t *length);
 
 struct fr_counts {
     uint64_t notified, continued, entries, table_bytes, credentials;

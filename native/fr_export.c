@@ -124,7 +124,12 @@ int fr_export(struct fr_super *super, void **out, size_t *length)
         qsort(aliases.list, aliases.count, sizeof *aliases.list, by_numbers);
     }
     if (rc == 0)
-        rc = ot_store(&super->table, aliases.list, aliases.count, out, length);
+        rc = ot_store(&super->table, 0, aliases.list, aliases.count, out, length);
     free(aliases.list);
     return rc;
+}
+
+int fr_export_mount(struct fr_super *super, size_t index, void **out, size_t *length)
+{
+    return ot_store(&super->table, super->mount_devs[index], NULL, 0, out, length);
 }

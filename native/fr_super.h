@@ -46,6 +46,7 @@ struct fr_super {
     bool recv_tells_end; /* SECCOMP_IOCTL_NOTIF_RECV returns when the last process is gone (6.11): no poll needed */
     struct fr_root_id home, root; /* the container's root; the one we are in */
     struct ot_table table;
+    int mount_devs[FR_MOUNTS_MAX]; /* index of the file system in the table */
     struct fr_creds creds;
     uint16_t rules[FR_ARCHES][FR_NR_MAX]; /* index into fr_call_rules + 1 */
     size_t notif_size, resp_size;

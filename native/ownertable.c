@@ -469,7 +469,8 @@ static bool list_is_sound(const unsigned char *bytes, size_t length)
     return true;
 }
 
-static int load_record(struct ot_table *table, const unsigned char *at, const unsigned char *xattrs, size_t length)
+static int load_record(struct ot_table *table, int dev, const unsigned char *at, const unsigned char *xattrs,
+                       size_t length)
 {
     uint32_t mode = get32(at + 8), major = get32(at + 20), minor = get32(at + 24);
     struct ot_entry entry = {
@@ -478,6 +479,7 @@ static int load_record(struct ot_table *table, const unsigned char *at, const un
         .uid = get32(at + 12),
         .gid = get32(at + 16),
         .rdev = ot_rdev_make(major, minor),
+        .dev = (uint16_t)dev,
         .flags = get32(at + 28) > 1 && (mode & S_FMT) != S_DIR ? OT_LINKED : 0,
     };
     struct ot_xattrs *list;
@@ -494,10 +496,10 @@ static int load_record(struct ot_table *table, const unsigned char *at, const un
         return -ENOMEM;
     list->length = length;
     memcpy(list->bytes, xattrs, length);
-    return replace_list(table, ot_find(table, 0, entry.ino), list);
+    return replace_list(table, ot_find(table, dev, entry.ino), list);
 }
 
-int ot_load(struct ot_table *table, const void *data, size_t length)
+int ot_load(struct ot_table *table, int dev, const void *data, size_t length)
 {
     const unsigned char *at = data;
     uint64_t count;
@@ -519,7 +521,7 @@ int ot_load(struct ot_table *table, const void *data, size_t length)
         length -= OT_RECORD_SIZE;
         if (extra > length)
             return -EINVAL;
-        rc = load_record(table, at, at + OT_RECORD_SIZE, extra);
+        rc = load_record(table, dev, at, at + OT_RECORD_SIZE, extra);
         if (rc < 0)
             return rc;
         at += OT_RECORD_SIZE + extra;
@@ -558,7 +560,7 @@ static const struct ot_alias *first_alias(const struct ot_alias *aliases, size_t
 }
 
 /* Which entries are written, under which numbers. Returns how many; fills list when it is not NULL. */
-static size_t number_entries(const struct ot_table *table, const struct ot_alias *aliases, size_t alias_count,
+static size_t number_entries(const struct ot_table *table, int dev, const struct ot_alias *aliases, size_t alias_count,
                              struct numbered *list)
 {
     size_t n = 0;
@@ -570,7 +572,7 @@ static size_t number_entries(const struct ot_table *table, const struct ot_alias
 
         if (entry->flags & OT_ALIAS)
             entry = find_exactly(table, 0, alias_of(entry));
-        if (entry == NULL || entry->dev != 0 || (entry->flags & (OT_DEAD | OT_ALIAS)))
+        if (entry == NULL || entry->dev != dev || (entry->flags & (OT_DEAD | OT_ALIAS)))
             continue;
         if (list != NULL)
             list[n] = (struct numbered){ino, (uint32_t)(entry - table->entries)};
@@ -616,17 +618,17 @@ static unsigned char *store_record(const struct ot_table *table, const struct ot
     return at + OT_RECORD_SIZE + extra;
 }
 
-int ot_store(const struct ot_table *table, const struct ot_alias *aliases, size_t alias_count, void **out,
+int ot_store(const struct ot_table *table, int dev, const struct ot_alias *aliases, size_t alias_count, void **out,
              size_t *length)
 {
-    size_t count = number_entries(table, aliases, alias_count, NULL);
+    size_t count = number_entries(table, dev, aliases, alias_count, NULL);
     struct numbered *list = calloc(count + 1, sizeof *list);
     unsigned char *bytes, *at;
     size_t size = OT_HEADER_SIZE;
 
     if (list == NULL)
         return -ENOMEM;
-    number_entries(table, aliases, alias_count, list);
+    number_entries(table, dev, aliases, alias_count, list);
     count = sort_numbers(list, count);
     for (size_t i = 0; i < count; i++) {
         const struct ot_xattrs *xattrs = list_of(table, &table->entries[list[i].entry]);

@@ -83,15 +83,16 @@ int ot_xattr_copy(struct ot_table *table, const struct ot_entry *from, struct ot
 /* Names, each with its NUL, into buffer (may be NULL); returns the bytes they need. */
 size_t ot_xattr_names(const struct ot_table *table, const struct ot_entry *entry, char *buffer, size_t room);
 
-/* Packed form in: -EINVAL when it is not well formed (nothing is kept of it then but what came before). */
-int ot_load(struct ot_table *table, const void *data, size_t length);
+/* Packed form in, of inodes of the file system with index dev: -EINVAL when it is not well formed (nothing is kept of
+ * it then but what came before). */
+int ot_load(struct ot_table *table, int dev, const void *data, size_t length);
 
-/* Packed form out, sorted by inode: the image's own entries, no dead ones. map (may be NULL) gives further numbers
- * under which an entry is written too, sorted by `from`. *out is malloc'ed. */
+/* Packed form out, sorted by inode: the entries of one file system, no dead ones. aliases (may be NULL) gives further
+ * numbers under which an entry is written too, sorted by `from`. *out is malloc'ed. */
 struct ot_alias {
     uint64_t from, to;
 };
-int ot_store(const struct ot_table *table, const struct ot_alias *aliases, size_t alias_count, void **out,
+int ot_store(const struct ot_table *table, int dev, const struct ot_alias *aliases, size_t alias_count, void **out,
              size_t *length);
 
 static inline uint32_t ot_rdev_major(uint32_t rdev) { return (rdev & 0xfff00U) >> 8; }

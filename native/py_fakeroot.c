@@ -50,25 +50,65 @@ static int serve_all(struct fr_super *super)
     return rc;
 }
 
-static PyObject *result_of(struct fr_super *super)
+#define IMAGE SIZE_MAX
+
+/* The final table of the image, or of mount number `which`. */
+static PyObject *table_of(struct fr_super *super, size_t which)
 {
-    struct fr_counts counts;
-    PyObject *py_result;
+    PyObject *py_table;
     void *table = NULL;
     size_t length = 0;
     int rc;
 
     Py_BEGIN_ALLOW_THREADS
-    rc = fr_export(super, &table, &length);
+    rc = which == IMAGE ? fr_export(super, &table, &length) : fr_export_mount(super, which, &table, &length);
     Py_END_ALLOW_THREADS
     if (rc < 0)
         return os_error(rc);
-    fr_count(super, &counts);
-    py_result = Py_BuildValue("y#KKKKK", (const char *)table, (Py_ssize_t)length, (unsigned long long)counts.notified,
-                              (unsigned long long)counts.continued, (unsigned long long)counts.entries,
-                              (unsigned long long)counts.table_bytes, (unsigned long long)counts.credentials);
+    py_table = PyBytes_FromStringAndSize(table, (Py_ssize_t)length);
     free(table);
-    return py_result;
+    return py_table;
+}
+
+static PyObject *result_of(struct fr_super *super, size_t mount_count)
+{
+    PyObject *py_image = table_of(super, IMAGE), *py_mounts = PyTuple_New((Py_ssize_t)mount_count);
+    struct fr_counts counts;
+
+    for (size_t i = 0; py_image != NULL && py_mounts != NULL && i < mount_count; i++) {
+        PyObject *py_table = table_of(super, i);
+
+        if (py_table == NULL || PyTuple_SetItem(py_mounts, (Py_ssize_t)i, py_table) < 0)
+            Py_CLEAR(py_mounts);
+    }
+    if (py_image == NULL || py_mounts == NULL) {
+        Py_XDECREF(py_image);
+        Py_XDECREF(py_mounts);
+        return NULL;
+    }
+    fr_count(super, &counts);
+    return Py_BuildValue("NNKKKKK", py_image, py_mounts, (unsigned long long)counts.notified,
+                         (unsigned long long)counts.continued, (unsigned long long)counts.entries,
+                         (unsigned long long)counts.table_bytes, (unsigned long long)counts.credentials);
+}
+
+/* ((path, table), …), bytes all: good as long as the tuple is. False with an exception set. */
+static int read_mounts(PyObject *py_mounts, struct fr_mount *mounts, size_t *count)
+{
+    *count = (size_t)PyTuple_Size(py_mounts);
+    if (*count > FR_MOUNTS_MAX) {
+        PyErr_Format(PyExc_ValueError, "more than %d mounts have owners of their own", FR_MOUNTS_MAX);
+        return 0;
+    }
+    for (size_t i = 0; i < *count; i++) {
+        Py_ssize_t length;
+
+        if (!PyArg_ParseTuple(PyTuple_GetItem(py_mounts, (Py_ssize_t)i), "yy#:serve", &mounts[i].path,
+                              &mounts[i].table, &length))
+            return 0;
+        mounts[i].table_length = (size_t)length;
+    }
+    return 1;
 }
 
 static PyObject *serve(PyObject *module, PyObject *args)
@@ -76,14 +116,21 @@ static PyObject *serve(PyObject *module, PyObject *args)
     struct fr_super *super = NULL;
     struct fr_options options = {.upper_fd = -1};
     unsigned long long dev;
-    PyObject *py_result = NULL;
+    struct fr_mount mounts[FR_MOUNTS_MAX];
+    PyObject *py_result = NULL, *py_mounts;
     Py_buffer table;
     int listener, rc;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "iiy*Kii:serve", &listener, &options.proc_fd, &table, &dev, &options.upper_fd,
-                          &options.control_fd))
+    if (!PyArg_ParseTuple(args, "iiy*KiiO!:serve", &listener, &options.proc_fd, &table, &dev, &options.upper_fd,
+                          &options.control_fd, &PyTuple_Type, &py_mounts))
         return NULL;
+    options.mounts = mounts;
+    if (!read_mounts(py_mounts, mounts, &options.mount_count)) {
+        PyBuffer_Release(&table);
+        close(listener);
+        return NULL;
+    }
     options.image_dev = dev;
     options.table = table.buf;
     options.table_length = (size_t)table.len;
@@ -98,7 +145,7 @@ static PyObject *serve(PyObject *module, PyObject *args)
     if (rc < 0)
         os_error(rc);
     else if (rc == 0)
-        py_result = result_of(super);
+        py_result = result_of(super, options.mount_count);
     fr_close(super);
     return py_result;
 }
@@ -107,8 +154,8 @@ static PyMethodDef methods[] = {
     {"probe", probe, METH_NOARGS, "probe() -> int: FR_HAS_* bits of what the kernel offers"},
     {"install_filter", install_filter, METH_VARARGS, "install_filter(fsync, /) -> int: the listener's fd"},
     {"serve", serve, METH_VARARGS,
-     "serve(listener, proc_fd, table, dev, upper_fd, control_fd, /) -> "
-     "(table, notified, continued, entries, table_bytes, credentials)"},
+     "serve(listener, proc_fd, table, dev, upper_fd, control_fd, mounts, /) -> "
+     "(table, tables of the mounts, notified, continued, entries, table_bytes, credentials); mounts: ((path, table), …)"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -10,16 +10,17 @@ Nothing of it is in the layer: mount points that were missing are taken out of w
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SourceError
 from .events import Notice
 from .mountsources import PART, all_layers, origin_digest, part_layers
-from .origins import layers_of, source_of, told
+from .origins import layers_of, source_of
 from .plan.cachekey import digest_of
 from .plan.mounts import Access, BindMount, CacheMount, SecretMount, SshMount, StepMount, TmpfsMount
 from .plan.steps import RunStep
@@ -28,7 +29,9 @@ from .sandbox.idmap import IdMode
 from .sandbox.mounts import Bind, FileBind, Mount, Tmpfs
 from .sandbox.spec import Given
 from .sandbox.treebind import TreeBind
+from .scratch.caches import Taken, Told
 from .scratch.checkout import CheckOut
+from .scratch.owners import OwnerRecord
 from .scratch.scratch import Scratch
 from .scratch.walk import FOLDER
 
@@ -60,11 +63,26 @@ class Secret:
 
 @dataclass(slots=True)
 class Attached:
-    """For the sandbox. given: owners that only the fakeroot supervisor can keep; env: what secrets and agents add."""
+    """For the sandbox. given: owners that only the fakeroot supervisor can keep; env: what secrets and agents add.
+    caches: by the targets they are mounted on.
+    """
 
     mounts: list[Mount] = field(default_factory=list)
     given: list[Given] = field(default_factory=list)
     env: list[str] = field(default_factory=list)
+    caches: dict[str, Taken] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """The command is about to start."""
+        for cache in self.caches.values():
+            if cache.owners is not None:
+                cache.owners.run()
+
+    def keep(self, tables: Mapping[str, bytes] | None) -> None:
+        """tables: the supervisor's last ones, by target; None: no command was started. Errors: DiskFull, StoreError."""
+        for target, cache in self.caches.items():
+            if cache.owners is not None and (tables is None or target in tables):
+                cache.owners.keep(None if tables is None else tables[target])
 
 
 @contextmanager
@@ -75,9 +93,9 @@ def attached(step: RunStep, world: "World", scratch: Scratch) -> Iterator[Attach
         # Always in one order: two steps that lock the same caches cannot wait for each other.
         caches = sorted({mount for mount in step.mounts if isinstance(mount, CacheMount)},
                         key=lambda mount: (mount.id, mount.target))
-        folders = {mount: maker.cache(mount) for mount in caches}
+        taken = {mount: maker.cache(mount) for mount in caches}
         for mount in step.mounts:
-            maker.add(mount, folders)
+            maker.add(mount, taken)
         yield maker.made
 
 
@@ -87,18 +105,18 @@ class _Maker:
     scratch: Scratch
     stack: ExitStack
     made: Attached
-    taken: dict[str, Path] = field(default_factory=dict)
+    taken: dict[str, Taken] = field(default_factory=dict)
 
-    def add(self, mount: StepMount, folders: Mapping[CacheMount, Path]) -> None:
+    def add(self, mount: StepMount, taken: Mapping[CacheMount, Taken]) -> None:
         if isinstance(mount, TmpfsMount):
             self.made.mounts.append(Tmpfs(target=mount.target, size=mount.size))
         elif isinstance(mount, BindMount):
             self.made.mounts.append(self._bind(mount))
         elif isinstance(mount, CacheMount):
-            self.made.mounts.append(TreeBind(folder=str(folders[mount]), source=mount.source, target=mount.target,
+            cache = self.made.caches[mount.target] = taken[mount]
+            self.made.mounts.append(TreeBind(folder=str(cache.files), source=mount.source, target=mount.target,
+                                             owners="" if cache.owners is None else str(cache.owners.table),
                                              read_only=mount.read_only))
-            if mount.access is not None:
-                self._give(mount.target, mount.access)
         elif isinstance(mount, SecretMount):
             self._secret(mount)
         else:
@@ -112,37 +130,41 @@ class _Maker:
             layers, source = layers_of(mount.origin, self.world), mount.source
         rootfs = self.stack.enter_context(self.scratch.rootfs(
             layers, self.world.store, writable=not mount.read_only, stubs=False))
-        if self.scratch.places.mode is IdMode.FAKEROOT and any(
-                (record.uid, record.gid) != (0, 0) for layer in rootfs.layers for record in layer.owners.values()):
-            self.world.emit(Notice(text=f"in {mount.target}, mounted from {told(mount.origin)}, everything is root's: "
-                                        "the fakeroot supervisor keeps the owners of the image being built alone"))
         return TreeBind(overlay=rootfs.overlay, folder=str(rootfs.root), source=source, target=mount.target,
-                        read_only=mount.read_only)
+                        owners=str(rootfs.owner_table or ""), read_only=mount.read_only)
 
-    def cache(self, mount: CacheMount) -> Path:
+    def cache(self, mount: CacheMount) -> Taken:
         """Its folder, ours while the step runs. The same cache twice in one step is one folder."""
         begins = "" if mount.origin is None else origin_digest(mount.origin, self.world)
         access = None if mount.access is None else [mount.access.mode, mount.access.uid, mount.access.gid]
-        name = digest_of({"id": mount.id, "from": begins, "access": access})
+        name = digest_of({"id": mount.id, "from": begins, "access": access, "lost": self.world.run.lose_owners})
         if name not in self.taken:
-            self.taken[name] = self.stack.enter_context(self.scratch.caches.take(
-                name, mount.sharing, lambda folder: self._fill(mount, folder), lambda: self.world.emit(Notice(
-                    text=f"waiting for the cache {mount.id}, which another build holds"))))
+            told = Told(waiting=lambda: self._say(f"waiting for the cache {mount.id}, which another build holds"),
+                        emptied=lambda: self._say(f"the cache {mount.id} begins anew: a build that used it was killed "
+                                                  "before it had told who owns its files"))
+            cache = self.stack.enter_context(self.scratch.caches.take(
+                name, mount.sharing, lambda folder: self._fill(mount, folder), told))
+            self.taken[name] = replace(cache, owners=None) if self.world.run.lose_owners else cache
         return self.taken[name]
 
-    def _fill(self, mount: CacheMount, folder: Path) -> None:
+    def _say(self, text: str) -> None:
+        self.world.emit(Notice(text=text))
+
+    def _fill(self, mount: CacheMount, folder: Path) -> Iterable[OwnerRecord]:
+        """What the cache begins with; the owners that the disk cannot keep."""
         if mount.access is not None:
-            if self.scratch.places.mode is not IdMode.FAKEROOT:
-                os.chown(folder, mount.access.uid, mount.access.gid)
-            folder.chmod(mount.access.mode)
-        elif mount.origin is not None:
-            layers = all_layers(mount.origin, self.world)
-            with self.scratch.rootfs(layers, self.world.store, stubs=False) as rootfs:
-                fd = os.open(folder, FOLDER)
-                try:
-                    CheckOut(fd, self.scratch.places.tmp, self.scratch.places.mode).make(rootfs.layers, {})
-                finally:
-                    os.close(fd)
+            return _owned(folder, mount.access, self.scratch.places.mode)
+        if mount.origin is None:
+            return ()
+        layers = all_layers(mount.origin, self.world)
+        with self.scratch.rootfs(layers, self.world.store, stubs=False) as rootfs:
+            fd = os.open(folder, FOLDER)
+            try:
+                tree = CheckOut(fd, self.scratch.places.tmp, self.scratch.places.mode)
+                tree.make(rootfs.layers, {})
+                return tree.owners.values()
+            finally:
+                os.close(fd)
 
     def _secret(self, mount: SecretMount) -> None:
         secret = self.world.run.secrets.get(mount.id)
@@ -183,3 +205,13 @@ class _Maker:
             self.made.env.append(f"SSH_AUTH_SOCK={mount.target}")
         self._give(mount.target, mount.access)
         self.made.mounts.append(Bind(source=str(socket), target=mount.target))
+
+
+def _owned(folder: Path, access: Access, mode: IdMode) -> Iterable[OwnerRecord]:
+    """The folder itself, as the mount says. On disk it stays ours to enter, whatever its mode is to be."""
+    if mode is not IdMode.FAKEROOT:
+        os.chown(folder, access.uid, access.gid)
+        folder.chmod(access.mode)
+        return ()
+    folder.chmod(access.mode | 0o700)
+    return (OwnerRecord(ino=folder.stat().st_ino, mode=stat.S_IFDIR | access.mode, uid=access.uid, gid=access.gid),)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .errors import StepFailed
+from .errors import IechorError, Interrupted, StepFailed
 from .events import Emit, Notice, StepOutput
 from .ownerloss import emulation, tell_losses
 from .paths import image_path
@@ -81,7 +81,7 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], world: "World", *,
     with scratch.rootfs(layers, world.store) as rootfs:
         # Caches are given back as soon as the command has ended: others may be waiting for them.
         with attached(step, world, scratch) as more, StepLog(settings.logs, emit, number) as log, \
-                launched(step, spec_of(step, rootfs, settings, more), settings) as sandbox:
+                started(step, spec_of(step, rootfs, settings, more), settings, more) as sandbox:
             for text in sandbox.notices:
                 emit(Notice(text=text))
             status = supervise(sandbox, on_output=log.write)
@@ -94,12 +94,29 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], world: "World", *,
         yield changes, rootfs
 
 
-def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings) -> Sandbox:
+@contextmanager
+def started(step: RunStep, spec: SandboxSpec, settings: RunSettings, more: Attached) -> Iterator[Sandbox]:
+    """However the command ends, what became of the owners in its caches is kept."""
+    more.run()
+    with launched(step, spec, settings, more) as sandbox:
+        try:
+            yield sandbox
+        finally:
+            sandbox.end()
+            more.keep(sandbox.final_mount_tables())
+
+
+def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings, more: Attached) -> Sandbox:
     """A command that cannot be started is a step that failed, like one that ends with an error."""
     try:
         return settings.launcher().launch(spec)
-    except ExecFailed as error:
-        raise StepFailed(error.message, hint=error.hint, span=step.shown.span) from error
+    except Interrupted:
+        raise  # the command may have begun
+    except IechorError as error:
+        more.keep(None)
+        if isinstance(error, ExecFailed):
+            raise StepFailed(error.message, hint=error.hint, span=step.shown.span) from error
+        raise
 
 
 def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings, more: Attached) -> SandboxSpec:

@@ -111,7 +111,7 @@ static int supervise(int child_end, int proc_fd)
     CHECK(rc == 0 && fr_export(super, &packed, &length) == 0);
     fr_count(super, &counts);
     fr_close(super);
-    CHECK(ot_init(&table, 0) == 0 && ot_load(&table, packed, length) == 0);
+    CHECK(ot_init(&table, 0) == 0 && ot_load(&table, 0, packed, length) == 0);
     ot_free(&table);
     free(packed);
     printf("ok %d - the table it leaves can be read\n", WORD_COUNT + 1);

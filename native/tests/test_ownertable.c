@@ -155,9 +155,9 @@ static void test_two_numbers(void)
     ok(found != NULL && found->uid == 6 && found->ino == 1ULL << 40, "changed by both");
     ok(ot_also(&table, 30, 1ULL << 40) == 0 && ot_find(&table, 0, 30) == found, "no number leads to itself");
     ot_xattr_set(&table, ot_find(&table, 0, 30), "security.x", "v", 1);
-    ot_store(&table, (struct ot_alias[]){{1ULL << 40, 30}}, 1, &packed, &length);
+    ot_store(&table, 0, (struct ot_alias[]){{1ULL << 40, 30}}, 1, &packed, &length);
     ot_init(&again, 7);
-    ok(ot_load(&again, packed, length) == 0 && again.count == 2 && ot_find(&again, 0, 30)->uid == 6 &&
+    ok(ot_load(&again, 0, packed, length) == 0 && again.count == 2 && ot_find(&again, 0, 30)->uid == 6 &&
            ot_xattr_get(&again, ot_find(&again, 0, 30), "security.x", &length) != NULL,
        "written under both, each once");
     free(packed);
@@ -168,7 +168,7 @@ static void test_two_numbers(void)
     ot_also(&table, 1ULL << 40, 31);
     ok(ot_find(&table, 0, 31)->uid == 6, "what had the number before is forgotten");
     ot_remove(&table, 0, 1ULL << 40);
-    ot_store(&table, NULL, 0, &packed, &length);
+    ot_store(&table, 0, NULL, 0, &packed, &length);
     ok(ot_find(&table, 0, 31) == NULL && length == OT_HEADER_SIZE, "a record that is gone is gone by both");
     free(packed);
     ot_free(&table);
@@ -194,15 +194,20 @@ static void test_packed(void)
     ot_put(&table, &dead);
     ot_put(&table, &foreign);
     ot_xattr_set(&table, ot_find(&table, 0, 9), "trusted.a", "b", 1);
-    ok(ot_store(&table, aliases, 3, &packed, &length) == 0, "packed");
+    ok(ot_store(&table, 0, aliases, 3, &packed, &length) == 0, "packed");
     ot_init(&again, 7);
-    ok(ot_load(&again, packed, length) == 0 && again.count == 4, "read: no dead ones, no foreign ones, the aliases");
+    ok(ot_load(&again, 0, packed, length) == 0 && again.count == 4, "read: no dead ones, no foreign ones, the aliases");
     at = ot_find(&again, 0, 9);
     ok(at != NULL && ot_rdev_major(at->rdev) == 4095 && ot_rdev_minor(at->rdev) == 1048575, "device numbers");
     ok(at != NULL && ot_xattr_get(&again, at, "trusted.a", &second_length) != NULL, "attributes");
     ok(ot_find(&again, 0, 101) != NULL && ot_find(&again, 0, 101)->uid == 5, "an alias");
     ok(ot_find(&again, 0, 3)->flags == OT_LINKED, "several names");
-    ok(ot_store(&again, NULL, 0, &twice, &second_length) == 0 && second_length == length &&
+    ok(ot_store(&table, foreign.dev, NULL, 0, &twice, &second_length) == 0 &&
+           ot_load(&again, ot_device(&again, 13, true), twice, second_length) == 0 && again.count == 5 &&
+           ot_find(&again, 1, 6)->uid == 5 && ot_find(&again, 0, 6) == NULL,
+       "another file system's records, by themselves");
+    free(twice);
+    ok(ot_store(&again, 0, NULL, 0, &twice, &second_length) == 0 && second_length == length &&
            memcmp(packed, twice, length) == 0,
        "packed again: the same bytes");
     ot_free(&again);
@@ -212,7 +217,7 @@ static void test_packed(void)
 
         memcpy(copy, bytes, cut);
         ot_init(&again, 7);
-        refused = refused && (cut == 0 || ot_load(&again, copy, cut) == -EINVAL);
+        refused = refused && (cut == 0 || ot_load(&again, 0, copy, cut) == -EINVAL);
         ot_free(&again);
         free(copy);
     }
@@ -222,7 +227,7 @@ static void test_packed(void)
 
         bytes[at_byte] ^= 0xff;
         ot_init(&again, 7);
-        ot_load(&again, bytes, length);
+        ot_load(&again, 0, bytes, length);
         ot_free(&again);
         bytes[at_byte] = kept;
     }

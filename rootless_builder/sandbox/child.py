@@ -29,7 +29,7 @@ from . import execute, fakeroot, hostroot, linux, mounts, network, plainfilter, 
 from .causes import userns_cause
 from .failures import act, encode
 from .idmap import IdMode
-from .spec import FakerootSpec, Network, SandboxSpec
+from .spec import FakerootSpec, Network, SandboxSpec, with_owners
 
 NAMESPACES = (("user", linux.CLONE_NEWUSER), ("mnt", linux.CLONE_NEWNS), ("uts", linux.CLONE_NEWUTS),
               ("ipc", linux.CLONE_NEWIPC), ("net", linux.CLONE_NEWNET), ("pid_for_children", linux.CLONE_NEWPID))
@@ -381,7 +381,9 @@ def prepare_fakeroot(request: Request) -> Callable[[int], object] | None:
         table = os.open(spec.table, os.O_RDONLY | os.O_CLOEXEC) if spec.table else None
     upper = os.open(uppers[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if uppers else -1
     control = -1 if request.control is None else request.control.fileno()
-    return lambda listener: fakeroot.serve(listener, host_proc=host_proc, spec=spec, table_fd=table,
+    others = tuple(fakeroot.MountTable(path=mount.target, table_fd=os.open(mount.owners, os.O_RDONLY | os.O_CLOEXEC))
+                   for mount in with_owners(request.spec))
+    return lambda listener: fakeroot.serve(listener, host_proc=host_proc, spec=spec, table_fd=table, mounts=others,
                                            final_fd=request.final, upper_fd=upper, control_fd=control)
 
 

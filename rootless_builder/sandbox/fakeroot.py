@@ -20,7 +20,7 @@ initial table; in the final one, of the upper directory's file too where a lower
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
@@ -37,6 +37,7 @@ _MAGIC = b"FRT1"
 _HEADER = struct.Struct("<4sIQ")
 _RECORD = struct.Struct("<Q7I")
 _XATTR = struct.Struct("<HI")
+_LENGTH = struct.Struct("<Q")
 _TABLE_LIMIT = 1 << 32
 
 
@@ -166,9 +167,18 @@ def install(spec: FakerootSpec) -> int:
                              hint="use --userns=subuid, or --userns=host as root") from None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountTable:
+    """What is mounted at `path` of the container has owners of its own: those of `table_fd` to begin with."""
+
+    path: str
+    table_fd: int
+
+
 def serve(listener: int, *, host_proc: int, spec: FakerootSpec, table_fd: int | None, final_fd: int | None,
-          upper_fd: int = -1, control_fd: int = -1) -> Served:
-    """Answers until the last filtered process is gone, then writes the final table to final_fd. Takes listener over.
+          upper_fd: int = -1, control_fd: int = -1, mounts: Sequence[MountTable] = ()) -> Served:
+    """Answers until the last filtered process is gone, then writes the final tables to final_fd (`read_final`), the
+    image's and those of the mounts. Takes listener over.
 
     The process must be single-threaded: its root, working directory and umask are changed for good.
     table_fd: the packed initial table, read from its start. upper_fd: the overlay's upper directory, opened before
@@ -177,15 +187,28 @@ def serve(listener: int, *, host_proc: int, spec: FakerootSpec, table_fd: int | 
     spec.dev: st_dev of the image's file system as the container sees it (0: that of "/").
     """
     table = b"" if table_fd is None else _read_all(table_fd)
+    tables = tuple((os.fsencode(mount.path), _read_all(mount.table_fd)) for mount in mounts)
     try:
-        final, *figures = _module().serve(listener, host_proc, table, spec.dev, upper_fd, control_fd)
+        final, finals, *figures = _module().serve(listener, host_proc, table, spec.dev, upper_fd, control_fd, tables)
     except OSError as error:
         raise SandboxError(f"cannot supervise the container's files: {error.strerror}") from None
     if final_fd is not None:
-        _write_all(final_fd, final)
+        for each in (final, *finals):
+            _write_all(final_fd, _LENGTH.pack(len(each)))
+            _write_all(final_fd, each)
     notified, continued, entries, table_bytes, credentials = figures
     return Served(notified=notified, continued=continued, entries=entries, table_bytes=table_bytes,
                   credentials=credentials)
+
+
+def read_final(fd: int) -> tuple[bytes, ...]:
+    """What `serve` wrote: the image's table, then each mount's. Nothing when the supervisor did not come to its end."""
+    data, found, at = _read_all(fd), [], 0
+    while at < len(data):
+        end = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+        found.append(data[at + _LENGTH.size:end])
+        at = end
+    return tuple(found)
 
 
 def _ptrace_scope() -> str:

@@ -13,8 +13,9 @@ from typing import Self
 from ..errors import NamespaceError, SandboxError
 from . import linux, outbound, wire
 from .failures import cause, decode
+from .fakeroot import read_final
 from .idmap import IdMode, map_text
-from .spec import ExitStatus, Network, Port, SandboxSpec, Usage
+from .spec import ExitStatus, Network, Port, SandboxSpec, Usage, with_owners
 
 PIPE = -1
 NO_WAY_OUT = ("the container reaches nothing outside: a private network needs slirp4netns and access to "
@@ -189,11 +190,7 @@ class Sandbox:
             self._report.close()
             self._report = None
         if self._status.fileno() >= 0:
-            while not self._ended and not self.pid:
-                self._read_status()
-            if self._exit is None:
-                self.kill()
-            self.wait()
+            self.end()
             self._status.close()
         if self._outbound is not None:
             self._outbound.close()
@@ -205,11 +202,27 @@ class Sandbox:
         if self._afterwards is not None:
             self._afterwards()
 
+    def end(self) -> None:
+        """Kill what still runs, and wait until it is gone; the supervisor has written its tables then."""
+        while not self._ended and not self.pid:
+            self._read_status()
+        if self._exit is None:
+            self.kill()
+        self.wait()
+
     def final_table(self) -> bytes | None:
-        """The fakeroot supervisor's last owner table, once the command has ended; None without a supervisor."""
+        """The fakeroot supervisor's last owner table, once the command has ended; None without a supervisor, b"" when
+        it was killed."""
         if self._final is None:
             return None
-        return os.pread(self._final, os.fstat(self._final).st_size, 0)
+        return next(iter(read_final(self._final)), b"")
+
+    def final_mount_tables(self) -> dict[str, bytes]:
+        """The same of mounts that have owners of their own, by target. None of them when the supervisor was killed."""
+        if self._final is None:
+            return {}
+        targets = [mount.target for mount in with_owners(self.spec)]
+        return dict(zip(targets, read_final(self._final)[1:], strict=False))
 
     def when_closed(self, action: Callable[[], None]) -> Self:
         self._afterwards = action

@@ -115,6 +115,11 @@ class SandboxSpec:
         return _decode(cls, json.loads(text))  # type: ignore[no-any-return]
 
 
+def with_owners(spec: SandboxSpec) -> tuple[TreeBind, ...]:
+    """The mounts for which the fakeroot supervisor has a table, in their order."""
+    return tuple(mount for mount in spec.mounts if isinstance(mount, TreeBind) and mount.owners)
+
+
 _MOUNTS: Mapping[str, type] = types.MappingProxyType({
     kind.__name__: kind for kind in (mounts.Bind, mounts.FileBind, mounts.Tmpfs, mounts.Proc, mounts.Dev, mounts.Sysfs,
                                      mounts.KernelOverlay, TreeBind)})

@@ -26,7 +26,7 @@ OnOutput = Callable[[int, bytes], None]
 
 def supervise(sandbox: Sandbox, *, on_output: OnOutput | None = None, timeout: float | None = None,
               forward_signals: bool = False, terminal: tuple[int, int] | None = None) -> ExitStatus:
-    """Until the command has ended and everything below it; closes the sandbox only when it raises.
+    """Until the command has ended and everything below it, which is dead too when this raises.
 
     on_output(stream, data): what came from the pipes of Sandbox.outputs, stream 1 or 2, in order, all of it.
     timeout: seconds, then everything is killed and the status says timed_out. forward_signals: pid 1 gets
@@ -43,7 +43,7 @@ def supervise(sandbox: Sandbox, *, on_output: OnOutput | None = None, timeout: f
             return _Watch(sandbox, on_output, terminal).run(timeout)
     except BaseException:
         kill_tree(sandbox)
-        sandbox.close()
+        sandbox.end()
         raise
 
 

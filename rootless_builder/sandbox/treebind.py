@@ -12,7 +12,8 @@ from .rootdir import is_directory_in_root, open_in_root
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeBind:
     """overlay: the tree's layers, mounted where nobody sees them (its own target does not count); None: the tree is
-    `folder`, of the host. source: a path in it, through its own symlinks and never out of it.
+    `folder`, of the host. source: a path in it, through its own symlinks and never out of it. owners: the owner table
+    of its files for the fakeroot supervisor; "": it has none, and what is recorded is forgotten with the command.
     """
 
     overlay: KernelOverlay | None = None
@@ -20,6 +21,7 @@ class TreeBind:
     source: str = "/"
     target: str
     read_only: bool = False
+    owners: str = ""
 
     def describe(self) -> str:
         return f"mount {self.source} of another tree on {self.target}"
