@@ -35,16 +35,18 @@ COPY --from=made /o /copied
 CACHE = MADE + """\
 FROM busybox
 ARG N
-RUN --mount=type=cache,target=/c [ ! -e /c/f ] && mkdir -p /c/d/sub && echo > /c/f && chown 42:43 /c/f && chmod 4750 /c/f \\
-    && ln /c/f /c/h && ln -s no /c/l && chown -h 3:4 /c/l && chown 5:6 /c/d && chmod 2770 /c/d && chown app /c/d/sub
+RUN --mount=type=cache,target=/c [ ! -e /c/f ] && mkdir -p /c/d/sub && echo > /c/f && chown 42:43 /c/f \\
+    && chmod 4750 /c/f && ln /c/f /c/h && ln -s no /c/l && chown -h 3:4 /c/l && chown 5:6 /c/d && chmod 2770 /c/d \\
+    && chown app /c/d/sub
 RUN --mount=type=cache,target=/c cp -a /c /first && touch /c/d/new && rm /c/h && chown :9 /c/f && mv /c/l /c/moved
-RUN --mount=type=cache,target=/c --mount=type=cache,target=/c2,id=/c,ro --mount=type=cache,target=/c3 cp -a /c2 /second \\
-    && rm -r /c/d && mkdir /c/d && echo x > /c/x && echo $N
+RUN --mount=type=cache,target=/c --mount=type=cache,target=/c2,id=/c,ro --mount=type=cache,target=/c3 \\
+    cp -a /c2 /second && rm -r /c/d && mkdir /c/d && echo x > /c/x && echo $N
 RUN --mount=type=cache,target=/c cp -a /c /third && chown 77 /c
 RUN --mount=type=cache,target=/c,id=from,from=made,source=/o cp -a /c /fourth && chown -h 1 /c/l && ln -s x /c/new
 RUN --mount=type=cache,target=/c,id=from,from=made,source=/o cp -a /c /fifth
 USER app
-RUN --mount=type=cache,target=/home/app/c,uid=1000,mode=0700 for i in $(seq 300); do mkdir -p ~/c/$i; echo > ~/c/$i/f; done
+RUN --mount=type=cache,target=/home/app/c,uid=1000,mode=0700 \\
+    for i in $(seq 300); do mkdir -p ~/c/$i; echo > ~/c/$i/f; done
 RUN --mount=type=cache,target=/home/app/c,uid=1000,mode=0700 [ -z "$(find ~/c ! -user app)" ] && rm -r ~/c/1*
 USER root
 RUN --mount=type=cache,target=/home/app/c,uid=1000,mode=0700 stat -c '%n %u:%g %a' /home/app/c && touch /home/app/c/root
