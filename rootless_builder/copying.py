@@ -2,8 +2,8 @@
 
     pattern ──find──▶ [source path] ──place──▶ target path ──copy──▶ Puts recorded in the overlay
 
-A source symlink is followed, those below it are copied as they are. A folder's contents are copied, not the folder.
-A folder that is itself left out is made when something below it is not (`--parents`, "!" in `--exclude`).
+A source symlink is followed, those below it are copied as they are. A folder's contents are copied, not the folder,
+and its time. A folder that is itself left out is made when something below it is not (`--parents`, "!" in `--exclude`).
 A folder that had to be made for the target is 0755, or has the mode and owner that were asked for; a folder that was
 there keeps its own, except below the copied one, where the source's wins. Nothing here reads a file's bytes.
 """
@@ -61,12 +61,13 @@ class CopyRules:
 
 
 class Copier:
-    """Copies into one overlay under one set of rules; hard links among all that it copies stay hard links."""
+    """Copies into one overlay under one set of rules; hard links within one source stay hard links."""
 
     def __init__(self, overlay: Overlay, rules: CopyRules) -> None:
         self._overlay = overlay
         self._rules = rules
         self._files: dict[int, tuple[File, File]] = {}
+        self._timed: set[ImagePath] = set()
 
     def copy(self, source: Tree, found: ImagePath, dest: str, selection: Selection = EVERYTHING) -> None:
         """`found` of `source`, as find_sources gave it, to `dest`: absolute, with its trailing slash if it had one.
@@ -79,14 +80,28 @@ class Copier:
             raise SourceError(f'"/{found}" not found', hint="it is a symlink that leads nowhere inside the context")
         self.make_folders(dest if dest.endswith("/") else dest.rpartition("/")[0])
         target = self._place(node, found, resolve(self._overlay.tree, image_path(dest)))
+        self._files.clear()
         _Walk(self, selection).copy(node, ROOT, target)
+        if isinstance(node, Directory):
+            self._set_time(target, node.meta.mtime if followed else self._rules.made)
+        elif parent(target) in self._timed:
+            self._set_time(parent(target), self._rules.made)
+
+    def _set_time(self, folder: ImagePath, mtime: int) -> None:
+        """A copied folder's time goes to where its contents went; the root of a context has none to give."""
+        node = self._overlay.tree.lookup(folder)
+        if folder and isinstance(node, Directory):
+            self._timed.add(folder)
+            self._overlay.set_meta(folder, replace(node.meta, mtime=mtime))
 
     def make_folders(self, path: str) -> ImagePath:
-        """mkdir -p through the image's own symlinks; returns where `path` is. Errors: SourceError."""
+        """mkdir -p through the image's own symlinks; returns where `path` is. Of a mode only the permissions count, as
+        in BuildKit. Errors: SourceError.
+        """
         real = resolve(self._overlay.tree, image_path(path))
         uid, gid = self._rules.owner or (0, 0)
         fixed = self._rules.mode.fixed if self._rules.mode is not None else None
-        meta = Meta(0o755 if fixed is None else fixed, uid, gid, self._rules.made)
+        meta = Meta(0o755 if fixed is None else fixed & 0o777, uid, gid, self._rules.made)
         try:
             self._overlay.make_folders(real, meta)
         except NotADirectoryError as error:
@@ -112,15 +127,16 @@ class Copier:
             self._put_below(target, Directory(self._meta(node)))
 
     def put_parent(self, target: ImagePath, node: Directory) -> None:
-        """A folder that is left out itself: made as the source's; one that is there gets the source's mode alone.
+        """A folder that is left out itself: made as the source's but for its time; one that is there gets the
+        source's mode alone.
 
         Errors: SourceError.
         """
         existing = self._folder_at(target)
         if existing is None:
-            self._put_below(target, Directory(self._meta(node)))
+            self._put_below(target, Directory(replace(self._meta(node), mtime=self._rules.made)))
         elif existing.meta.mode != node.meta.mode:
-            self._overlay.set_meta(target, replace(existing.meta, mode=node.meta.mode))
+            self._overlay.set_meta(target, replace(existing.meta, mode=node.meta.mode, mtime=self._rules.made))
 
     def _folder_at(self, target: ImagePath) -> Directory | None:
         existing = self._overlay.tree.lookup(target)

@@ -33,7 +33,7 @@ def copy_step(low: "Lowering", this: "i.Copy | i.Add") -> CopyStep:
         shown=low.shown(this, f"{' '.join(told)} # iechor"), image=low.image,
         sources=_sources(low, this, texts), inline=tuple(_inline(low, file) for file in this.files),
         dest=_destination(dest, low.config.working_dir), origin=origin, owner=owner, mode=_mode(chmod),
-        excludes=_excludes(low, this), parents=parents, unpack=unpack, link=_links(this.link, owner, chmod))
+        excludes=_excludes(this), parents=parents, unpack=unpack, link=_links(this.link, owner, chmod))
 
 
 def _sources(low: "Lowering", this: "i.Copy | i.Add", texts: tuple[str, ...]) -> tuple[CopySource, ...]:
@@ -60,10 +60,10 @@ def _sources(low: "Lowering", this: "i.Copy | i.Add", texts: tuple[str, ...]) ->
     return tuple(found)
 
 
-def _excludes(low: "Lowering", this: "i.Copy | i.Add") -> tuple[str, ...]:
-    patterns = tuple(low.expand(pattern) for pattern in this.excludes)
-    IgnorePatterns(patterns)  # an error in one is an error here, not at the first file
-    return patterns
+def _excludes(this: "i.Copy | i.Add") -> tuple[str, ...]:
+    """As written: BuildKit expands no variable in them."""
+    IgnorePatterns(this.excludes)  # an error in one is an error here, not at the first file
+    return tuple(this.excludes)
 
 
 def _inline(low: "Lowering", file: i.InlineFile) -> InlineFile:

@@ -77,7 +77,7 @@ def test_a_file_keeps_the_owner_and_mode_of_its_source_unless_told_otherwise():
     assert copied(tree("f"), "f", "/g").tree.lookup(image_path("g")).meta == Meta(0o640, 5, 6, 55)
     told = copied(tree("f"), "f", "/n/", owner=(42, 43), mode=FileMode.parse("4755")).tree
     assert told.lookup(image_path("n/f")).meta == Meta(0o4755, 42, 43, 55)
-    assert told.lookup(image_path("n")).meta == Meta(0o4755, 42, 43, 99)
+    assert told.lookup(image_path("n")).meta == Meta(0o755, 42, 43, 99)
 
 
 def test_the_folder_copied_onto_keeps_its_mode_and_those_below_take_the_sources():
@@ -86,11 +86,13 @@ def test_the_folder_copied_onto_keeps_its_mode_and_those_below_take_the_sources(
     assert overlay.tree.lookup(image_path("n/s")).meta.uid == 1
 
 
-def test_hard_links_among_what_is_copied_stay_hard_links():
+def test_hard_links_within_one_source_stay_hard_links():
     file = File(Meta(0o644), Inline(b"x"), 1)
-    source = Tree.empty().apply(ChangeSet.of([Put(image_path("a"), file), Put(image_path("b"), file)]))
-    after = copied(source, "*", "/n/").tree
+    source = tree("d/").apply(ChangeSet.of([Put(image_path("d/a"), file), Put(image_path("d/b"), file)]))
+    after = copied(source, "d", "/n/").tree
     assert after.lookup(image_path("n/a")) is after.lookup(image_path("n/b"))
+    after = copied(source, "d/*", "/n/").tree
+    assert after.lookup(image_path("n/a")) is not after.lookup(image_path("n/b"))
 
 
 @pytest.mark.parametrize(("below", "dest", "message"), [
