@@ -33,6 +33,7 @@ from .store import atomic
 from .store.buildcache import StepRecord
 from .store.images import LayerRef
 from .store.names import REF_NAME
+from .store.packing import Packing
 from .store.store import Store
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ def _to_registry(target: CacheTarget, cache: CarriedCache, records: Mapping[str,
         missing = [layer for layer in layers if layer.diff_id not in there]
         bring([layer.diff_id for layer in missing], imports.store.blobs)
         sent = send_layers(missing, reference, imports.store, client=client, emit=imports.emit,
-                           compression=target.compression, level=target.level, jobs=imports.settings.jobs)
+                           packing=Packing(compression=target.compression, level=target.level),
+                           jobs=imports.settings.jobs)
         blobs = {layer.diff_id: there.get(layer.diff_id) or sent[layer.diff_id] for layer in layers}
         manifest, data = _manifest(target, records, blobs)
         if not client.has_blob(reference, manifest.config.digest):

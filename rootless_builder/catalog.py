@@ -15,11 +15,13 @@ from .events import Emit, ImageTagged
 from .oci.config import ImageConfig
 from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
-from .outputs.archive import write_archive, write_folder
+from .outputs.archive import write_archive
+from .outputs.layout import write_folder
 from .sources.archive import ArchiveSource
 from .store.gc import Policy, Report
 from .store.images import Image, ImageRecord, Removed
 from .store.importing import FolderReader, Reader, TreeReader, import_images
+from .store.packing import Packing
 from .store.store import Store
 
 if TYPE_CHECKING:
@@ -94,9 +96,10 @@ def push(name: str, destination: str | None, store: Store, settings: Settings, *
 
     image = find(store, name, settings)
     with RegistryClient.of(settings, emit) as client:
+        packing = Packing(compression=compression or settings.compression,
+                          level=settings.compression_level if level is None else level)
         sent = transfer(image, reference(destination or name, settings), store, client=client, emit=emit,
-                        compression=compression or settings.compression,
-                        level=settings.compression_level if level is None else level)
+                        packing=packing, jobs=settings.jobs)
     return str(sent.digest)
 
 

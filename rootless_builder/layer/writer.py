@@ -38,14 +38,14 @@ class WrittenLayer:
     entries: tuple[Change, ...]
 
 
-def write_layer(changes: ChangeSet, out_fd: int, *, clamp: int | None = None) -> WrittenLayer:
+def write_layer(changes: ChangeSet, out_fd: int, *, clamp: int | None = None, forced: bool = False) -> WrittenLayer:
     """Write `changes` as a tar to `out_fd` (-1: nowhere, for the digest alone).
 
-    clamp: seconds since the epoch, SOURCE_DATE_EPOCH; later modification times are set to it.
+    clamp: seconds since the epoch, SOURCE_DATE_EPOCH; later modification times are set to it, by `forced` all are.
     Errors: SourceError when a file cannot be read or changes under us, DiskFull, OSError for other trouble with
     `out_fd`, UnsupportedError for names that a layer cannot hold. After an error what was written is no layer.
     """
-    writer = _Writer(out_fd, clamp)
+    writer = _Writer(out_fd, clamp, forced)
     for change in _as_written(changes):
         if isinstance(change, Put):
             writer.put(change.path, change.node)
@@ -71,9 +71,10 @@ def _as_written(changes: ChangeSet) -> Iterator[Change]:
 class _Writer:
     """The tar so far: how long it is, what stands where, which file was first under which path."""
 
-    def __init__(self, out_fd: int, clamp: int | None) -> None:
+    def __init__(self, out_fd: int, clamp: int | None, forced: bool) -> None:
         self._sink = layercore.TarSink(out_fd)
         self._latest = None if clamp is None else clamp * SECOND
+        self._forced = forced
         self._length = 0
         self._first: dict[File, Put] = {}
         self._entries: list[Change] = []
@@ -92,7 +93,7 @@ class _Writer:
     def put(self, path: ImagePath, node: Node) -> None:
         check_name(path)
         original = node
-        if self._latest is not None and node.meta.mtime > self._latest:
+        if self._latest is not None and (self._forced or node.meta.mtime > self._latest):
             node = node.with_meta(replace(node.meta, mtime=self._latest))
         if not isinstance(node, File) or not isinstance(original, File):
             self._entries.append(Put(path, node))

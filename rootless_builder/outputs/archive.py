@@ -1,94 +1,112 @@
-"""Images as one tar that every engine reads: an OCI image layout with docker's manifest.json beside it.
+"""Images as one tar that every engine reads: an OCI image layout, with docker's manifest.json beside it where wanted.
 
     oci-layout  index.json  blobs/sha256/…      skopeo, umoci, podman, docker ≥ 25 (image-layout.md)
     manifest.json                               docker load of any age: [{Config, RepoTags, Layers}]
 
-The same images give the same bytes. Blobs are written as they are stored, so digests stay what they are.
+The same images give the same bytes.
 """
 
 import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from ..errors import StoreError
 from ..layer.writer import write_layer
+from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.manifest import Index
 from ..oci.reference import Reference
 from ..paths import image_path
 from ..store.images import Image
 from ..store.names import REF_NAME
+from ..store.packing import Packing
 from ..store.store import Store
 from ..tree.changes import ChangeSet, Put
 from ..tree.node import Directory, File, Inline, Meta
+from .files import STDOUT, check_file, whole_file
+from .output import Exported, Exporting
+from .packed import PackedImage, as_stored, packed_image
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+CONTAINERD_NAME = "io.containerd.image.name"
+
+Named = tuple[Reference | None, PackedImage]
+NameOf = Callable[[Reference], str]  # the value of org.opencontainers.image.ref.name
 
 
-@dataclass(frozen=True, slots=True)
-class BlobContent:
-    """A blob of the store as the content of a file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveOutput:
+    """type=oci, type=docker. docker: with manifest.json."""
 
-    store: Store
-    digest: Digest
+    dest: str
+    packing: Packing
+    docker: bool = False
+    names: tuple[Reference, ...] = ()
+    named_here: bool = False
+    sends: bool = False
 
-    def open(self) -> tuple[int, int]:
-        return self.store.blobs.open(self.digest), 0
+    @property
+    def to_stdout(self) -> bool:
+        return self.dest == STDOUT
+
+    def check(self) -> None:
+        check_file(self.dest)
+        self.packing.check()
+
+    def export(self, image: Image, world: Exporting) -> Exported:
+        """Errors: DiskFull, UsageError, StoreError."""
+        with packed_image(image, world.store, self.packing, jobs=world.settings.jobs) as found:
+            with whole_file(self.dest) as fd:
+                entries = entries_of(found, self.names)
+                write_layer(layout_changes(entries, docker=self.docker, name_of=tag_of), fd)
+            return Exported(manifest=found.descriptor, names=tuple(map(str, self.names)))
 
 
 def write_archive(images: Sequence[tuple[Reference | None, Image]], store: Store, out_fd: int) -> None:
-    """images: (name or None, image); one image may come under several names.
+    """As they are stored. images: (name or None, image); one image may come under several names.
 
     Errors: DiskFull, StoreError; then what was written to `out_fd` is no archive.
     """
-    write_layer(layout_changes(images, store), out_fd)
+    write_layer(layout_changes([(name, as_stored(image, store)) for name, image in images]), out_fd)
 
 
-def write_folder(images: Sequence[tuple[Reference | None, Image]], store: Store, folder: Path) -> None:
-    """The same as an image layout folder (made if missing, empty before). Errors: StoreError, DiskFull, OSError."""
-    if folder.exists() and any(folder.iterdir()):
-        raise StoreError(f"cannot write an image layout to {folder}: it is not empty", hint="name a new folder")
-    for change in layout_changes(images, store):
-        assert isinstance(change, Put)
-        path = folder / change.path
-        if isinstance(change.node, Directory):
-            path.mkdir(parents=True, exist_ok=True)
-        elif isinstance(change.node, File):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _copy_out(change.node, path)
+def entries_of(image: PackedImage, names: Iterable[Reference]) -> list[Named]:
+    return [(name, image) for name in names] or [(None, image)]
 
 
-def layout_changes(images: Sequence[tuple[Reference | None, Image]], store: Store) -> ChangeSet:
-    """The files of the layout, as changes to an empty tree."""
-    blobs: dict[Digest, int] = {}
+def layout_changes(images: Sequence[Named], *, docker: bool = True, name_of: NameOf = str) -> ChangeSet:
+    """The files of the layout, as changes to an empty tree. name_of: what a name is in the index's annotation."""
+    blobs: dict[Digest, File] = {}
     for _, image in images:
-        for part in (image.manifest_descriptor, image.manifest.config, *image.manifest.layers):
-            blobs[part.digest] = part.size
+        blobs.update(image.blobs)
     folders = [Put(image_path(name), Directory(Meta(0o755))) for name in ("blobs", "blobs/sha256")]
-    files = [_file("oci-layout", LAYOUT), _file("index.json", _index(images)),
-             _file("manifest.json", _docker_manifest(images))]
-    found = [Put(image_path(f"blobs/{digest.algorithm}/{digest.hex}"),
-                 File(Meta(0o644), BlobContent(store, digest), size)) for digest, size in blobs.items()]
-    return ChangeSet.of([*folders, *files, *found])
+    files = [_file("oci-layout", LAYOUT), _file("index.json", _index(images, name_of))]
+    if docker:
+        files.append(_file("manifest.json", _docker_manifest(images)))
+    return ChangeSet.of([*folders, *files, *(Put(image_path(blob_path(digest)), file)
+                                             for digest, file in blobs.items())])
 
 
-def _index(images: Sequence[tuple[Reference | None, Image]]) -> bytes:
-    manifests = []
-    for name, image in images:
-        named = {REF_NAME: str(name), "io.containerd.image.name": str(name)} if name is not None else {}
-        manifests.append(replace(image.manifest_descriptor, annotations=named, platform=image.config.platform))
-    return Index(manifests=tuple(manifests)).to_json()
+def tag_of(name: Reference) -> str:
+    """As containerd writes it into an index, and umoci wants it."""
+    return name.tag or str(name)
 
 
-def _docker_manifest(images: Sequence[tuple[Reference | None, Image]]) -> bytes:
+def index_entry(image: PackedImage, name: Reference | None, name_of: NameOf) -> Descriptor:
+    named = {} if name is None else {REF_NAME: name_of(name), CONTAINERD_NAME: str(name)}
+    return replace(image.descriptor, annotations=named, platform=image.platform)
+
+
+def _index(images: Sequence[Named], name_of: NameOf) -> bytes:
+    return Index(manifests=tuple(index_entry(image, name, name_of) for name, image in images)).to_json()
+
+
+def _docker_manifest(images: Sequence[Named]) -> bytes:
     """One entry for each image, with all its names, as docker save writes it."""
     entries: dict[Digest, dict[str, object]] = {}
     for name, image in images:
-        entry = entries.setdefault(image.manifest_descriptor.digest, {
-            "Config": _blob_path(image.id), "RepoTags": [],
-            "Layers": [_blob_path(layer.digest) for layer in image.manifest.layers]})
+        entry = entries.setdefault(image.descriptor.digest, {
+            "Config": blob_path(image.id), "RepoTags": [],
+            "Layers": [blob_path(layer.digest) for layer in image.layers]})
         if name is not None and name.tag is not None:
             tags = entry["RepoTags"]
             assert isinstance(tags, list)
@@ -96,16 +114,9 @@ def _docker_manifest(images: Sequence[tuple[Reference | None, Image]]) -> bytes:
     return json.dumps(list(entries.values()), sort_keys=True, separators=(",", ":")).encode()
 
 
-def _blob_path(digest: Digest) -> str:
+def blob_path(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
 def _file(name: str, data: bytes) -> Put:
     return Put(image_path(name), File(Meta(0o644), Inline(data), len(data)))
-
-
-def _copy_out(file: File, path: Path) -> None:
-    fd, offset = file.content.open()
-    with open(fd, "rb") as source, path.open("xb") as sink:
-        source.seek(offset)
-        shutil.copyfileobj(source, sink, 1 << 20)

@@ -9,30 +9,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
-from ..errors import ImageNotFound, RegistryError, StoreError, UnsafeArchive, UnsupportedError, UsageError
+from ..errors import ImageNotFound, RegistryError, StoreError, UnsafeArchive, UnsupportedError
 from ..events import Emit, Notice, Transfer, quiet
-from ..layer.compress import compress
 from ..oci import descriptor as media
 from ..oci.config import CONFIG_LIMIT, ImageConfig
-from ..oci.descriptor import LAYER_OF_COMPRESSION, MEDIA_TYPE_IMAGE_CONFIG, Descriptor, compression_of, is_layer
+from ..oci.descriptor import MEDIA_TYPE_IMAGE_CONFIG, Descriptor, is_layer
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
 from ..oci.platform import Platform, best, host_platform
 from ..oci.reference import Reference
-from ..store.atomic import write_all
 from ..store.images import Image, LayerRef
+from ..store.packing import Packing, known, manifest_of, packed
 from ..store.store import Store
 from .client import Fetched, RegistryClient, doing
 from .download import download_layer
 
 _CONFIGS = (MEDIA_TYPE_IMAGE_CONFIG, media.DOCKER_CONFIG)
-_OCI_LAYERS: Mapping[str, str] = {kind: LAYER_OF_COMPRESSION[compression_of(kind)] for kind in (
-    media.DOCKER_LAYER, media.DOCKER_LAYER_GZIP, media.DOCKER_LAYER_ZSTD)}
 _STEPS = 200  # of a blob: how often its progress is told
-_HIGHEST_LEVELS = {"gzip": 9, "zstd": 19, "none": 0}
+DEFAULT = Packing()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -70,50 +66,33 @@ def fetch_config(reference: Reference, *, platform: Platform, client: RegistryCl
 
 
 def push(image: Image, reference: Reference, store: Store, *, client: RegistryClient, emit: Emit = quiet,
-         compression: str = "gzip", level: int | None = None, jobs: int = 4) -> Descriptor:
+         packing: Packing = DEFAULT, by_digest: bool = False, jobs: int = 4) -> Descriptor:
     """Sends the image to where `reference` says; the descriptor of its manifest there.
 
-    Layers that came compressed go out byte for byte, those we built as `compression` says; blobs that are there
-    already are not sent. Errors: AuthError, RegistryError, UsageError, StoreError, DiskFull.
+    Layers go out as `packing` says; blobs that are there already are not sent. by_digest: no tag is set there.
+    Errors: AuthError, RegistryError, UsageError, StoreError, DiskFull.
     """
-    check_compression(compression, level)
-    reference = reference.with_default_tag()
+    packing.check()
+    reference = Reference(reference.domain, reference.path) if by_digest else reference.with_default_tag()
     with doing(f"push {reference.familiar()}"):
         told = _Teller("pushing", reference, emit)
-        sender = _Sender(store, client, reference, compression, level, told, jobs)
+        sender = _Sender(store, client, reference, packing, told, jobs)
         distinct = {layer.blob.digest: layer for layer in image.layers}
         sent = dict(zip(distinct, _side_by_side(sender.layer, distinct.values(), jobs, told, client), strict=True))
         sender.stored(image.manifest.config)
-        layers = tuple(sent[layer.blob.digest] for layer in image.layers)
-        if layers == image.manifest.layers:
-            descriptor, data = image.manifest_descriptor, store.blobs.read(image.manifest_descriptor.digest,
-                                                                           MANIFEST_LIMIT)
-        else:
-            if image.manifest.media_type == media.MEDIA_TYPE_IMAGE_MANIFEST:
-                layers = tuple(replace(blob, media_type=_OCI_LAYERS.get(blob.media_type, blob.media_type))
-                               for blob in layers)
-            manifest = replace(image.manifest, layers=layers)
-            descriptor, data = manifest.descriptor(), manifest.to_json()
+        _, descriptor, data = manifest_of(image, [sent[layer.blob.digest] for layer in image.layers], store, packing)
         client.put_manifest(reference, data, descriptor)
         return descriptor
 
 
 def send_layers(layers: Iterable[LayerRef], reference: Reference, store: Store, *, client: RegistryClient,
-                emit: Emit = quiet, compression: str = "gzip", level: int | None = None,
-                jobs: int = 4) -> dict[Digest, Descriptor]:
+                emit: Emit = quiet, packing: Packing = DEFAULT, jobs: int = 4) -> dict[Digest, Descriptor]:
     """Layers alone into the repository of `reference`: diff id → its blob there. Errors: as `push`."""
-    check_compression(compression, level)
+    packing.check()
     told = _Teller("pushing", reference, emit)
-    sender = _Sender(store, client, reference, compression, level, told, jobs)
+    sender = _Sender(store, client, reference, packing, told, jobs)
     distinct = {layer.diff_id: layer for layer in layers}
     return dict(zip(distinct, _side_by_side(sender.layer, distinct.values(), jobs, told, client), strict=True))
-
-
-def check_compression(compression: str, level: int | None) -> None:
-    """Errors: UsageError."""
-    if compression not in _HIGHEST_LEVELS or not 0 <= (level or 0) <= _HIGHEST_LEVELS[compression]:
-        raise UsageError(f"cannot compress layers with {compression} at level {level}",
-                         hint="gzip has levels 1 to 9, zstd 1 to 19, none has none.")
 
 
 # ---- pull ------------------------------------------------------------------------------------------------------
@@ -187,13 +166,12 @@ def _put(store: Store, digest: Digest, data: bytes) -> None:
 class _Sender:
     """What the blobs of one push have in common."""
 
-    def __init__(self, store: Store, client: RegistryClient, reference: Reference, compression: str,
-                 level: int | None, told: "_Teller", jobs: int) -> None:
+    def __init__(self, store: Store, client: RegistryClient, reference: Reference, packing: Packing, told: "_Teller",
+                 jobs: int) -> None:
         self._store = store
         self._client = client
         self._reference = reference
-        self._compression = compression
-        self._level = level
+        self._packing = packing
         self._told = told
         self._jobs = jobs
         self._lock = threading.Lock()
@@ -201,22 +179,14 @@ class _Sender:
 
     def layer(self, layer: LayerRef) -> Descriptor:
         """The blob of this layer as it is in the registry afterwards."""
-        if compression_of(layer.blob.media_type) != "none" or self._compression == "none":
-            self.stored(layer.blob)
-            return layer.blob
-        known = self._store.compressed.get(layer.diff_id, self._compression, self._level)
-        if known is not None and self._there(known):
-            return known
-        source = self._store.trees.tar(layer)
-        with open(source, "rb", buffering=0), self._store.blobs.writer() as writer:
-            digest, size = compress(source, partial(write_all, writer.fd), self._compression, level=self._level,
-                                    jobs=self._jobs)
-            blob = Descriptor(media_type=LAYER_OF_COMPRESSION[self._compression], digest=digest, size=size)
-            self._store.compressed.put(layer.diff_id, self._compression, self._level, blob)
-            if blob == known or not self._there(blob):
-                self._client.upload(self._reference, blob, writer.fd, self._told.progress(blob))
-        self._told.done(blob)
-        return blob
+        expected = known(layer, self._store, self._packing)
+        if expected is not None and self._there(expected):
+            return expected
+        with packed(layer, self._store, self._packing, jobs=self._jobs) as found:
+            if found.blob == expected or not self._there(found.blob):
+                self._client.upload(self._reference, found.blob, found.fd, self._told.progress(found.blob))
+        self._told.done(found.blob)
+        return found.blob
 
     def stored(self, blob: Descriptor) -> None:
         """Sends a blob of the store as it is."""

@@ -17,6 +17,7 @@ from rootless_builder.oci.reference import Reference
 from rootless_builder.registry.auth import Credentials
 from rootless_builder.registry.client import RegistryClient
 from rootless_builder.registry.transfer import pull, push
+from rootless_builder.store.packing import Packing
 from rootless_builder.store.store import Store
 from tests.registry_proxy import Fault, serve_faults
 from tests.registry_server import serve_registry, skopeo, tiny_layout
@@ -152,7 +153,7 @@ def built_image(store, files=NOISE * 3):
 def test_a_built_layer_is_compressed_on_the_way_out(registry, store, desk, kind, media_type):
     image = built_image(store)
     target = f"{registry.host}/built/{kind}:1"
-    pushed = desk.push(image, target, store, compression=kind)
+    pushed = desk.push(image, target, store, packing=Packing(compression=kind))
     raw = json.loads(skopeo("inspect", "--raw", f"docker://{target}", *registry.skopeo_flags()))
     assert [layer["mediaType"] for layer in raw["layers"]] == [media_type]
     assert raw["config"]["digest"] == str(image.id)

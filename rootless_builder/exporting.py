@@ -1,0 +1,71 @@
+"""What becomes of a finished image: every output that was asked for, and what --metadata-file says of them.
+
+    before the build   check: what can be known to fail fails now
+    after it           files and archives first, then what goes over a network
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .errors import UsageError
+from .oci.reference import Reference
+from .outputs.output import CacheOnly, Exported, Exporting, Output
+from .outputs.registry import ImageOutput
+from .store.images import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destinations:
+    """Where a build's result goes. tags: of --tag, as they were given."""
+
+    outputs: tuple[Output, ...] = ()
+    tags: tuple[Reference, ...] = ()
+
+    @property
+    def names_here(self) -> tuple[Reference, ...]:
+        """The names that the image gets in the store: those of --tag, whatever else is written, unless every output
+        wants none there; and those that an output says."""
+        only_elsewhere = self.outputs and all(
+            isinstance(one, CacheOnly) or (isinstance(one, ImageOutput) and not one.stored) for one in self.outputs)
+        names = [] if only_elsewhere else list(self.tags)
+        names += [name for one in self.outputs if one.named_here for name in one.names]
+        return tuple(dict.fromkeys(name.with_default_tag() for name in names))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the image itself stays in the store; else only its steps do, in the cache."""
+        return not self.outputs or bool(self.names_here) or any(one.named_here for one in self.outputs)
+
+    @property
+    def to_stdout(self) -> bool:
+        return any(one.to_stdout for one in self.outputs)
+
+    def check(self, *, terminal: bool) -> None:
+        """terminal: whether standard output is one. Errors: UsageError."""
+        if terminal and self.to_stdout:
+            raise UsageError("cannot write the output to a terminal", hint="name a file, as dest=FILE, or redirect")
+        for output in self.outputs:
+            output.check()
+
+
+def export(image: Image, destinations: Destinations, world: Exporting) -> list[Exported]:
+    """Writes every output; one for each. Errors: UsageError, DiskFull, StoreError, RegistryError, AuthError."""
+    return [output.export(image, world) for output in sorted(destinations.outputs, key=lambda output: output.sends)]
+
+
+def metadata(image: Image, exported: Sequence[Exported], destinations: Destinations) -> dict[str, Any]:
+    """With the keys of docker's --metadata-file. Of several manifests that were written the last one counts: a
+    pushed one, where there is any. Without outputs it is that of the store."""
+    told: dict[str, Any] = {"containerimage.config.digest": str(image.id)}
+    written = [one for one in exported if one.manifest is not None]
+    if not exported:
+        names = tuple(map(str, destinations.names_here))
+        written = [Exported(manifest=image.manifest_descriptor, names=names)]
+    if written:
+        manifest = written[-1].manifest
+        assert manifest is not None
+        described = replace(manifest, platform=image.config.platform)
+        told |= {"containerimage.digest": str(manifest.digest), "containerimage.descriptor": described.to_json()}
+    names = tuple(dict.fromkeys(name for one in written for name in one.names))
+    return told | ({"image.name": ",".join(names)} if names else {})

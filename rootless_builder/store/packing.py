@@ -1,0 +1,109 @@
+"""Images on their way out: as which bytes each layer goes, and the manifest that says so.
+
+    stored uncompressed (built here) ──▶ compressed as asked
+    stored compressed (pulled)       ──▶ as it came; made anew only by `force`
+    media types                      ──▶ those of the image, or all of one family
+
+What is packed has the same bytes every time, so that a push, an archive and a cache agree on its digest.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
+
+from ..errors import UsageError
+from ..layer.compress import compress
+from ..oci import descriptor as media
+from ..oci.descriptor import Descriptor, compression_of
+from ..oci.manifest import MANIFEST_LIMIT, Manifest
+from .atomic import write_all
+from .images import Image, LayerRef
+from .store import Store
+
+HIGHEST_LEVELS: Mapping[str, int] = {"gzip": 9, "zstd": 22, "none": 0}
+_OCI: Mapping[str, str] = {
+    media.DOCKER_MANIFEST: media.MEDIA_TYPE_IMAGE_MANIFEST, media.DOCKER_CONFIG: media.MEDIA_TYPE_IMAGE_CONFIG,
+    media.DOCKER_LAYER: media.MEDIA_TYPE_LAYER, media.DOCKER_LAYER_GZIP: media.MEDIA_TYPE_LAYER_GZIP,
+    media.DOCKER_LAYER_ZSTD: media.MEDIA_TYPE_LAYER_ZSTD}
+_DOCKER: Mapping[str, str] = {ours: theirs for theirs, ours in _OCI.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """compression: "gzip", "zstd" or "none", of layers that are stored uncompressed, by `force` of the others too.
+
+    level: None for the default (gzip 6, zstd 3). media: whose media types the manifest has, "" for those of the image.
+    annotations: of the manifest, beside those it has.
+    """
+
+    compression: str = "gzip"
+    level: int | None = None
+    force: bool = False
+    media: Literal["", "oci", "docker"] = ""
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def check(self) -> None:
+        """Errors: UsageError for what cannot be."""
+        highest = HIGHEST_LEVELS.get(self.compression, -1)
+        if highest < 0 or not 0 <= (self.level or 0) <= highest:
+            raise UsageError(f"cannot compress layers with {self.compression} at level {self.level}",
+                             hint="gzip has levels 0 to 9, zstd 0 to 22, none has none.")
+
+    def kind(self, layer: LayerRef) -> str | None:
+        """What the layer has to be made into; None: it goes as it is stored."""
+        stored = compression_of(layer.blob.media_type)
+        return None if stored == self.compression or (stored != "none" and not self.force) else self.compression
+
+
+@dataclass(frozen=True, slots=True)
+class PackedLayer:
+    """fd: of the blob's bytes, from 0 on; good within the context that gave it."""
+
+    blob: Descriptor
+    fd: int
+
+
+def known(layer: LayerRef, store: Store, packing: Packing) -> Descriptor | None:
+    """The blob that `packed` would give, when that can be told without any work."""
+    kind = packing.kind(layer)
+    return layer.blob if kind is None else store.compressed.get(layer.diff_id, kind, packing.level)
+
+
+@contextmanager
+def packed(layer: LayerRef, store: Store, packing: Packing, *, jobs: int) -> Iterator[PackedLayer]:
+    """The layer's blob as it goes out. What has to be made is made in the store's tmp and gone afterwards.
+
+    Errors: StoreError, DiskFull, UnsafeArchive.
+    """
+    kind = packing.kind(layer)
+    if kind is None:
+        with open(store.blobs.open(layer.blob.digest), "rb", buffering=0) as stored:
+            yield PackedLayer(layer.blob, stored.fileno())
+        return
+    with open(store.trees.tar(layer), "rb", buffering=0) as source, store.blobs.writer() as writer:
+        digest, size = compress(source.fileno(), partial(write_all, writer.fd), kind, level=packing.level, jobs=jobs)
+        blob = Descriptor(media_type=media.LAYER_OF_COMPRESSION[kind], digest=digest, size=size)
+        store.compressed.put(layer.diff_id, kind, packing.level, blob)
+        yield PackedLayer(blob, writer.fd)
+
+
+def manifest_of(image: Image, layers: Sequence[Descriptor], store: Store,
+                packing: Packing) -> tuple[Manifest, Descriptor, bytes]:
+    """The manifest of `image` with these layers: that of the store byte for byte, where nothing is different."""
+    stored = image.manifest
+    told = replace(stored, annotations={**stored.annotations, **packing.annotations})
+    if packing.media or tuple(layers) != stored.layers:
+        family = packing.media or ("docker" if stored.media_type == media.DOCKER_MANIFEST else "oci")
+        names = _DOCKER if family == "docker" else _OCI
+        told = replace(told, media_type=names.get(stored.media_type, stored.media_type),
+                       config=_named(stored.config, names), layers=tuple(_named(layer, names) for layer in layers))
+    if told == stored:
+        digest = image.manifest_descriptor.digest
+        return stored, image.manifest_descriptor, store.blobs.read(digest, MANIFEST_LIMIT)
+    return told, told.descriptor(), told.to_json()
+
+
+def _named(part: Descriptor, names: Mapping[str, str]) -> Descriptor:
+    return replace(part, media_type=names.get(part.media_type, part.media_type))
