@@ -52,13 +52,15 @@ RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG, KE
 class BuildRequest:
     """What the user asked. build_args: name → value; build_contexts: name → source, as typed.
 
-    annotations: of the manifest. squash: make one layer of the new ones, or of all. no_cache_filter: names or numbers
-    of stages. platform: None for the host's. source_date_epoch: seconds. now: nanoseconds since the epoch.
+    keep: the image is listed in the store, else only its steps stay. annotations: of the manifest. squash: make one
+    layer of the new ones, or of all. no_cache_filter: names or numbers of stages. platform: None for the host's.
+    source_date_epoch: seconds. now: nanoseconds since the epoch.
     """
 
     context: str
     file: str | None = None
     tags: tuple[Reference, ...] = ()
+    keep: bool = True
     target: str | None = None
     build_args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -105,7 +107,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
         if request.squash:
             state = squashed(state, world, keep=0 if request.squash == "all" else state.base)
         image = commit(state, world, labels=request.labels, annotations=request.annotations, tags=request.tags,
-                       carries_cache=request.inline_cache)
+                       keep=request.keep, carries_cache=request.inline_cache)
     emit(ImageBuilt(image_id=str(image.id), manifest=str(image.manifest_descriptor.digest), seconds=clock() - began))
     return image
 

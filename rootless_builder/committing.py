@@ -28,16 +28,17 @@ KEPT_EXTRA = ("os.version", "os.features")
 
 
 def commit(state: StageState, world: World, *, labels: Mapping[str, str], annotations: Mapping[str, str],
-           tags: Sequence[Reference], carries_cache: bool = False) -> Image:
-    """The image in the store, under each of `tags`; without any it has no name. carries_cache: it can serve as a
-    cache itself (--cache-to type=inline). Errors: DiskFull, StoreError, CacheSourceFailed.
+           tags: Sequence[Reference], keep: bool = True, carries_cache: bool = False) -> Image:
+    """The image in the store, under each of `tags`; without any it has no name. keep=False: it can be used by this
+    process, and is no image of the store. carries_cache: it can serve as a cache itself (--cache-to type=inline).
+    Errors: DiskFull, StoreError, CacheSourceFailed.
     """
     bring([layer.diff_id for layer in state.layers], world.store.blobs)
     config = final_config(state, world, labels)
     if carries_cache and isinstance(world.store.cache, CarriedCache):
         config = replace(config, extra={**config.extra, **inline(world.store.cache, state.layers)})
-    image = world.store.images.put([in_oci_terms(layer.blob) for layer in state.layers], config,
-                                   annotations=dict(annotations) or None)
+    put = world.store.images.put if keep else world.store.images.compose
+    image = put([in_oci_terms(layer.blob) for layer in state.layers], config, annotations=dict(annotations) or None)
     for tag in tags:
         world.store.images.tag(tag, image.manifest_descriptor)
         world.emit(ImageTagged(name=tag.with_default_tag().familiar(), image_id=str(image.id)))

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .config import Settings
 from .errors import UsageError
+from .events import Emit
 from .oci.reference import Reference
 from .outputs.output import CacheOnly, Exported, Exporting, Output
 from .outputs.registry import ImageOutput
 from .store.images import Image
+from .store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +52,13 @@ class Destinations:
             output.check()
 
 
-def export(image: Image, destinations: Destinations, world: Exporting) -> list[Exported]:
-    """Writes every output; one for each. Errors: UsageError, DiskFull, StoreError, RegistryError, AuthError."""
+def export(image: Image, destinations: Destinations, store: Store, settings: Settings, *, clamp: int | None,
+           forced: bool = False, emit: Emit) -> list[Exported]:
+    """Writes every output; one for each. clamp: seconds, no file is later, or each is of that time by `forced`.
+
+    Errors: UsageError, DiskFull, StoreError, RegistryError, AuthError.
+    """
+    world = Exporting(store=store, settings=settings, emit=emit, clamp=clamp, forced=forced)
     return [output.export(image, world) for output in sorted(destinations.outputs, key=lambda output: output.sends)]
 
 

@@ -75,7 +75,7 @@ def parse_outputs(texts: Sequence[str], defaults: OutputDefaults, *, push: bool 
         fields.append(_Fields("--load", "docker", {}))
     outputs = tuple(_output(one, defaults) for one in fields)
     if sum(output.to_stdout for output in outputs) > 1:
-        raise UsageError("cannot write two outputs to standard output", hint="name a file for one of them, as dest=FILE")
+        raise UsageError("cannot write two outputs to standard output", hint="name a file for one, as dest=FILE")
     return outputs
 
 
@@ -127,7 +127,8 @@ def _know(found: _Fields) -> None:
     if found.kind not in types:
         near = nearest(found.kind, types)
         cause = f'there is no type "{found.kind}"' if found.kind else "it has no type"
-        raise found.refused(cause, f"did you mean type={near}?" if near else f"the types are {', '.join(sorted(types))}")
+        raise found.refused(cause, f"did you mean type={near}?" if near else
+                            f"the types are {', '.join(sorted(types))}")
     if found.kind == "registry":
         found.kind = "image"
         found.values.setdefault("push", "true")

@@ -1,7 +1,6 @@
 """`iechor build`: options → BuildRequest and RunSettings → the flow → what is printed and written."""
 
 import functools
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -9,20 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DiskFull, SourceError, UnsupportedError, UsageError
+from ..errors import SourceError, UnsupportedError, UsageError
 from .build_cache import CacheOptions, carried, ttl
 from .call import Call, env_lines, environment, host, pair
 from .do_check import ask, method
+from .output_options import destinations, write_ids
 
 if TYPE_CHECKING:
     from ..build import BuildRequest
     from ..config import Settings
     from ..events import Emit
+    from ..exporting import Destinations
     from ..runstep import RunSettings
     from ..sandbox.launcher import Launcher
     from ..sandbox.mounts import Bind
     from ..scratch.scratch import Scratch
-    from ..store.images import Image
 
 PULL = {"true": "always", "false": "missing"}  # docker's switch, podman's policy
 # Known without ARG, outside history and cache key; passed on as podman's --http-proxy does.
@@ -38,38 +38,40 @@ def build(call: Call) -> int:
     if chosen.name != "build":
         return ask(call, chosen, request(call, settings))
     caching = CacheOptions.of(call, settings)
+    found = destinations(call, settings)
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
     from .. import catalog
+    from ..exporting import export, metadata
     from ..remotes import Remotes
     from ..sandbox.launcher import Launcher
 
     with Launcher() as launcher, call.store(settings) as store, call.showing() as emit, \
             Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=emit) as remotes:
         run = run_settings(call, settings, announced(scratch, emit), launcher)
-        asked = replace(request(call, settings), inline_cache=caching.inline)
+        asked = replace(request(call, settings, found), inline_cache=caching.inline)
         with carried(caching, settings, store, asked.platform, now=asked.now / 1e9, emit=emit) as carrying:
             image = carrying.built(lambda: flow.build(
                 asked, store, run, catalog.puller(store, settings, emit), remotes=remotes, tmp=call.tmp(),
                 clock=time.monotonic, emit=emit), once="-" in (call.options.context, call.options.file))
-    write_ids(call, image)
-    if call.options.quiet or call.options.progress in ("quiet", "none"):
+        write_ids(call, image)
+        written = export(image, found, store, settings, clamp=asked.source_date_epoch, emit=emit)
+    write_ids(call, image, metadata(image, written, found))
+    if (call.options.quiet or call.options.progress in ("quiet", "none")) and not found.to_stdout:
         print(image.id)
     return 0
 
 
-def request(call: Call, settings: "Settings") -> "BuildRequest":
+def request(call: Call, settings: "Settings", to: "Destinations | None" = None) -> "BuildRequest":
     """Errors: UsageError."""
     from ..build import BuildRequest
     from ..oci.platform import Platform
-    from ..oci.reference import Reference
 
     options = call.options
-    tags = [Reference.parse(name, default_registry=settings.default_registry).with_default_tag()
-            for name in options.tag]
     epoch = options.source_date_epoch
     return BuildRequest(
-        context=options.context, file=options.file, tags=tuple(dict.fromkeys(tags)), target=options.target,
+        context=options.context, file=options.file, target=options.target,
+        tags=to.names_here if to else (), keep=to is None or to.keeps,
         build_args=build_args(call), labels=dict(pair(text, "--label") for text in options.label),
         annotations=dict(annotation(text) for text in options.annotation),
         squash="all" if options.squash_all else "new" if options.squash else "",
@@ -175,16 +177,3 @@ def known_hosts(text: str) -> str:
     return "".join("\t".join([fields[0], " ".join(fields[1:])]) + "\n" for fields in lines
                    if len(fields) > 1 and not fields[0].startswith("127.") and fields[0] not in ("::1", "fe00::0")
                    and not fields[0].startswith("ff0"))
-
-
-def write_ids(call: Call, image: "Image") -> None:
-    """--iidfile and --metadata-file, with the keys that docker's has."""
-    manifest = image.manifest_descriptor
-    told = {"containerimage.config.digest": str(image.id), "containerimage.digest": str(manifest.digest),
-            "containerimage.descriptor": manifest.to_json(), "image.name": ",".join(call.options.tag)}
-    for path, text in ((call.options.iidfile, str(image.id)), (call.options.metadata_file, json.dumps(told, indent=2))):
-        if path:
-            try:
-                Path(path).write_text(text)
-            except OSError as error:
-                raise DiskFull(f"cannot write {path}: {error.strerror}", hint="name another file") from error

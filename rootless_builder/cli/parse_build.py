@@ -3,6 +3,7 @@
 import argparse
 
 from .options import Commands, Parser, add_later, add_platform, add_userns, command
+from .output_options import add_outputs
 
 DESCRIPTION = (
     "Builds an image from the iEchorfile (else Dockerfile, else Containerfile) in the build context and keeps it in "
@@ -13,7 +14,6 @@ DESCRIPTION = (
 )
 
 LATER = {
-    "-o/--output": "type=TYPE,dest=PATH", "--push": "",
     "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT",
     "--env": "KEY=VALUE",
     "--from": "IMAGE", "--mount": "SPEC", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
@@ -83,7 +83,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="print the image id and nothing else")
     group.add_argument("--progress", choices=("auto", "tty", "plain", "rawjson", "quiet", "none"), default="auto",
                        help="how progress is shown on standard error (default: tty on a terminal, else plain)")
-    group.add_argument("--load", action="store_true", help="for compatibility: the result is always in the store")
+    add_outputs(group)
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:

@@ -131,14 +131,21 @@ class Images:
 
         Errors: DiskFull, StoreError when a layer is missing.
         """
+        return self.add(self.compose(layers, config, annotations=annotations).manifest_descriptor, reference=reference)
+
+    def compose(self, layers: Iterable[Descriptor], config: ImageConfig, *,
+                annotations: dict[str, str] | None = None) -> Image:
+        """The same image without making it one of the store's: its parts stay until the lease of this process ends.
+
+        Errors: DiskFull, StoreError.
+        """
         data = config.to_json()
         digest = self._blobs.put(data)
         manifest = Manifest(
             config=Descriptor(media_type=MEDIA_TYPE_IMAGE_CONFIG, digest=digest, size=len(data)),
             layers=tuple(layers), annotations=annotations or {})
         body = manifest.to_json()
-        descriptor = Descriptor(media_type=manifest.media_type, digest=self._blobs.put(body), size=len(body))
-        return self.add(descriptor, reference=reference)
+        return self.load(Descriptor(media_type=manifest.media_type, digest=self._blobs.put(body), size=len(body)))
 
     def add(self, manifest: Descriptor, *, reference: Reference | None = None) -> Image:
         """An image whose manifest, config and layers are in the store as blobs (pulled, loaded), byte for byte.
