@@ -15,7 +15,7 @@ from typing import Self
 from ..errors import UnsafeArchive
 from ..oci.digest import Digest
 from . import atomic
-from .layout import REMEDY, Layout
+from .layout import PARTIAL, REMEDY, Layout
 from .owner import abandoned
 
 _CHUNK = 1 << 20
@@ -158,4 +158,4 @@ def _free_name(layout: Layout, digest: Digest) -> Path:
 
 
 def _prefix(digest: Digest) -> str:
-    return f"partial.{digest.algorithm}.{digest.hex}."
+    return f"{PARTIAL}{digest.algorithm}.{digest.hex}."

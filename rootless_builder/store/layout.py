@@ -27,10 +27,11 @@ from pathlib import Path
 from ..errors import StoreError
 from ..oci.digest import Digest
 from . import atomic
-from .owner import abandoned
+from .owner import Owner, abandoned
 
 FORMAT = 1
 REMEDY = "free space there (`iechor prune --all` removes what no image needs), or set IECHOR_HOME to a larger disk."
+PARTIAL = "partial."  # a download that can be resumed (blobwriter.py)
 _PREFIX = "iechor-store "
 _OURS = frozenset({"oci-layout", "index.json", "blobs", "format", "refs", "images", "cache", "trees", "compressed",
                    "leases", "trash", "tmp", "tars"})
@@ -158,6 +159,19 @@ def _refuse_foreign(layout: Layout) -> None:
         if json.loads(layout.index.read_bytes()).get("manifests") and _format(layout) is None:
             raise StoreError(f"cannot make a store in {layout.root}: it is an OCI image layout of another tool",
                              hint=f"set IECHOR_HOME to another folder and load it: iechor load -i {layout.root}")
+
+
+def sweep_dead(layout: Layout) -> None:
+    """Removes what killed processes of this machine left, but for downloads that can be resumed (until prune).
+
+    Called by each command that opens the store, so it asks no clock and reads no file. Errors: none.
+    """
+    for folder in (layout.tmp, layout.leases):
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                owner = None if name.startswith(PARTIAL) else Owner.find(name)
+                if owner is not None and owner.alive() is False:
+                    atomic.remove(folder / name)
 
 
 def sweep(layout: Layout) -> int:

@@ -10,7 +10,7 @@ from .buildcache import BuildCache, Cache
 from .compressed import Compressed
 from .gc import Collector, Policy, Report
 from .images import Images
-from .layout import Layout, open_layout
+from .layout import Layout, open_layout, sweep_dead
 from .leases import Leases
 from .trees import Trees
 
@@ -30,12 +30,13 @@ class Store:
 
     @classmethod
     def open(cls, root: Path, *, create: bool = True, tars: Path | None = None) -> "Store":
-        """The store at `root`, made if it is not there and `create` is set.
+        """The store at `root`, made if it is not there and `create` is set. What killed processes left there goes.
 
         tars: folder (made when needed) for layers inflated for random access; scratch's, else one in the store.
         Errors: StoreError (not a store, a later format, unwritable), DiskFull.
         """
         layout = open_layout(root, create=create)
+        sweep_dead(layout)
         return cls(layout, tars=Path(os.path.abspath(tars)) if tars is not None else layout.root / "tars")
 
     def collect(self, policy: Policy | None = None) -> Report:

@@ -24,6 +24,7 @@ from ..layer.reader import read_layer
 from ..oci.descriptor import compression_of
 from ..oci.digest import Digest, InvalidDigest
 from .images import Image, LayerRef
+from .layout import PARTIAL
 from .names import read_record
 from .owner import abandoned
 
@@ -72,12 +73,14 @@ def verify(store: "Store", *, quick: bool = False) -> Verdict:
 
 
 def leftovers(store: "Store") -> Iterator[Path]:
-    """Temporary files and leases of processes that are gone, and blobs that a killed prune left on their way out."""
+    """Temporary files and leases of processes that are gone, and blobs that a killed prune left on their way out.
+
+    Not downloads that the next pull resumes: prune removes those."""
     now = store.layout.now()
     for folder in (store.layout.tmp, store.layout.leases):
         for path in _files(folder):
             with contextlib.suppress(FileNotFoundError):
-                if abandoned(path.name, now - path.lstat().st_mtime_ns):
+                if not path.name.startswith(PARTIAL) and abandoned(path.name, now - path.lstat().st_mtime_ns):
                     yield path
     if store.leases.in_use().since is None:
         yield from _files(store.layout.trash)

@@ -143,16 +143,26 @@ def test_a_compressed_layer_that_is_not_the_tar_its_config_names(store: Store, c
     assert not store.blobs.has(Digest("sha256", "0" * 64))
 
 
-def test_what_a_killed_process_left_is_told_and_swept(store: Store, others, check: Check) -> None:  # type: ignore[no-untyped-def]
-    process = others.start("store.blobs.writer().write(b'half'); print('ready', flush=True); time.sleep(60)")
+def test_what_a_killed_process_left_goes_with_the_next_command(store: Store, others, check: Check) -> None:  # type: ignore[no-untyped-def]
+    process = others.start("""
+        store.blobs.writer().write(b'half')
+        store.blobs.partial(Digest.of(b'all')).write(b'a')
+        print('ready', flush=True); time.sleep(60)""")
     assert process.stdout.readline() == "ready\n"
-    assert check()[1]["Left"] == 0  # it lives
+    check()
+    assert len(os.listdir(store.layout.tmp)) == 2  # it lives
     process.kill()
     process.wait()
-    code, told = check()
-    assert (code, told["Sound"], told["Left"]) == (0, True, 2)  # the blob and the lease
-    assert check("--repair")[0] == 0
     assert check()[1]["Left"] == 0
+    assert [name.partition(".")[0] for name in os.listdir(store.layout.tmp)] == ["partial"]  # the next pull resumes it
+    assert os.listdir(store.layout.leases) == []
+    old = store.layout.tmp / "blob.0123456789ab-1-1.ffff"  # of another host, long ago
+    old.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    code, told = check()
+    assert (code, told["Sound"], told["Left"]) == (0, True, 1)
+    assert check("--repair")[0] == 0
+    assert not old.exists()
 
 
 def test_people_are_told_what_to_do(store: Store, make_image: Make, capsys: pytest.CaptureFixture[str],
