@@ -184,7 +184,7 @@ def load(source: Path | int, store: Store, settings: Settings, *, tmp: Path,
 
     Errors: UnsafeArchive, DiskFull, SourceError.
     """
-    if isinstance(source, Path) and source.is_dir():
+    if isinstance(source, Path) and os.path.isdir(source):  # Path.is_dir raises where a folder above is closed
         return _import(FolderReader(source, what=str(source)), store, settings, emit)
     fd = source if isinstance(source, int) else _opened(source)
     what = "standard input" if isinstance(source, int) else str(source)

@@ -1,6 +1,7 @@
 """The commands on images and registries: options → catalog → what is printed."""
 
 import dataclasses
+import errno
 import fnmatch
 import getpass
 import os
@@ -253,6 +254,8 @@ class WholeFile:
         try:
             self._fd = os.open(self._half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise  # of the disk, not of the name
             raise UsageError(f"cannot write {self._path}: {error.strerror}", hint="name another file") from error
         return self._fd
 

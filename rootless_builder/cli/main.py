@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from ..errors import DiskFull, IechorError, Interrupted
+from ..errors import DiskFull, IechorError, Interrupted, StoreError
 from .call import Call
 
 OF_THE_APPLICATION = ("run", "exec", "unshare")
@@ -89,10 +89,16 @@ def as_known(error: BaseException) -> IechorError | None:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted(signal.SIGINT)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" at {os.fsdecode(error.filename)}" if error.filename else ""
+    if not isinstance(error, OSError):
+        return None
+    where = f" at {os.fsdecode(error.filename)}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"cannot write{where}: {error.strerror}",
-                        hint='free some space (iechor prune), or name a larger disk with --store and --scratch')
+                        hint="free some space (iechor prune), or name a larger disk with --store and --scratch")
+    if error.errno in (errno.EIO, errno.ESTALE, errno.EROFS):
+        return StoreError(f"cannot read or write{where}: {error.strerror}",
+                          hint="a disk or a network file system fails: see dmesg, or name another with --store and "
+                               "--scratch; then iechor check")
     return None
 
 

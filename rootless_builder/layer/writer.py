@@ -170,7 +170,7 @@ def _refuse(error: OSError, path: ImagePath | None) -> NoReturn:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise DiskFull(f"cannot write the layer: {error.strerror}",
                        hint="Free some space, or run iechor prune.") from error
-    if path is None and error.filename is None:
+    if error.filename is None and (path is None or error.errno == errno.EIO):
         raise error
     name = path if path is not None else error.filename
     name = decode(name) if isinstance(name, bytes) else name

@@ -46,6 +46,8 @@ def disk_error(error: OSError, doing: str, path: Path, *, remedy: str) -> Iechor
                           hint="choose a folder that can be written, with IECHOR_HOME for the store "
                                "or IECHOR_SCRATCH for scratch.")
     hint = "check who owns it and its mode, as the user who runs iechor." if error.errno in _REFUSED else None
+    if error.errno in (errno.EIO, errno.ESTALE):
+        hint = "the disk or the network file system fails (see dmesg); afterwards `iechor check` tells what it cost."
     return StoreError(f"cannot {doing}: {cause}{place}", hint=hint)
 
 

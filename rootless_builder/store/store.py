@@ -37,7 +37,9 @@ class Store:
         """
         layout = open_layout(root, create=create)
         sweep_dead(layout)
-        return cls(layout, tars=Path(os.path.abspath(tars)) if tars is not None else layout.root / "tars")
+        store = cls(layout, tars=Path(os.path.abspath(tars)) if tars is not None else layout.root / "tars")
+        store.images.catch_up()
+        return store
 
     def collect(self, policy: Policy | None = None) -> Report:
         """Removes what nothing needs, and what `policy` says besides. Errors: DiskFull, StoreError."""

@@ -58,4 +58,6 @@ def test_a_full_disk_is_no_bug() -> None:
         known = as_known(OSError(number, "full", "/somewhere"))
         assert known is not None and known.exit_code == 13
         assert "/somewhere" in known.message and "prune" in (known.hint or "")
-    assert as_known(OSError(errno.EIO, "broken")) is None
+    broken = as_known(OSError(errno.EIO, "broken", "/somewhere"))
+    assert broken is not None and broken.exit_code == 14 and "/somewhere" in broken.message
+    assert as_known(OSError(errno.ENOTDIR, "ours")) is None
