@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .bases import Base, Bases, PullPolicy
-from .checking import Checks
+from .carriedcache import CacheSourceFailed
+from .checking import Checks, violation
 from .committing import commit, rfc3339
 from .contexts import Contexts
-from .errors import IechorError, Interrupted
+from .effects import Effects
+from .errors import IechorError, IechorfileError, Interrupted
 from .events import Emit, ImageBuilt, LayerWritten, Notice, StepCached, StepFinished, StepMissed, StepStarted
-from .foreign import check_runs, check_stages
 from .language.checks.options import BUILD_ARG, CheckOptions
 from .language.instructions import Add, Arg, Copy, Run, Script, Workdir
 from .language.keywords import is_builtin_syntax
@@ -30,7 +31,7 @@ from .perform import StageState, World, inputs, is_independent, perform
 from .plan.cachekey import base_key, cache_key, describe, digest_of
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.lower_run import PROXIES
-from .plan.stages import Stage, StageGraph, based_on
+from .plan.stages import Stage, StageGraph
 from .plan.steps import ConfigStep, Step
 from .records import layers_of, write_step
 from .remotes import Remotes
@@ -53,7 +54,6 @@ RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG, KE
 class BuildRequest:
     """What the user asked. build_args: name → value; build_contexts: name → source, as typed.
 
-    base: instead of what the first FROM names; all_stages: also those before the target that it does not need.
     keep: the image is listed in the store, else only its steps stay. annotations: of the manifest. squash: make one
     layer of the new ones, or of all. no_cache_filter: names or numbers of stages. platform: None for the host's.
     source_date_epoch: seconds. now: nanoseconds since the epoch.
@@ -64,8 +64,6 @@ class BuildRequest:
     tags: tuple[Reference, ...] = ()
     keep: bool = True
     target: str | None = None
-    base: str | None = None
-    all_stages: bool = False
     build_args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +86,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
     began = clock()
     with open_contexts(request, remotes, tmp, emit) as contexts, \
             contexts.read_build_file(request.file, request.ignorefile) as file:
-        script = based_on(parse(file.text, file=file.name), request.base)
+        script = parse(file.text, file=file.name)
         note_what_is_odd(script, request, emit)
         platform = request.platform or host_platform()
         automatic = platform_args(platform, request.target)
@@ -97,14 +95,15 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
                       default_registry=request.default_registry, emit=emit,
                       stages=[stage.name for stage in graph.stages if stage.name])
         world = World(store=store, contexts=contexts, bases=bases, remotes=remotes, platform=platform, done={},
-                      run=run, tmp=tmp, emit=emit, now=request.now, clamp=request.source_date_epoch)
+                      run=run, tmp=tmp, emit=emit, now=request.now, clamp=request.source_date_epoch,
+                      effects=Effects(run.secrets, request.build_args))
         fold = Fold(request, script, graph, world, clock)
         target = graph.target(request.target)
-        reachable = list(graph.stages[:target.index + 1]) if request.all_stages else graph.reachable(target)
-        check_stages(reachable, graph, platform)
+        reachable = graph.reachable(target)
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=platform,
                         build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
-                        stages=frozenset(stage.index for stage in reachable), replaced=contexts.has)
+                        stages=frozenset(stage.index for stage in reachable), replaced=contexts.has,
+                        effects=world.effects.found)
         with told_at_the_end(checks, fold, reachable, emit):
             for stage in reachable:
                 fold.stage(stage)
@@ -134,21 +133,22 @@ def is_true(text: str) -> bool:
 
 @contextlib.contextmanager
 def told_at_the_end(checks: Checks, fold: "Fold", stages: Sequence[Stage], emit: Emit) -> Iterator[None]:
-    """What the checks find is told after the work, whatever came of it; with error=true before, and then there is none.
-
-    Errors: IechorfileError.
+    """What the checks find is told after the work, whatever came of it; with error=true before, and then there is none
+    (but for what only the work can show). Errors: IechorfileError.
     """
     if checks.options.error:
         fold.know_bases(stages)
         checks.refuse(fold.known, emit)
     try:
         yield
-    except Interrupted:
+    except (Interrupted, CacheSourceFailed):
         raise
     except IechorError:
         checks.tell(fold.known, emit)
         raise
-    checks.tell(fold.known, emit)
+    found = checks.tell(fold.known, emit)
+    if checks.options.error and found:
+        raise violation(found)
 
 
 class Fold:
@@ -237,6 +237,7 @@ class Fold:
     def _advance(self, state: StageState, step: Step, stage: Stage, number: int, total: int) -> StageState:
         shown = step.shown
         if isinstance(step, ConfigStep):
+            self._world.effects.note(step)
             return replace(state, image=step.image, history=(
                 *state.history, History(created_by=shown.created_by, comment=COMMENT, empty_layer=True)))
         self._step += 1
@@ -253,6 +254,7 @@ class Fold:
         else:
             record = self._record(state, step, key, f"{self._script.file} {stage.title} {number}", given)
             emit(StepFinished(step=self._step, seconds=self._clock() - began, effect=record.facts.get("effect", "")))
+        self._world.effects.note(step, record)
         layers = layers_of(record)
         return replace(state, key=after, image=step.image, layers=(*state.layers, *layers), history=(
             *state.history, History(created=record.facts.get("created") or None, created_by=shown.created_by,
@@ -267,7 +269,8 @@ class Fold:
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
         with perform(step, state, world, self._step) as done:
             record = write_step(done.changes, key, step.shown.created_by, world.store, clamp=world.clamp,
-                                facts={"created": rfc3339(seconds), "effect": effect_of(done.changes)})
+                                facts={"created": rfc3339(seconds), "effect": effect_of(done.changes),
+                                       **world.effects.facts(step, done.changes, state, world)})
             if record.diff_id is not None:
                 done.keep(record.diff_id)
         self._cache.remember_inputs(position, told)
@@ -287,6 +290,24 @@ def note_what_is_odd(script: Script, request: BuildRequest, emit: Emit) -> None:
     unused = [name for name in request.build_args if name not in known and name.lower() not in PROXIES]
     if unused:
         emit(Notice(level="warning", text=f"one or more build-args {unused} were not consumed: no ARG declares them"))
+
+
+def check_runs(stage: Stage, platform: Platform) -> None:
+    """Before anything is pulled: can RUN of this stage run here? Errors: IechorfileError."""
+    run = next((one for one in stage.instructions if isinstance(one, Run)), None)
+    if run is None or platform in host_platform().runs() or interpreter(platform).exists():
+        return
+    raise IechorfileError(f"cannot run {platform} programs on this {host_platform()} machine", span=run.span,
+                          hint=f"register the interpreter {interpreter(platform).name} with binfmt_misc "
+                               "(package qemu-user-static), or build for this machine's platform")
+
+
+def interpreter(platform: Platform) -> Path:
+    """Where the kernel shows that programs of `platform` can be run by qemu."""
+    return Path("/proc/sys/fs/binfmt_misc") / f"qemu-{QEMU.get(platform.architecture, platform.architecture)}"
+
+
+QEMU = {"amd64": "x86_64", "386": "i386", "arm64": "aarch64", "ppc64le": "ppc64le", "riscv64": "riscv64"}
 
 
 def platform_args(platform: Platform, target: str | None) -> dict[str, str]:

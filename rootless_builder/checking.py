@@ -4,7 +4,7 @@ A base image is known once the build has it, so findings are told when the build
 `error=true` all bases are had first, and nothing is run when there is a finding.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .errors import IechorError, IechorfileError, UsageError
@@ -12,7 +12,7 @@ from .events import CheckFound, Emit
 from .language.checks.check import check
 from .language.checks.given import BaseFacts, Given
 from .language.checks.options import CheckOptions
-from .language.checks.rules import RULES, Finding
+from .language.checks.rules import ALL_RULES, Finding
 from .language.ignore import IgnorePatterns
 from .language.instructions import From, Script
 from .language.parser import parse_trigger
@@ -29,7 +29,7 @@ Configs = Callable[[str, Platform], ImageConfig | None]  # (name of an image, pl
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checks:
     """One file and how it is built. stages: those that are built, None for all. platform_args: TARGETPLATFORM and
-    its like. replaced: of stages, by named contexts."""
+    its like. replaced: of stages, by named contexts. effects: what was found in what the build did until now."""
 
     script: Script
     options: CheckOptions
@@ -39,6 +39,7 @@ class Checks:
     ignore: IgnorePatterns | None
     stages: frozenset[int] | None = None
     replaced: Callable[[str], bool] = lambda name: False
+    effects: Callable[[], Sequence[Finding]] = tuple
 
     def given(self, configs: Configs) -> Given:
         place = next(one.span for one in self.script.instructions if isinstance(one, From))
@@ -63,9 +64,16 @@ class Checks:
         """In BuildKit's order. Raises IechorfileError, and what `configs` raises."""
         return check(self.script, self.given(configs))
 
+    def of_effects(self) -> Iterator[Finding]:
+        """Those that the options allow, what a comment above the instruction says among them."""
+        comments = {one.span: one.comments for one in self.script.instructions}
+        for finding in self.effects():
+            if self.options.under(comments.get(finding.span, ())).allow(finding.rule):
+                yield finding
+
     def tell(self, configs: Configs, emit: Emit) -> tuple[Finding, ...]:
         """Finds them and emits them, in the order of the file."""
-        found = self.findings(configs)
+        found = (*self.findings(configs), *self.of_effects())
         lines = self.script.source.removesuffix("\n").split("\n")
         for one in sorted(found, key=lambda finding: finding.span.line):
             emit(told(one, lines))
@@ -90,7 +98,7 @@ def told(finding: Finding, lines: Sequence[str]) -> CheckFound:
     last = min(span.end_line, span.line + LONGEST - 1, len(lines))
     first = max(1, span.line - CONTEXT)
     source = tuple(line.rstrip("\r") for line in lines[first - 1: last + CONTEXT])
-    return CheckFound(rule=finding.rule, description=RULES[finding.rule].description, detail=finding.detail,
+    return CheckFound(rule=finding.rule, description=ALL_RULES[finding.rule].description, detail=finding.detail,
                       file=span.file, line=span.line, end_line=span.end_line, first=first, source=source)
 
 

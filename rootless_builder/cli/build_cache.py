@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 TYPES = ("registry", "local", "inline")
 OTHERS = ("gha", "s3", "azblob")
 COMPRESSIONS = {"uncompressed": "none", "none": "none", "gzip": "gzip", "estargz": "gzip", "zstd": "zstd"}
-FROM = {"registry": {"ref", "registry.insecure"}, "local": {"src", "digest", "tag"}, "inline": {"ref"}}
-WRITTEN = {"mode", "compression", "compression-level", "force-compression", "image-manifest", "oci-mediatypes",
-           "ignore-error"}
-TO = {"registry": {"ref", "registry.insecure", *WRITTEN}, "local": {"dest", "tag", "reset", *WRITTEN},
-      "inline": {"mode", "ignore-error"}}
+FROM = {"registry": frozenset({"ref", "registry.insecure"}), "local": frozenset({"src", "digest", "tag"}),
+        "inline": frozenset({"ref"})}
+WRITTEN = frozenset({"mode", "compression", "compression-level", "force-compression", "image-manifest",
+                     "oci-mediatypes", "ignore-error"})
+TO = {"registry": WRITTEN | {"ref", "registry.insecure"}, "local": WRITTEN | {"dest", "tag", "reset"},
+      "inline": frozenset({"mode", "ignore-error"})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ...errors import IechorfileError
 from .. import numbers
 from ..instructions import Script
-from .rules import RULES
+from .rules import ALL_RULES
 
 ALL = "all"
 BUILD_ARG = "BUILDKIT_DOCKERFILE_CHECK"
@@ -74,7 +74,7 @@ class CheckOptions:
         return self
 
     def allow(self, rule: str) -> bool:
-        if RULES[rule].experimental:
+        if ALL_RULES[rule].experimental:
             return bool(self.experimental & {rule, ALL})
         return not self.skip & {rule, ALL}
 

@@ -20,7 +20,12 @@ def of_legacy(this: "Env | Label") -> Iterator[Finding]:
 
 def of_secret(word: str, name: str, span: Span) -> Iterator[Finding]:
     """SecretsUsedInArgOrEnv: by the words in the variable's name alone; `word` is ARG or ENV."""
-    if _SECRET.search(name) and not _HARMLESS.search(name):
+    if names_a_secret(name):
         yield Finding(rule="SecretsUsedInArgOrEnv", span=span,
                       detail=f'A secret is not safe in ARG or ENV: everyone who has the image can read it '
                              f'({word} "{name}")')
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret, by the words in it."""
+    return bool(_SECRET.search(name)) and not _HARMLESS.search(name)

@@ -52,3 +52,17 @@ _DESCRIPTIONS = {
 }
 RULES = {name: Rule(name=name, description=text, experimental=name == "InvalidDefinitionDescription")
          for name, text in _DESCRIPTIONS.items()}
+
+# Our own: about what a build did, found while it was built (effects.py).
+_EFFECTS = {
+    "PackageCacheInLayer": "Package managers should leave no caches in a layer: remove them in the same RUN, or mount "
+                           "them with --mount=type=cache",
+    "UnreadableToOthers": "Files should be readable by whoever the image runs as: COPY --chmod or --chown says how",
+    "SetIdAdded": "Programs with the set-user-id or set-group-id bit should be added on purpose alone",
+    "SecretInLayer": "Secrets should be in no layer, where everyone who has the image can read them: "
+                     "RUN --mount=type=secret leaves nothing behind",
+    "SecretInHistory": "Secrets should not be in the history, where everyone who has the image can read them",
+    "DeletedFromLowerLayer": "Files should be deleted by the step that makes them: a later one only hides them",
+}
+EFFECT_RULES = {name: Rule(name=name, description=text) for name, text in _EFFECTS.items()}
+ALL_RULES = {**RULES, **EFFECT_RULES}

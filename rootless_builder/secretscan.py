@@ -1,0 +1,113 @@
+"""Secrets in what a step leaves behind: tokens and keys by their own form, and the exact bytes of what was given.
+
+    names first (.npmrc, id_rsa, .docker/config.json …), then small files before large ones, until the budget is spent
+
+Only files that look like text and are small are read. What is found is named by its kind, never shown.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from .paths import ImagePath
+from .tree.node import File
+
+LARGEST = 1 << 20  # bytes of a file that is read
+BUDGET = 64 << 20  # bytes that are read of one step's files
+FILES = 20_000  # of one step
+SHORTEST = 8  # bytes of a value that is looked for: a shorter one stands in files by chance
+_HEAD = 1024
+# Others' packages come with keys to test with, and with examples of tokens.
+_PACKAGES = re.compile(r"(^|/)(node_modules|site-packages|dist-packages|gems|vendor|testdata|usr/(share|lib|include))/")
+_KEY = rb"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----\s+(?:[A-Za-z-]{1,40}: [^\n]{0,200}\s+){0,5}"
+# (what it is, a fixed part to look for first, the whole form)
+_FORMS: tuple[tuple[str, bytes, "re.Pattern[bytes]"], ...] = tuple(
+    (what, hint, re.compile(form)) for what, hint, form in (
+        ("a private key", b"PRIVATE KEY", rb"-----BEGIN " + _KEY + rb"[A-Za-z0-9+/=]{24}"),
+        ("an AWS access key", b"AKIA", rb"\bAKIA(?![0-9A-Z]{9}EXAMPLE)[0-9A-Z]{16}\b"),
+        ("an AWS access key", b"ASIA", rb"\bASIA(?![0-9A-Z]{9}EXAMPLE)[0-9A-Z]{16}\b"),
+        ("an AWS secret key", b"aws_secret_access_key",
+         rb"aws_secret_access_key[\"']?\s{0,8}[=:]\s{0,8}[\"']?(?![A-Za-z0-9/+]{30,33}EXAMPLEKEY)[A-Za-z0-9/+=]{40}"),
+        ("a GitHub token", b"github_pat_", rb"\bgithub_pat_[A-Za-z0-9_]{60}"),
+        *((f"a {site} token", prefix, rb"\b" + prefix + rb"[A-Za-z0-9_-]{%d}" % length) for site, prefix, length in (
+            ("GitHub", b"ghp_", 36), ("GitHub", b"gho_", 36), ("GitHub", b"ghs_", 36), ("GitLab", b"glpat-", 20),
+            ("npm", b"npm_", 36), ("Slack", b"xoxb-", 24), ("Slack", b"xoxp-", 24), ("Stripe", b"sk_live_", 24),
+            ("PyPI", b"pypi-AgE", 40))),
+    ))
+# (what it is, which file, what in it)
+_NAMED: tuple[tuple[str, "re.Pattern[str]", "re.Pattern[bytes]"], ...] = tuple(
+    (what, re.compile(rf"(^|/){path}$"), re.compile(form)) for what, path, form in (
+        ("an npm token", r"\.(npm|yarn)rc", rb"(_authToken|_auth|_password)\s*=\s*(?!\$\{)\S"),
+        ("a password for a package index", r"\.pypirc", rb"(?m)^\s*password\s*[=:]\s*\S"),
+        ("a password", r"[._]netrc", rb"\bpassword\s+\S"),
+        ("a password for a git server", r"\.git-credentials", rb"://[^/\s:@]{1,200}:[^/\s@]{1,400}@"),
+        ("a login to a registry", r"(\.docker/config\.json|\.dockerconfigjson|\.dockercfg|containers/auth\.json)",
+         rb"\"(auth|identitytoken|password)\"\s*:\s*\"[^\"]"),
+        ("an AWS secret key", r"\.aws/credentials", rb"(?m)^\s*aws_secret_access_key\s*=\s*\S"),
+        ("a login to a cluster", r"(\.kube/config|kubeconfig)", rb"(?m)^\s*(client-key-data|token|password):\s*\S"),
+    ))
+_SUSPICIOUS = re.compile(r"(^|/)([._]\w*rc$|[._]netrc$|\.env|\.git-credentials$|\.docker|\.aws/|\.kube/|\.ssh/|id_\w+$"
+                         r"|[^/]*(secret|credential|token|passw|auth)[^/]*$|[^/]*\.(pem|key|p8)$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A secret that was given to this build. told: what it is for a message, which never shows `value`."""
+
+    told: str
+    value: bytes
+
+
+def in_files(files: Mapping[ImagePath, File], given: Sequence[Known]) -> Iterator[tuple[ImagePath, str]]:
+    """(path, what it holds), in the order of paths; each file is told once."""
+    wanted = sorted((not _SUSPICIOUS.search(path), file.size, path) for path, file in files.items()
+                    if 0 < file.size < LARGEST)
+    found, left = {}, BUDGET
+    for _, size, path in wanted[:FILES]:
+        left -= size
+        if left < 0:
+            break
+        what = _in_file(path, files[path], given)
+        if what is not None:
+            found[path] = what
+    yield from sorted(found.items())
+
+
+def in_text(text: str, given: Iterable[Known]) -> str | None:
+    """What a line of the history holds."""
+    data = text.encode("utf-8", "surrogateescape")
+    return _given_in(data, given) or _form_in(data)
+
+
+def _in_file(path: ImagePath, file: File, given: Sequence[Known]) -> str | None:
+    data = _text_of(file)
+    if data is None:
+        return None
+    for what, named, form in _NAMED:
+        if named.search(path) and form.search(data):
+            return what
+    return _given_in(data, given) or (None if _PACKAGES.search(path) else _form_in(data))
+
+
+def _given_in(data: bytes, given: Iterable[Known]) -> str | None:
+    return next((one.told for one in given if one.value in data), None)
+
+
+def _form_in(data: bytes) -> str | None:
+    return next((what for what, hint, form in _FORMS if hint in data and form.search(data)), None)
+
+
+def _text_of(file: File) -> bytes | None:
+    """The bytes of what looks like text; None for others, and for what cannot be read."""
+    try:
+        fd, offset = file.content.open()
+        try:
+            head = os.pread(fd, min(_HEAD, file.size), offset)
+            if b"\0" in head:
+                return None
+            return head + os.pread(fd, file.size - len(head), offset + len(head)) if file.size > len(head) else head
+        finally:
+            os.close(fd)
+    except OSError:
+        return None
