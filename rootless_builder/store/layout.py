@@ -12,6 +12,7 @@
     ├── trees/XX/HEX          packed index of a layer, by diff_id
     ├── compressed/…          JSON: descriptor of a layer as it is compressed on the way out
     ├── leases/TOKEN          what a running process uses; one file for each process
+    ├── claims/KEY            which process makes a step now (claims.py)
     ├── trash/                blobs that are being removed: a user who comes late takes them back
     └── tmp/                  partial writes; the name tells whose
 
@@ -34,7 +35,7 @@ REMEDY = "free space there (`iechor prune --all` removes what no image needs), o
 PARTIAL = "partial."  # a download that can be resumed (blobwriter.py)
 _PREFIX = "iechor-store "
 _OURS = frozenset({"oci-layout", "index.json", "blobs", "format", "refs", "images", "cache", "trees", "compressed",
-                   "leases", "trash", "tmp", "tars"})
+                   "leases", "claims", "trash", "tmp", "tars"})
 _EMPTY_INDEX = b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}'
 
 
@@ -81,6 +82,10 @@ class Layout:
     @property
     def leases(self) -> Path:
         return self.root / "leases"
+
+    @property
+    def claims(self) -> Path:
+        return self.root / "claims"
 
     @property
     def blobs(self) -> Path:
@@ -172,6 +177,11 @@ def sweep_dead(layout: Layout) -> None:
                 owner = None if name.startswith(PARTIAL) else Owner.find(name)
                 if owner is not None and owner.alive() is False:
                     atomic.remove(folder / name)
+    with contextlib.suppress(OSError):
+        for name in os.listdir(layout.claims):
+            owner = Owner.find(os.readlink(layout.claims / name))
+            if owner is None or owner.alive() is False:
+                atomic.remove(layout.claims / name)
 
 
 def sweep(layout: Layout) -> int:
