@@ -89,8 +89,16 @@ def as_known(error: BaseException) -> IechorError | None:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted(signal.SIGINT)
+    if isinstance(error, MemoryError) or str(error) == "can't start new thread":
+        return IechorError("cannot go on: there is not enough memory, or no process more is allowed",
+                           hint="raise the limit (ulimit -v, ulimit -u, or that of the job), or take fewer --jobs")
     if not isinstance(error, OSError):
         return None
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return IechorError("cannot go on: too many open files; a RUN needs one for each layer below it",
+                           hint="raise the limit: ulimit -n 1024")
+    if error.errno == errno.ENOMEM:
+        return IechorError(f"cannot go on: {error.strerror}", hint="raise the memory limit (ulimit -v, or the job's)")
     where = f" at {os.fsdecode(error.filename)}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"cannot write{where}: {error.strerror}",

@@ -95,7 +95,7 @@ def receive_request(message: wire.Message, control: socket.socket | None) -> Req
 
 def moved_up(channel: socket.socket) -> socket.socket:
     """Out of the way of 0, 1, 2 …, which the command's own fds will become."""
-    high = socket.socket(fileno=fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, execute.HIGH_FD))
+    high = socket.socket(fileno=fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, execute.high_fd()))
     channel.close()
     return high
 

@@ -21,9 +21,14 @@ from .failures import ExecFailed, UserNotFound, act
 from .passwd import Identity
 from .spec import DEFAULT_PATH, SandboxSpec
 
-HIGH_FD = 64  # below every limit of open files in use, above what a command is given
+_HIGH_FD = 64  # above what a command is given
 TIOCGPTN = 0x80045430
 TIOCSPTLCK = 0x40045431
+
+
+def high_fd() -> int:
+    """The lowest number of fds that are still in use when a command's own become 0, 1, 2 …; below RLIMIT_NOFILE."""
+    return min(_HIGH_FD, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 def identify(user: str) -> Identity:
@@ -122,7 +127,7 @@ class Command:
     """What becomes the command. stdio: three fds (not used with a tty); passed: further ones, to be 3, 4, …
 
     joining: into a running container (`exec`). show_master: gives a terminal's other end away. install_filter: loads
-    the fakeroot filter into this process, or None. Channels still in use lie at HIGH_FD and above.
+    the fakeroot filter into this process, or None. Channels still in use lie at high_fd() and above.
     """
 
     spec: SandboxSpec
@@ -177,7 +182,7 @@ def prepare(command: Command) -> dict[str, str]:
 
 def place_fds(fds: Sequence[int]) -> None:
     """Make `fds` 0, 1, 2, 3 …, and everything else close-on-exec, whoever opened it."""
-    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH_FD) for fd in fds]
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high_fd()) for fd in fds]
     for target, fd in enumerate(moved):
         os.dup2(fd, target)
     try:

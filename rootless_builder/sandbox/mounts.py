@@ -112,9 +112,11 @@ class KernelOverlay:
     def mount_on(self, target: str) -> None:
         """target: a path that mount(2) takes."""
         # Names of fds are short and hold no colon or comma: any number of layers fits mount(2)'s one page of data.
-        options = ["lowerdir=" + ":".join(str(_folder(path)) for path in self.lowers)]
-        if self.upper is not None and self.work is not None:
-            options += [f"upperdir={_folder(self.upper)}", f"workdir={_folder(self.work)}"]
+        above = () if self.upper is None or self.work is None else (self.upper, self.work)
+        fds = [_folder(path) for path in (*self.lowers, *above)]
+        options = ["lowerdir=" + ":".join(map(str, fds[:len(self.lowers)]))]
+        if above:
+            options += [f"upperdir={fds[-2]}", f"workdir={fds[-1]}"]
         options += ["userxattr"] if self.userxattr else ["redirect_dir=off", "metacopy=off"]
         options += ["index=off"] + (["volatile"] if self.volatile else [])
         here = os.open(".", os.O_PATH | os.O_DIRECTORY)
@@ -123,7 +125,8 @@ class KernelOverlay:
             linux.mount("overlay", target, "overlay", linux.MS_NODEV, ",".join(options))
         finally:
             os.fchdir(here)
-            os.close(here)
+            for fd in (here, *fds):  # an image may have more layers than a process has descriptors to spare
+                os.close(fd)
         if self.work is not None:
             # The kernel makes it with mode 0, which a plain `rm -rf` of the scratch folder trips over.
             os.chmod(os.path.join(self.work, "work"), 0o700)

@@ -18,6 +18,7 @@ from .owner import Owner
 FILE_MODE = 0o644  # before the umask; the folders above are 0700
 FOLDER_MODE = 0o700
 _FULL = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up"}
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -57,9 +58,14 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def mount_point(path: Path) -> Path:
-    """The mount point above `path`; path itself need not exist."""
+    """The mount point above `path`, bind mounts too (proc(5), mountinfo); path itself need not exist."""
     here = Path(os.path.abspath(path))
-    while not here.is_mount() and here != here.parent:
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        lines = []
+    points = {_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), line.split()[4]) for line in lines}
+    while os.fsencode(here) not in points and not here.is_mount() and here != here.parent:
         here = here.parent
     return here
 

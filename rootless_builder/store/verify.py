@@ -76,7 +76,10 @@ def leftovers(store: "Store") -> Iterator[Path]:
     """Temporary files and leases of processes that are gone, and blobs that a killed prune left on their way out.
 
     Not downloads that the next pull resumes: prune removes those."""
-    now = store.layout.now()
+    try:
+        now = store.layout.now()
+    except StoreError:
+        return  # a store that can only be read
     for folder in (store.layout.tmp, store.layout.leases):
         for path in _files(folder):
             with contextlib.suppress(FileNotFoundError):
