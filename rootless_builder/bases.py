@@ -100,7 +100,14 @@ class Bases:
         if self._policy == "never":
             raise ImageNotFound(f"{reference.familiar()} is not in the store, and --pull=never asks no registry",
                                 hint=f"iechor pull {reference.familiar()}")
-        return self._pull(reference, platform)
+        try:
+            return self._pull(reference, platform)
+        except (ImageNotFound, RegistryError, AuthError) as error:
+            if here is None or self._policy != "newer":
+                raise
+            self._emit(Notice(level="warning", text=f"{reference.familiar()} of the store is used, whether there is a "
+                                                    f"newer one or not: {error.message}"))
+            return here
 
     def _from_tree(self, source: Source, platform: Platform) -> Base:
         key = digest_of({"context": source.digest([(ROOT, ROOT)])})

@@ -17,8 +17,9 @@ from .checking import Checks, violation
 from .committing import commit, rfc3339
 from .contexts import Contexts
 from .effects import Effects
-from .errors import IechorError, IechorfileError, Interrupted
+from .errors import IechorError, Interrupted
 from .events import Emit, ImageBuilt, LayerWritten, Notice, StepCached, StepFinished, StepMissed, StepStarted
+from .foreign import check_runs, check_stages
 from .language.checks.options import BUILD_ARG, CheckOptions
 from .language.instructions import Add, Arg, Copy, Run, Script, Workdir
 from .language.keywords import is_builtin_syntax
@@ -31,7 +32,7 @@ from .perform import StageState, World, inputs, is_independent, perform
 from .plan.cachekey import base_key, cache_key, describe, digest_of
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.lower_run import PROXIES
-from .plan.stages import Stage, StageGraph
+from .plan.stages import Stage, StageGraph, based_on
 from .plan.steps import ConfigStep, Step
 from .records import layers_of, write_step
 from .remotes import Remotes
@@ -54,6 +55,7 @@ RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG, KE
 class BuildRequest:
     """What the user asked. build_args: name → value; build_contexts: name → source, as typed.
 
+    base: instead of what the first FROM names; all_stages: also those before the target that it does not need.
     keep: the image is listed in the store, else only its steps stay. annotations: of the manifest. squash: make one
     layer of the new ones, or of all. no_cache_filter: names or numbers of stages. platform: None for the host's.
     source_date_epoch: seconds. now: nanoseconds since the epoch.
@@ -64,6 +66,8 @@ class BuildRequest:
     tags: tuple[Reference, ...] = ()
     keep: bool = True
     target: str | None = None
+    base: str | None = None
+    all_stages: bool = False
     build_args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -86,7 +90,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
     began = clock()
     with open_contexts(request, remotes, tmp, emit) as contexts, \
             contexts.read_build_file(request.file, request.ignorefile) as file:
-        script = parse(file.text, file=file.name)
+        script = based_on(parse(file.text, file=file.name), request.base)
         note_what_is_odd(script, request, emit)
         platform = request.platform or host_platform()
         automatic = platform_args(platform, request.target)
@@ -99,7 +103,8 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
                       effects=Effects(run.secrets, request.build_args))
         fold = Fold(request, script, graph, world, clock)
         target = graph.target(request.target)
-        reachable = graph.reachable(target)
+        reachable = list(graph.stages[:target.index + 1]) if request.all_stages else graph.reachable(target)
+        check_stages(reachable, graph, platform)
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=platform,
                         build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
                         stages=frozenset(stage.index for stage in reachable), replaced=contexts.has,
@@ -290,24 +295,6 @@ def note_what_is_odd(script: Script, request: BuildRequest, emit: Emit) -> None:
     unused = [name for name in request.build_args if name not in known and name.lower() not in PROXIES]
     if unused:
         emit(Notice(level="warning", text=f"one or more build-args {unused} were not consumed: no ARG declares them"))
-
-
-def check_runs(stage: Stage, platform: Platform) -> None:
-    """Before anything is pulled: can RUN of this stage run here? Errors: IechorfileError."""
-    run = next((one for one in stage.instructions if isinstance(one, Run)), None)
-    if run is None or platform in host_platform().runs() or interpreter(platform).exists():
-        return
-    raise IechorfileError(f"cannot run {platform} programs on this {host_platform()} machine", span=run.span,
-                          hint=f"register the interpreter {interpreter(platform).name} with binfmt_misc "
-                               "(package qemu-user-static), or build for this machine's platform")
-
-
-def interpreter(platform: Platform) -> Path:
-    """Where the kernel shows that programs of `platform` can be run by qemu."""
-    return Path("/proc/sys/fs/binfmt_misc") / f"qemu-{QEMU.get(platform.architecture, platform.architecture)}"
-
-
-QEMU = {"amd64": "x86_64", "386": "i386", "arm64": "aarch64", "ppc64le": "ppc64le", "riscv64": "riscv64"}
 
 
 def platform_args(platform: Platform, target: str | None) -> dict[str, str]:

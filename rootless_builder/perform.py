@@ -20,12 +20,13 @@ from .oci.config import History, ImageConfig
 from .oci.digest import Digest
 from .oci.platform import Platform
 from .ownership import find_owner
+from .paths import image_path
 from .plan.lower import Inherited
 from .plan.steps import CopyStep, RunStep, Step, WorkdirStep
 from .remotes import Remotes
 from .store.images import LayerRef
 from .store.store import Store
-from .tree.changes import ChangeSet
+from .tree.changes import Change, ChangeSet, Put
 from .tree.overlay import Overlay
 from .tree.tree import Tree
 
@@ -95,7 +96,9 @@ def perform(step: Step, state: StageState, world: World, number: int) -> Iterato
         from .runstep import run_step  # the sandbox is not imported by a build whose RUNs are all cached
 
         with run_step(step, state.layers, world, number=number) as (changes, rootfs):
-            yield Performed(changes=changes, keep=lambda diff_id: rootfs.adopt(diff_id, clamp=world.clamp))
+            kept = without_volumes(changes, step) if world.run.compat_volumes else changes
+            yield Performed(changes=kept, keep=lambda diff_id: len(kept) == len(changes) and rootfs.adopt(
+                diff_id, clamp=world.clamp))
         return
     overlay = Overlay(Tree.empty() if is_independent(step) else world.tree(state.layers))
     if isinstance(step, CopyStep):
@@ -108,8 +111,22 @@ def perform(step: Step, state: StageState, world: World, number: int) -> Iterato
 def inputs(step: Step, world: World) -> list[tuple[str, str]]:
     """(label, digest) of everything `step` reads besides the state before it; labels explain a miss."""
     if isinstance(step, RunStep):
-        return mount_inputs(step, world)
+        volumes = step.image.config.volumes if world.run.compat_volumes else ()
+        return [*([("--compat-volumes", " ".join(volumes))] if volumes else []), *mount_inputs(step, world)]
     return copy_inputs(step, world) if isinstance(step, CopyStep) else []
+
+
+def without_volumes(changes: ChangeSet, step: RunStep) -> ChangeSet:
+    """podman's --compat-volumes: what a RUN does below a volume goes; a folder that it makes there for one stays."""
+    volumes = [image_path(path) for path in step.image.config.volumes]
+
+    def kept(change: Change) -> bool:
+        for volume in volumes:
+            if change.path == volume and not isinstance(change, Put) or change.path.startswith(f"{volume}/"):
+                return False
+        return True
+
+    return ChangeSet(tuple(change for change in changes if kept(change)))
 
 
 def is_independent(step: Step) -> bool:

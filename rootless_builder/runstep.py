@@ -23,7 +23,7 @@ from .runmounts import Attached, Secret, attached
 from .sandbox.failures import ExecFailed
 from .sandbox.handle import Sandbox
 from .sandbox.launcher import Launcher
-from .sandbox.mounts import Bind, FileBind, Mount, standard
+from .sandbox.mounts import FileBind, Mount, standard
 from .sandbox.privileges import CAPABILITIES
 from .sandbox.spec import DEFAULT_CAPABILITIES, ExitStatus, Limit, Network, SandboxSpec
 from .sandbox.supervise import supervise
@@ -43,7 +43,8 @@ NETWORKS = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """How every RUN of a build is run. binds: from --volume; add_hosts: (name, address); logs: a folder.
+    """How every RUN of a build is run. binds: from --volume and --mount; compat_volumes: what RUN
+    changes below a VOLUME is not kept; add_hosts: (name, address); logs: a folder.
 
     resolv_conf, hosts: the text of the host's own files. scratch, launcher: made at the first RUN, not before.
     lose_owners: no supervisor can run here, and the user allowed to go on without. secrets, agents: by id, of
@@ -54,7 +55,8 @@ class RunSettings:
     launcher: Callable[[], Launcher]
     logs: Path
     network: str = "default"
-    binds: tuple[Bind, ...] = ()
+    binds: tuple[Mount, ...] = ()
+    compat_volumes: bool = False
     add_hosts: tuple[tuple[str, str], ...] = ()
     resolv_conf: str = ""
     hosts: str = ""

@@ -23,7 +23,7 @@ from .oci.config import ImageConfig
 from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
 from .plan.lower import Arguments, Inherited, Lowering
-from .plan.stages import Stage, StageGraph
+from .plan.stages import Stage, StageGraph, based_on
 from .plan.steps import CopyStep
 from .remotes import Remotes
 from .store.store import Store
@@ -75,7 +75,7 @@ class Inquiry:
             findings: tuple[CheckFound, ...] = ()
             error: IechorError | None = None
             try:
-                script = parse(file.text, file=file.name)
+                script = self._script(file)
                 checks, graph, stages = self._plan(script, file, contexts)
                 found = checks.findings(lambda name, platform: self._config(contexts, name, platform))
                 lines = script.source.removesuffix("\n").split("\n")
@@ -94,7 +94,7 @@ class Inquiry:
     def outline(self) -> Outlined:
         """Of the target. Errors: IechorfileError, SourceError, UsageError."""
         with self._contexts() as contexts, self._file(contexts) as file:
-            script = parse(file.text, file=file.name)
+            script = self._script(file)
             checks, graph, _ = self._plan(script, file, contexts)
             target = graph.target(self._request.target)
             given = replace(checks, stages=frozenset(one.index for one in graph.reachable(target))).given(
@@ -104,13 +104,16 @@ class Inquiry:
     def targets(self) -> Targets:
         """Errors: IechorfileError, SourceError, UsageError."""
         with self._contexts() as contexts, self._file(contexts) as file:
-            return Targets(text=file.text, targets=outlines.targets(parse(file.text, file=file.name)))
+            return Targets(text=file.text, targets=outlines.targets(self._script(file)))
 
     def _contexts(self) -> Contexts:
         return open_contexts(self._request, self._remotes, self._tmp, self._emit)
 
     def _file(self, contexts: Contexts) -> BuildFile:
         return contexts.read_build_file(self._request.file, self._request.ignorefile)
+
+    def _script(self, file: BuildFile) -> Script:
+        return based_on(parse(file.text, file=file.name), self._request.base)
 
     def _plan(self, script: Script, file: BuildFile,
               contexts: Contexts) -> tuple[Checks, StageGraph, list[Stage]]:

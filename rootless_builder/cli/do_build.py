@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SourceError, UnsupportedError, UsageError
 from .build_cache import CacheOptions, carried, ttl
+from .build_compat import mounts, platform, translated
 from .call import Call, env_lines, environment, host, pair
 from .do_check import ask, method
 from .output_options import destinations, write_ids
@@ -33,6 +34,7 @@ def build(call: Call) -> int:
     for compatible, name in ((call.options.rm, "--rm=false"), (call.options.layers, "--layers=false")):
         if not compatible:
             raise UnsupportedError(f"cannot carry out {name}", hint=f"leave {name} out")
+    call, notes = translated(call)
     settings = call.settings()
     chosen = method("check" if call.options.check else call.options.call)
     if chosen.name != "build":
@@ -42,12 +44,15 @@ def build(call: Call) -> int:
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
     from .. import catalog
+    from ..events import Notice
     from ..exporting import export, metadata
     from ..remotes import Remotes
     from ..sandbox.launcher import Launcher
 
     with Launcher() as launcher, call.store(settings) as store, call.showing() as emit, \
             Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=emit) as remotes:
+        for text in notes:
+            emit(Notice(text=text))
         run = run_settings(call, settings, announced(scratch, emit), launcher)
         asked = replace(request(call, settings, found), inline_cache=caching.inline)
         with carried(caching, settings, store, asked.platform, now=asked.now / 1e9, emit=emit) as carrying:
@@ -65,7 +70,6 @@ def build(call: Call) -> int:
 def request(call: Call, settings: "Settings", to: "Destinations | None" = None) -> "BuildRequest":
     """Errors: UsageError."""
     from ..build import BuildRequest
-    from ..oci.platform import Platform
 
     options = call.options
     epoch = options.source_date_epoch
@@ -79,7 +83,8 @@ def request(call: Call, settings: "Settings", to: "Destinations | None" = None) 
         no_cache=options.no_cache or ttl(options.cache_ttl) == 0,
         no_cache_filter=tuple(name for text in options.no_cache_filter for name in text.split(",") if name),
          pull=PULL.get(options.pull, options.pull),
-        platform=Platform.parse(options.platform) if options.platform else None, ignorefile=options.ignorefile,
+        platform=platform(options), base=options.base, all_stages=not options.skip_unused_stages,
+        ignorefile=options.ignorefile,
         source_date_epoch=epoch if epoch is not None else source_date_epoch(call.environ),
         default_registry=settings.default_registry, now=time.time_ns())
 
@@ -99,7 +104,7 @@ def build_args(call: Call) -> dict[str, str]:
                for entry in env_lines(path, call.environ, "--build-arg-file")]
     entries += environment(call.options.build_arg, call.environ, "--build-arg")
     given = dict(entry.split("=", 1) for entry in entries)
-    if any(name.upper() in PROXIES for name in given):
+    if not call.options.http_proxy or any(name.upper() in PROXIES for name in given):
         return given
     names = [name for upper in PROXIES for name in (upper, upper.lower())]
     return {**{name: call.environ[name] for name in names if call.environ.get(name)}, **given}
@@ -126,7 +131,8 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
         raise UnsupportedError("cannot carry out --network=private for a build", hint="take host or none")
     return RunSettings(
         scratch=scratch, launcher=lambda: launcher, logs=settings.scratch / "logs",
-        network=options.network, binds=tuple(bind(text) for text in options.volume),
+        network=options.network, compat_volumes=options.compat_volumes,
+        binds=(*(bind(text) for text in options.volume), *mounts(options.mount)),
         add_hosts=tuple(host(text) for text in options.add_host), resolv_conf=host_file("/etc/resolv.conf"),
         hosts=known_hosts(host_file("/etc/hosts")),
         secrets=secrets(options.secret, call.environ), agents=agents(options.ssh, call.environ),

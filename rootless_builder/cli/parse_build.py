@@ -2,7 +2,8 @@
 
 import argparse
 
-from .options import Commands, Parser, add_later, add_platform, add_userns, command
+from .build_compat import add_compatible, add_parts_of_platform
+from .options import Commands, Parser, add_later, add_platform, command
 from .output_options import add_outputs
 
 DESCRIPTION = (
@@ -15,11 +16,10 @@ DESCRIPTION = (
 
 LATER = {
     "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT",
-    "--env": "KEY=VALUE",
-    "--from": "IMAGE", "--mount": "SPEC", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
+    "--env": "KEY=VALUE", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
     "--security-opt": "OPTION", "-m/--memory": "SIZE", "--cpus": "N",
-    "--isolation": "TYPE|oci|default|rootless", "--format": "FORMAT|oci", "--manifest": "NAME",
-    "--all-platforms": "", "--arch": "ARCH", "--os": "OS|linux", "--variant": "VARIANT", "--authfile": "FILE",
+    "--manifest": "NAME", "--save-stages": "", "--stage-labels": "", "--layer-label": "KEY=VALUE",
+    "--all-platforms": "", "--authfile": "FILE",
     "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR", "--tls-verify": "BOOL|true", "--logfile": "FILE",
     "--cgroup-parent": "PATH", "--builder": "NAME", "--policy": "FILE", "--unsetenv": "NAME", "--omit-history": "",
     "--dns": "ADDRESS", "--jobs": "N|1", "--retry": "N", "--retry-delay": "DURATION",
@@ -43,6 +43,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-f", "--file", metavar="FILE", help='the iEchorfile, "-" for standard input, or a '
                        "URL; in a context that is no folder a path inside it (default: iEchorfile, Dockerfile or "
                        "Containerfile)")
+    group.add_argument("--from", metavar="IMAGE", dest="base", default=None,
+                       help="take IMAGE instead of what the first FROM names")
     group.add_argument("--target", metavar="STAGE", help="build up to this stage instead of the last one")
     group.add_argument("--build-arg", metavar="NAME[=VALUE]", action="append", default=[],
                        help="a value for ARG; without a value, that of the environment (repeatable)")
@@ -59,6 +61,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
                        help="when to ask the registry for base images: missing (default), newer, never, or always, "
                             "which --pull alone means")
     add_platform(group)
+    add_parts_of_platform(group)
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
@@ -120,4 +123,4 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                        help="for compatibility: nothing is ever left behind")
     group.add_argument("--layers", action="store_true", default=True,
                        help="for compatibility: every step is always cached")
-    add_userns(group)
+    add_compatible(group)

@@ -121,6 +121,15 @@ class StageGraph:
         return [stage for stage in self.stages if stage.index in wanted]
 
 
+def based_on(script: Script, image: str | None) -> Script:
+    """podman's --from: the first FROM takes `image` instead of what it names."""
+    if image is None:
+        return script
+    first = next((one for one in script.instructions if isinstance(one, From)), None)
+    return replace(script, instructions=tuple(
+        replace(one, image=image) if one is first and isinstance(one, From) else one for one in script.instructions))
+
+
 def _from_names(instruction: Instruction) -> Iterator[str]:
     if isinstance(instruction, Copy) and instruction.from_:
         yield instruction.from_
