@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SourceError, UnsupportedError, UsageError
 from .build_cache import CacheOptions, carried, ttl
-from .build_compat import mounts, platform, translated
+from .build_compat import platform, translated
 from .call import Call, env_lines, environment, host, pair
 from .do_check import ask, method
 from .output_options import destinations, write_ids
@@ -122,6 +122,7 @@ def source_date_epoch(environ: Mapping[str, str]) -> int | None:
 def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratch]",
                  launcher: "Launcher") -> "RunSettings":
     """The scratch space is opened, and the sandbox server started, by the first RUN alone."""
+    from ..everyrun import mounts
     from ..ownerloss import owners_go
     from ..runstep import RunSettings
     from .build_inputs import agents, limits, secrets, shm_size
