@@ -17,6 +17,8 @@ from .checking import Checks, violation
 from .committing import commit, rfc3339
 from .contexts import Contexts
 from .effects import Effects
+from .epochs import NAME as EPOCH
+from .epochs import with_epoch
 from .errors import IechorError, Interrupted
 from .events import Emit, ImageBuilt, LayerWritten, Notice, StepCached, StepFinished, StepMissed, StepStarted
 from .foreign import check_runs, check_stages
@@ -28,7 +30,7 @@ from .language.parser import parse, parse_trigger
 from .oci.config import History, ImageConfig
 from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
-from .perform import StageState, World, inputs, is_independent, perform
+from .perform import Rewrite, StageState, World, inputs, is_independent, perform
 from .plan.cachekey import base_key, cache_key, describe, digest_of
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.lower_run import PROXIES
@@ -58,7 +60,7 @@ class BuildRequest:
     base: instead of what the first FROM names; all_stages: also those before the target that it does not need.
     keep: the image is listed in the store, else only its steps stay. annotations: of the manifest. squash: make one
     layer of the new ones, or of all. no_cache_filter: names or numbers of stages. platform: None for the host's.
-    source_date_epoch: seconds. now: nanoseconds since the epoch.
+    source_date_epoch: seconds; rewrite: see World. now: nanoseconds since the epoch.
     """
 
     context: str
@@ -79,6 +81,7 @@ class BuildRequest:
     platform: Platform | None = None
     ignorefile: str | None = None
     source_date_epoch: int | None = None
+    rewrite: Rewrite = "clamp"
     default_registry: str = "docker.io"
     inline_cache: bool = False
     now: int
@@ -95,12 +98,13 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: Callabl
         platform = request.platform or host_platform()
         automatic = platform_args(platform, request.target)
         graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.has)
+        request = with_epoch(request, graph, contexts)
         bases = Bases(contexts, store, pull=pull, policy=request.pull,
                       default_registry=request.default_registry, emit=emit,
                       stages=[stage.name for stage in graph.stages if stage.name])
         world = World(store=store, contexts=contexts, bases=bases, remotes=remotes, platform=platform, done={},
                       run=run, tmp=tmp, emit=emit, now=request.now, clamp=request.source_date_epoch,
-                      effects=Effects(run.secrets, request.build_args))
+                      rewrite=request.rewrite, effects=Effects(run.secrets, request.build_args))
         fold = Fold(request, script, graph, world, clock)
         target = graph.target(request.target)
         reachable = list(graph.stages[:target.index + 1]) if request.all_stages else graph.reachable(target)
@@ -125,7 +129,7 @@ def open_contexts(request: BuildRequest, remotes: Remotes, tmp: Path, emit: Emit
     return Contexts(request.context, request.build_contexts, remotes=remotes, tmp=tmp,
                     default_registry=request.default_registry, emit=emit,
                     keep_git_dir=is_true(request.build_args.get(KEEP_GIT_DIR, "")),
-                    commit_times=request.source_date_epoch is not None)
+                    commit_times=request.source_date_epoch is not None or EPOCH in request.build_args)
 
 
 def is_true(text: str) -> bool:
@@ -234,7 +238,7 @@ class Fold:
                                total=1 + sum(isinstance(one, (Run, Copy, Add, Workdir)) for one in stage.instructions)))
         base: Base = world.bases.get(stage.base, platform)
         world.emit(StepFinished(step=self._step, seconds=self._clock() - began))
-        key = base_key([str(layer.diff_id) for layer in base.layers], f"{platform} {world.clamp}"
+        key = base_key([str(layer.diff_id) for layer in base.layers], f"{platform} {world.timing}"
                        + (" owners lost" if world.run.lose_owners else ""))
         return StageState(layers=base.layers, base=len(base.layers), key=key, image=base.image,
                           history=base.image.history, inherited=Inherited(image=base.image))
@@ -252,7 +256,7 @@ class Fold:
         given = inputs(step, self._world)
         digests = [digest for _, digest in given]
         after = cache_key(state.key, step, digests)
-        key = cache_key(f"link {self._world.clamp}", step, digests) if is_independent(step) else after
+        key = cache_key(f"link {self._world.timing}", step, digests) if is_independent(step) else after
         record = self._cache.get(key)
         if record is not None:
             emit(StepCached(step=self._step, key=key))
@@ -273,7 +277,8 @@ class Fold:
         world.emit(StepMissed(step=self._step, reason=self._cache.explain(position, told)))
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
         with perform(step, state, world, self._step) as done:
-            record = write_step(done.changes, key, step.shown.created_by, world.store, clamp=world.clamp,
+            record = write_step(done.changes, key, step.shown.created_by, world.store, clamp=world.latest,
+                                forced=world.forced,
                                 facts={"created": rfc3339(seconds), "effect": effect_of(done.changes),
                                        **world.effects.facts(step, done.changes, state, world)})
             if record.diff_id is not None:

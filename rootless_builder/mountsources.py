@@ -76,14 +76,14 @@ def _part_digest(origin: Origin, path: str, world: "World") -> str:
 
 def part_layers(origin: Origin, path: str, world: "World", *, inside: bool = True) -> tuple[LayerRef, ...]:
     """A layer with what `path` is, as /part, or (inside False) as the root itself; kept under its digest."""
-    key = digest_of({"mounted": _part_digest(origin, path, world), "inside": inside, "clamp": world.clamp})
+    key = digest_of({"mounted": _part_digest(origin, path, world), "inside": inside, "clamp": world.timing})
     record = world.store.cache.get(key)
     if record is None:
         _, node = _part(origin, path, world)
         place = image_path(PART if inside else "")
         changes = ChangeSet.of(_puts(node, place) if inside else [one for one in _puts(node, place) if one.path])
-        record = records.write_step(changes, key, "RUN --mount of a build context", world.store, clamp=world.clamp,
-                                    facts={})
+        record = records.write_step(changes, key, "RUN --mount of a build context", world.store, clamp=world.latest,
+                                    forced=world.forced, facts={})
     return records.layers_of(record)
 
 

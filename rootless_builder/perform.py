@@ -6,8 +6,9 @@ COPY, ADD (copystep.py) and WORKDIR happen on trees, in memory; no namespace, no
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .bases import Bases
 from .contexts import Contexts
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from .runstep import RunSettings
 
 
+Rewrite = Literal["clamp", "force", "keep"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageState:
     """The build at one point: the accumulator of the fold. layers: the lowest first; key: names all that came before.
@@ -55,7 +59,8 @@ class World:
     """All that a step may touch. done: finished stages by index; bases: resolves what --from names outside the file;
     remotes: fetches what ADD names by URL.
 
-    now: nanoseconds since the epoch, the time of what this build makes; clamp: SOURCE_DATE_EPOCH in seconds.
+    now: nanoseconds since the epoch, the time of what this build makes; clamp: SOURCE_DATE_EPOCH in seconds;
+    rewrite: whether times of files in new layers are brought down to it, all made to be it, or kept.
     effects: gathers what the steps did that nobody may have meant.
     """
 
@@ -71,7 +76,23 @@ class World:
     now: int
     clamp: int | None
     effects: Effects
+    rewrite: Rewrite = "clamp"
     trees: dict[tuple[LayerRef, ...], Tree] = field(default_factory=dict)
+
+    @property
+    def latest(self) -> int | None:
+        """Seconds that no file of a new layer is later than."""
+        return None if self.rewrite == "keep" else self.clamp
+
+    @property
+    def forced(self) -> bool:
+        """Whether each of them is of that very time."""
+        return self.rewrite == "force" and self.clamp is not None
+
+    @property
+    def timing(self) -> str:
+        """All of that, for the keys of the cache."""
+        return str(self.clamp) if self.clamp is None or self.rewrite == "clamp" else f"{self.clamp} {self.rewrite}"
 
     def tree(self, layers: tuple[LayerRef, ...]) -> Tree:
         """The files of these layers, grown from the longest chain below them that this build has looked at."""
@@ -97,8 +118,10 @@ def perform(step: Step, state: StageState, world: World, number: int) -> Iterato
 
         with run_step(step, state.layers, world, number=number) as (changes, rootfs):
             kept = without_volumes(changes, step) if world.run.compat_volumes else changes
-            yield Performed(changes=kept, keep=lambda diff_id: len(kept) == len(changes) and rootfs.adopt(
-                diff_id, clamp=world.clamp))
+            keep: Callable[[Digest], object] = bool
+            if len(kept) == len(changes) and not world.forced:  # else what is on the disk is not what the layer has
+                keep = partial(rootfs.adopt, clamp=world.latest)
+            yield Performed(changes=kept, keep=keep)
         return
     overlay = Overlay(Tree.empty() if is_independent(step) else world.tree(state.layers))
     if isinstance(step, CopyStep):

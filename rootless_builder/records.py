@@ -12,7 +12,7 @@ from .tree.changes import ChangeSet
 
 
 def write_step(changes: ChangeSet, key: str, created_by: str, store: Store, *, clamp: int | None,
-               facts: Mapping[str, str]) -> StepRecord:
+               forced: bool = False, facts: Mapping[str, str]) -> StepRecord:
     """Writes the layer, hashed in the same pass, then its record. No changes, no layer.
 
     facts: what a later hit is to say again ("created", RFC 3339; "effect"). Errors: DiskFull, SourceError.
@@ -20,7 +20,7 @@ def write_step(changes: ChangeSet, key: str, created_by: str, store: Store, *, c
     record = StepRecord(created_by=created_by, facts=facts)
     if changes.changes:
         with store.blobs.writer() as writer:
-            written = write_layer(changes, writer.fd, clamp=clamp)
+            written = write_layer(changes, writer.fd, clamp=clamp, forced=forced)
             writer.commit(written.diff_id, written.size)
         store.trees.remember(written.diff_id, written.entries)
         record = replace(record, diff_id=written.diff_id, size=written.size)

@@ -21,14 +21,15 @@ def squashed(state: "StageState", world: "World", *, keep: int) -> "StageState":
     merged = state.layers[keep:]
     if len(merged) < 2:
         return state
-    key = digest_of({"squashed": [str(layer.diff_id) for layer in state.layers], "keep": keep, "clamp": world.clamp})
+    key = digest_of({"squashed": [str(layer.diff_id) for layer in state.layers], "keep": keep, "clamp": world.timing})
     record = world.store.cache.get(key)
     if record is None:
         overlay = Overlay(world.tree(state.layers[:keep]))
         for layer in merged:
             for change in world.store.trees.changes(layer):
                 _apply(overlay, change)
-        record = write_step(overlay.changes(), key, "squash", world.store, clamp=world.clamp, facts={})
+        record = write_step(overlay.changes(), key, "squash", world.store, clamp=world.latest,
+                            forced=world.forced, facts={})
     history, left = [], keep
     for entry in state.history:
         history.append(entry if entry.empty_layer or left > 0 else replace(entry, empty_layer=True))

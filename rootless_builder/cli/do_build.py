@@ -3,7 +3,7 @@
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from .build_compat import platform, translated
 from .call import Call, env_lines, environment, host, pair
 from .do_check import ask, method
 from .output_options import destinations, write_ids
+from .times import epoch_of
 
 if TYPE_CHECKING:
     from ..build import BuildRequest
@@ -60,7 +61,8 @@ def build(call: Call) -> int:
                 asked, store, run, catalog.puller(store, settings, emit), remotes=remotes, tmp=call.tmp(),
                 clock=time.monotonic, emit=emit), once="-" in (call.options.context, call.options.file))
         write_ids(call, image)
-        written = export(image, found, store, settings, clamp=asked.source_date_epoch, emit=emit)
+        written = export(image, found, store, settings, emit=emit, forced=asked.rewrite == "force",
+                         clamp=None if asked.rewrite == "keep" else asked.source_date_epoch)
     write_ids(call, image, metadata(image, written, found))
     if (call.options.quiet or call.options.progress in ("quiet", "none")) and not found.to_stdout:
         print(image.id)
@@ -72,11 +74,12 @@ def request(call: Call, settings: "Settings", to: "Destinations | None" = None) 
     from ..build import BuildRequest
 
     options = call.options
-    epoch = options.source_date_epoch
+    args = build_args(call)
+    epoch, rewrite = epoch_of(call, args)
     return BuildRequest(
         context=options.context, file=options.file, target=options.target,
         tags=to.names_here if to else (), keep=to is None or to.keeps,
-        build_args=build_args(call), labels=dict(pair(text, "--label") for text in options.label),
+        build_args=args, labels=dict(pair(text, "--label") for text in options.label),
         annotations=dict(annotation(text) for text in options.annotation),
         squash="all" if options.squash_all else "new" if options.squash else "",
         build_contexts=dict(pair(text, "--build-context") for text in options.build_context),
@@ -85,7 +88,7 @@ def request(call: Call, settings: "Settings", to: "Destinations | None" = None) 
          pull=PULL.get(options.pull, options.pull),
         platform=platform(options), base=options.base, all_stages=not options.skip_unused_stages,
         ignorefile=options.ignorefile,
-        source_date_epoch=epoch if epoch is not None else source_date_epoch(call.environ),
+        source_date_epoch=epoch, rewrite=rewrite,
         default_registry=settings.default_registry, now=time.time_ns())
 
 
@@ -108,15 +111,6 @@ def build_args(call: Call) -> dict[str, str]:
         return given
     names = [name for upper in PROXIES for name in (upper, upper.lower())]
     return {**{name: call.environ[name] for name in names if call.environ.get(name)}, **given}
-
-
-def source_date_epoch(environ: Mapping[str, str]) -> int | None:
-    """Errors: UsageError (reproducible-builds.org: it has to be refused when it is no number)."""
-    text = environ.get("SOURCE_DATE_EPOCH", "")
-    if text and not text.isdecimal():
-        raise UsageError(f'cannot use SOURCE_DATE_EPOCH="{text}": not a number of seconds',
-                         hint="set it to seconds since 1970, or unset it")
-    return int(text) if text else None
 
 
 def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratch]",

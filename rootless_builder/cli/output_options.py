@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DiskFull
+from .build_compat import platform
 from .call import Call
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ def destinations(call: Call, settings: "Settings") -> "Destinations":
                                for name in options.tag))
     if not (options.output or options.push or options.load):
         return Destinations(tags=tags)
-    from ..oci.platform import Platform, host_platform
+    from ..oci.platform import host_platform
     from ..outputspecs import COMPRESSIONS, OutputDefaults, parse_outputs
 
     asked = options.compression_format
     found = Destinations(tags=tags, outputs=parse_outputs(options.output, OutputDefaults(
         names=tags, settings=settings, compression=COMPRESSIONS[asked] if asked else None,
         level=options.compression_level, force=options.force_compression,
-        platform=Platform.parse(options.platform) if options.platform else host_platform(),
+        platform=platform(options) or host_platform(),
         keep=(settings.store, settings.scratch, Path(call.environ.get("HOME") or "/"), *context_of(options.context)),
     ), push=options.push, load=options.load))
     found.check(terminal=os.isatty(1))

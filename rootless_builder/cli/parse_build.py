@@ -5,6 +5,7 @@ import argparse
 from .build_compat import add_compatible, add_parts_of_platform
 from .options import Commands, Parser, add_later, add_platform, command
 from .output_options import add_outputs
+from .times import add_times
 
 DESCRIPTION = (
     "Builds an image from the iEchorfile (else Dockerfile, else Containerfile) in the build context and keeps it in "
@@ -75,9 +76,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--squash-all", action="store_true", help="make one layer of everything")
     group.add_argument("--iidfile", metavar="FILE", help="write the image id to FILE")
     group.add_argument("--metadata-file", metavar="FILE", help="write the ids of the result as JSON to FILE")
-    group.add_argument("--source-date-epoch", "--timestamp", metavar="SECONDS", type=int, default=None,
-                       help="the image is of this time, no file in a new layer is later "
-                            "(default: $SOURCE_DATE_EPOCH, else now)")
+    add_times(group)
     group.add_argument("--check", action="store_true", help="build nothing: print what the build checks find, and end "
                                                             "with 3 when that is anything (iEchorfile(5), CHECKS)")
     group.add_argument("--call", metavar="METHOD[,format=json]", default="build",
