@@ -1,6 +1,7 @@
 """What RUN may use of the user's: --secret, --ssh, --ulimit and --shm-size of `iechor build`, as values."""
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def _secret(text: str, environ: Mapping[str, str]) -> "tuple[str, Secret]":
             raise SourceError(f"cannot read the secret {name}: the variable {variable} is not set")
         return name, Secret(value=environ[variable].encode("utf-8", "surrogateescape"))
     place = Path(path).expanduser().absolute()
-    if not place.is_file():
+    if not os.path.isfile(place):
         raise SourceError(f"cannot read the secret {name}: there is no file {path}")
     return name, Secret(path=place)
 
@@ -74,12 +75,16 @@ def agents(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, tuple[
 
 
 def limits(texts: Iterable[str]) -> tuple["Limit", ...]:
-    """Errors: UsageError."""
+    """Of RUN. No core files unless they are asked for: one would end in the layer, secrets of the step in it.
+
+    Errors: UsageError.
+    """
     from ..containers.options import Ulimit
     from ..sandbox.spec import Limit
 
     parsed = [Ulimit.parse(text) for text in texts]
-    return tuple(Limit(name=one.name, soft=one.soft, hard=one.hard) for one in parsed)
+    found = tuple(Limit(name=one.name, soft=one.soft, hard=one.hard) for one in parsed)
+    return found if any(one.name == "core" for one in found) else (Limit(name="core", soft=0, hard=0), *found)
 
 
 def shm_size(text: str | None) -> int:

@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _raise_on_signals()
         call = parse(words)
         debug = call.options.debug
+        if call.options.command not in OF_THE_APPLICATION:  # those hand the caller's limit on
+            _leave_no_core()
         code = handler(call.options.handler)(call)
         sys.stdout.flush()
         return code
@@ -119,6 +121,13 @@ def _code(code: int, words: Sequence[str]) -> int:
         elif not word.startswith("-") and word != "container":
             return FAILED_BEFORE_IT_RAN if word in OF_THE_APPLICATION and code not in (126, 127) else code
     return code
+
+
+def _leave_no_core() -> None:
+    """A password or a secret in our memory is not written into a core file, should we crash (setrlimit(2))."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _raise_on_signals() -> None:

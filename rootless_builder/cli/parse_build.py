@@ -108,7 +108,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                             "default is that of $SSH_AUTH_SOCK (repeatable)")
     group.add_argument("--shm-size", metavar="SIZE", help="of /dev/shm during RUN, as 128m (default: 64m)")
     group.add_argument("--ulimit", metavar="NAME=SOFT[:HARD]", action="append", default=[],
-                       help="a limit of setrlimit(2) during RUN (repeatable)")
+                       help="a limit of setrlimit(2) during RUN; core is 0 unless it is set here (repeatable)")
     group.add_argument("--network", choices=("default", "host", "none", "private"), default="default",
                        help="the network of RUN: the host's (default), or none")
     group.add_argument("--add-host", metavar="NAME:IP", action="append", default=[],
