@@ -3,6 +3,7 @@
 A named context that is a folder or an archive becomes an image of one layer, kept under the digest of what it holds.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from .language import suggest
 from .oci.config import ImageConfig, RunConfig
 from .oci.platform import Platform
 from .oci.reference import Reference
+from .once import Once
 from .paths import ROOT
 from .plan.cachekey import digest_of
 from .plan.lower import DEFAULT_PATH
@@ -36,13 +38,15 @@ class Base:
 
 
 class Bases:
-    """Resolves names for one build; each name once. pull: (reference, platform) → Image, from a registry.
+    """Resolves names for one build, for several threads; each name once, and no image is pulled twice.
 
-    stages: names that a user may have meant when there is no such image.
+    pull: (reference, platform) → Image, from a registry. waiting: a context for the time in which a thread waits for
+    another. stages: names that a user may have meant when there is no such image.
     """
 
     def __init__(self, contexts: Contexts, store: Store, *, pull: Callable[[Reference, Platform], Image],
-                 policy: PullPolicy, default_registry: str, emit: Emit, stages: Iterable[str] = ()) -> None:
+                 policy: PullPolicy, default_registry: str, emit: Emit, stages: Iterable[str] = (),
+                 waiting: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext) -> None:
         self._contexts = contexts
         self._store = store
         self._pull = pull
@@ -50,20 +54,22 @@ class Bases:
         self._default_registry = default_registry
         self._emit = emit
         self._stages = tuple(stages)
-        self._found: dict[tuple[str, Platform], Base] = {}
+        self._found: Once[tuple[str, Platform], Base] = Once(waiting)
+        self._pulled: Once[tuple[Reference, Platform], Image] = Once(waiting)
 
     def get(self, name: str, platform: Platform) -> Base:
         """Errors: ImageNotFound, RegistryError, AuthError, UsageError, SourceError."""
-        if (name, platform) not in self._found:
+        def resolve() -> Base:
             try:
-                self._found[name, platform] = self._resolve(name, platform)
+                return self._resolve(name, platform)
             except (ImageNotFound, RegistryError, AuthError) as error:
                 raise meant(error, name, self._stages) from None
-        return self._found[name, platform]
+
+        return self._found.get((name, platform), resolve)
 
     def known(self, name: str, platform: Platform) -> ImageConfig | None:
         """The config of a base that this build has already, None of one it does not have (yet)."""
-        found = self._found.get((name, platform))
+        found = self._found.known((name, platform))
         return found.image if found else None
 
     def context(self, name: str) -> Source | None:
@@ -101,7 +107,7 @@ class Bases:
             raise ImageNotFound(f"{reference.familiar()} is not in the store, and --pull=never asks no registry",
                                 hint=f"iechor pull {reference.familiar()}")
         try:
-            return self._pull(reference, platform)
+            return self._pulled.get((reference, platform), lambda: self._pull(reference, platform))
         except (ImageNotFound, RegistryError, AuthError) as error:
             if here is None or self._policy != "newer":
                 raise

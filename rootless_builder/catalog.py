@@ -25,6 +25,7 @@ from .store.packing import Packing
 from .store.store import Store
 
 if TYPE_CHECKING:
+    from .registry.client import RegistryClient
     from .store.repair import Repaired
     from .store.verify import Verdict
 
@@ -54,20 +55,30 @@ def reference(name: str, settings: Settings) -> Reference:
     return Reference.parse(name, default_registry=settings.default_registry).with_default_tag()
 
 
-def puller(store: Store, settings: Settings, emit: Emit) -> Callable[[Reference, Platform | None], Image]:
-    """Fetches one image into the store, under its name. The registry's code is imported at the first call.
+class Puller:
+    """Fetches images into the store, under their names. The registry's code is imported at the first call."""
 
-    platform None: this machine's, and where the registry has the image for another one only, that, with a notice.
-    """
+    def __init__(self, store: Store, settings: Settings, emit: Emit) -> None:
+        self._store = store
+        self._settings = settings
+        self._emit = emit
+        self._clients: list[RegistryClient] = []
 
-    def pull_one(wanted: Reference, platform: Platform | None) -> Image:
+    def __call__(self, wanted: Reference, platform: Platform | None) -> Image:
+        """platform None: this machine's, and where the registry has the image for another one only, that, with a
+        notice."""
         from .registry.client import RegistryClient
         from .registry.transfer import pull as transfer
 
-        with RegistryClient.of(settings, emit) as client:
-            return transfer(wanted, store, platform=platform, client=client, emit=emit, jobs=settings.jobs)
+        with RegistryClient.of(self._settings, self._emit) as client:
+            self._clients.append(client)
+            return transfer(wanted, self._store, platform=platform, client=client, emit=self._emit,
+                            jobs=self._settings.jobs)
 
-    return pull_one
+    def cancel(self) -> None:
+        """Ends what goes on in other threads: they meet a RegistryError."""
+        for client in self._clients:
+            client.cancel()
 
 
 def config_fetcher(settings: Settings, emit: Emit) -> Callable[[Reference, Platform], ImageConfig]:
@@ -85,7 +96,7 @@ def config_fetcher(settings: Settings, emit: Emit) -> Callable[[Reference, Platf
 
 def pull(name: str, store: Store, settings: Settings, *, platform: Platform | None, emit: Emit) -> Image:
     """Errors: ImageNotFound, RegistryError, AuthError, UnsafeArchive, DiskFull."""
-    return puller(store, settings, emit)(reference(name, settings), platform)
+    return Puller(store, settings, emit)(reference(name, settings), platform)
 
 
 def push(name: str, destination: str | None, store: Store, settings: Settings, *, compression: str | None = None,

@@ -12,6 +12,7 @@ stays open until the build ends.
 import errno
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -50,7 +51,7 @@ class ImageSource:
 
 
 class Contexts:
-    """A context manager; one for each build. tmp: a folder for inflated archives.
+    """A context manager; one for each build, for several threads. tmp: a folder for inflated archives.
 
     keep_git_dir: of the main context; commit_times: files of a repository have the time of the commit.
     """
@@ -67,6 +68,7 @@ class Contexts:
         self._commit_times = commit_times
         self._open: dict[str, Source] = {}
         self._stack = ExitStack()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -179,9 +181,10 @@ class Contexts:
             return ImageSource("docker-image", place)
         if mark and kind == "oci-layout":
             return ImageSource(kind, place)
-        if key not in self._open:
-            self._opens(self._source(source), key)
-        return self._open[key]
+        with self._lock:
+            if key not in self._open:
+                self._opens(self._source(source), key)
+            return self._open[key]
 
     def told(self, name: str) -> str:
         """What was given for `name`, as the user wrote it."""

@@ -48,6 +48,13 @@ class StepFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepCancelled:
+    """It was stopped because another step failed, whose error is told."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWritten:
     step: int
     diff_id: str
@@ -101,8 +108,8 @@ class CheckFound:
     source: tuple[str, ...]
 
 
-Event = (StepStarted | StepCached | StepMissed | StepOutput | StepFinished | LayerWritten | Transfer
-         | ImageTagged | ImageBuilt | Notice | CheckFound)
+Event = (StepStarted | StepCached | StepMissed | StepOutput | StepFinished | StepCancelled | LayerWritten
+         | Transfer | ImageTagged | ImageBuilt | Notice | CheckFound)
 Emit = Callable[[Event], None]
 
 

@@ -20,11 +20,13 @@ from .mountsources import mount_inputs
 from .oci.config import History, ImageConfig
 from .oci.digest import Digest
 from .oci.platform import Platform
+from .once import Once
 from .ownership import find_owner
 from .paths import image_path
 from .plan.lower import Inherited
 from .plan.steps import CopyStep, RunStep, Step, WorkdirStep
 from .remotes import Remotes
+from .schedule import Schedule
 from .store.images import LayerRef
 from .store.store import Store
 from .tree.changes import Change, ChangeSet, Put
@@ -56,8 +58,8 @@ class StageState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """All that a step may touch. done: finished stages by index; bases: resolves what --from names outside the file;
-    remotes: fetches what ADD names by URL.
+    """All that a step may touch; steps in several threads share it. done: finished stages by index; bases: resolves
+    what --from names outside the file; remotes: fetches what ADD names by URL.
 
     now: nanoseconds since the epoch, the time of what this build makes; clamp: SOURCE_DATE_EPOCH in seconds;
     rewrite: whether times of files in new layers are brought down to it, all made to be it, or kept.
@@ -76,8 +78,9 @@ class World:
     now: int
     clamp: int | None
     effects: Effects
+    schedule: Schedule
     rewrite: Rewrite = "clamp"
-    trees: dict[tuple[LayerRef, ...], Tree] = field(default_factory=dict)
+    trees: Once[tuple[LayerRef, ...], Tree] = field(default_factory=Once)
 
     @property
     def latest(self) -> int | None:
@@ -96,10 +99,9 @@ class World:
 
     def tree(self, layers: tuple[LayerRef, ...]) -> Tree:
         """The files of these layers, grown from the longest chain below them that this build has looked at."""
-        if layers not in self.trees:
-            below = self.tree(layers[:-1]) if layers else None
-            self.trees[layers] = below.apply(self.store.trees.changes(layers[-1])) if below else Tree.empty()
-        return self.trees[layers]
+        if not layers:
+            return Tree.empty()
+        return self.trees.get(layers, lambda: self.tree(layers[:-1]).apply(self.store.trees.changes(layers[-1])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class _Answer:
 
 
 class Remotes:
-    """A context manager; one for each build. environ: the user's, for git."""
+    """A context manager; one for each build, for several threads. environ: the user's, for git."""
 
     def __init__(self, settings: Settings, store: Store, *, tmp: Path, environ: Mapping[str, str],
                  emit: Emit) -> None:
@@ -72,6 +73,7 @@ class Remotes:
         self._commits: dict[tuple[str, str], Commit] = {}
         self._checkouts: dict[tuple[object, ...], Path] = {}
         self._folders: dict[Path, DirectorySource] = {}
+        self._locks: dict[str, threading.RLock] = {}  # for each URL
 
     def __enter__(self) -> Self:
         return self
@@ -82,22 +84,26 @@ class Remotes:
     def digest(self, source: "GitSource | HttpSource") -> str:
         """Of what is there now. Errors: SourceError."""
         if isinstance(source, GitSource):
-            return self._commit(source).commit
+            with self._alone(source.remote):
+                return self._commit(source).commit
         if source.checksum:
             return source.checksum
-        answer = self._ask(source, again=False)
+        with self._alone(source.url):
+            answer = self._ask(source, again=False)
         return f"{answer.digest} {answer.modified}"
 
     def tree(self, source: "GitSource | HttpSource") -> tuple[Tree, ImagePath]:
         """A tree, and where in it the source is. Errors: SourceError."""
         if isinstance(source, GitSource):
-            place = self._checked_out(source)
-            if place not in self._folders:
-                self._folders[place] = self._stack.enter_context(DirectorySource(place))
-            tree = self._folders[place].tree()
+            with self._alone(source.remote):
+                place = self._checked_out(source)
+                if place not in self._folders:
+                    self._folders[place] = self._stack.enter_context(DirectorySource(place))
+                tree = self._folders[place].tree()
             _inside(tree, source)
             return tree, image_path(source.subdir)
-        answer = self._ask(source, again=True)
+        with self._alone(source.url):
+            answer = self._ask(source, again=True)
         assert answer.file is not None
         return Tree(Directory(IMPLIED, {source.name: answer.file})), image_path(source.name)
 
@@ -106,6 +112,9 @@ class Remotes:
         tree, _ = self.tree(source)
         below = _inside(tree, source)  # no symlink is left in it: a repository cannot lead out of its checkout
         return DirectorySource(self._checked_out(source) / below, ignore)
+
+    def _alone(self, place: str) -> threading.RLock:
+        return self._locks.setdefault(place, threading.RLock())
 
     def _commit(self, source: GitSource) -> Commit:
         key = (source.remote, source.ref)

@@ -139,7 +139,7 @@ class _Maker:
         access = None if mount.access is None else [mount.access.mode, mount.access.uid, mount.access.gid]
         name = digest_of({"id": mount.id, "from": begins, "access": access, "lost": self.world.run.lose_owners})
         if name not in self.taken:
-            told = Told(waiting=lambda: self._say(f"waiting for the cache {mount.id}, which another build holds"),
+            told = Told(waiting=lambda: self._say(f"waiting for the cache {mount.id}, which another step holds"),
                         emptied=lambda: self._say(f"the cache {mount.id} begins anew: a build that used it was killed "
                                                   "before it had told who owns its files"))
             cache = self.stack.enter_context(self.scratch.caches.take(

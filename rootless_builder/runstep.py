@@ -83,10 +83,12 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], world: "World", *,
     with scratch.rootfs(layers, world.store) as rootfs:
         # Caches are given back as soon as the command has ended: others may be waiting for them.
         with attached(step, world, scratch) as more, StepLog(settings.logs, emit, number) as log, \
-                started(step, spec_of(step, rootfs, settings, more), settings, more) as sandbox:
+                started(step, spec_of(step, rootfs, settings, more), settings, more) as sandbox, \
+                world.schedule.stopping(sandbox.kill):
             for text in sandbox.notices:
                 emit(Notice(text=text))
             status = supervise(sandbox, on_output=log.write)
+            world.schedule.check()  # it may have been killed, because another step failed
             if status.code:
                 raise failed(step, status, log)
             table = None if settings.lose_owners else sandbox.final_table()

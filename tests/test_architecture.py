@@ -9,7 +9,7 @@
      │        └────┤  layer ─┘  sandbox ┘
     language     oci   tree
      │             │     │
-     └── ground: errors, span, events, paths, config, layercore
+     └── ground: errors, span, events, paths, once, config, layercore
 """
 
 import ast
@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rootless_builder"
-GROUND = {"__init__", "errors", "span", "events", "paths", "layercore"}
+GROUND = {"__init__", "errors", "span", "events", "paths", "once", "layercore"}
 # A room may import itself, the ground, and what stands here: a room, or a module of one.
 ROOMS: dict[str, set[str]] = {
-    "span": set(), "paths": set(), "events": set(), "errors": {"span"}, "_layercore_py": {"errors"},
+    "span": set(), "paths": set(), "events": set(), "once": set(), "errors": {"span"}, "_layercore_py": {"errors"},
     "layercore": {"errors", "_layercore", "_layercore_py"},
     "config": {"errors", "span"},
     "language": set(), "oci": set(), "tree": set(),
@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
             "store.store", "store.images", "store.verify", "store.repair", "scratch.scratch", "sandbox.idmap",
             "sandbox.launcher", "sandbox.mounts", "sandbox.spec"},
 }
-ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "_layercore_py", "layercore"}  # no ground for free
+ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "once", "_layercore_py", "layercore"}  # no free ground
 PURE = ("language", "oci", "tree", "plan", "layer")
 IMPURE = {"subprocess", "ctypes", "prctl", "psutil", "socket", "multiprocessing", "threading", "urllib3"}
 FORKS = {"fork", "forkpty", "posix_spawn", "posix_spawnp", "execv", "execve", "execvp", "execvpe"}

@@ -1,6 +1,5 @@
 """`iechor build`: options → BuildRequest and RunSettings → the flow → what is printed and written."""
 
-import functools
 import os
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ..sandbox.mounts import Bind
     from ..scratch.scratch import Scratch
 
+LEAST_JOBS = 4
 PULL = {"true": "always", "false": "missing"}  # docker's switch, podman's policy
 # Known without ARG, outside history and cache key; passed on as podman's --http-proxy does.
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -58,7 +58,7 @@ def build(call: Call) -> int:
         asked = replace(request(call, settings, found), inline_cache=caching.inline)
         with carried(caching, settings, store, asked.platform, now=asked.now / 1e9, emit=emit) as carrying:
             image = carrying.built(lambda: flow.build(
-                asked, store, run, catalog.puller(store, settings, emit), remotes=remotes, tmp=call.tmp(),
+                asked, store, run, catalog.Puller(store, settings, emit), remotes=remotes, tmp=call.tmp(),
                 clock=time.monotonic, emit=emit), once="-" in (call.options.context, call.options.file))
         write_ids(call, image)
         written = export(image, found, store, settings, emit=emit, forced=asked.rewrite == "force",
@@ -89,7 +89,14 @@ def request(call: Call, settings: "Settings", to: "Destinations | None" = None) 
         platform=platform(options), base=options.base, all_stages=not options.skip_unused_stages,
         ignorefile=options.ignorefile,
         source_date_epoch=epoch, rewrite=rewrite,
-        default_registry=settings.default_registry, now=time.time_ns())
+        jobs=jobs(options.jobs), default_registry=settings.default_registry, now=time.time_ns())
+
+
+def jobs(asked: int | None) -> int:
+    """--jobs. Steps wait for networks and disks as much as they compute: four at least. Errors: UsageError."""
+    if asked is not None and asked < 0:
+        raise UsageError(f"cannot use --jobs {asked}: it is negative", hint="give a number, or 0 for no limit")
+    return asked if asked is not None else max(LEAST_JOBS, len(os.sched_getaffinity(0)))
 
 
 def annotation(text: str) -> tuple[str, str]:
@@ -138,15 +145,16 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
 def announced(scratch: "Callable[[], Scratch]", emit: "Emit") -> "Callable[[], Scratch]":
     """Opened once for all RUNs; then it is said, once, when trees are checked out there."""
     from ..events import Notice
+    from ..once import Once
 
-    @functools.cache
     def opened() -> "Scratch":
         found = scratch()
         if found.fallback is not None:
             emit(Notice(text=found.fallback))
         return found
 
-    return opened
+    once: Once[str, Scratch] = Once()
+    return lambda: once.get("scratch", opened)
 
 
 def bind(volume: str) -> "Bind":

@@ -23,7 +23,7 @@ LATER = {
     "--all-platforms": "", "--authfile": "FILE",
     "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR", "--tls-verify": "BOOL|true", "--logfile": "FILE",
     "--cgroup-parent": "PATH", "--builder": "NAME", "--policy": "FILE", "--unsetenv": "NAME", "--omit-history": "",
-    "--dns": "ADDRESS", "--jobs": "N|1", "--retry": "N", "--retry-delay": "DURATION",
+    "--dns": "ADDRESS", "--retry": "N", "--retry-delay": "DURATION",
 }
 
 
@@ -101,6 +101,9 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                             "type=inline (in the image itself); mode=max: those of all stages (repeatable)")
     group.add_argument("--cache-ttl", metavar="DURATION", default=None,
                        help="use no step that was built longer ago than this, as 24h; 0: none at all")
+    group.add_argument("--jobs", metavar="N", type=int, default=None,
+                       help="how many steps of independent stages work at once, 1: one after the other in the order "
+                            "of the file, 0: no limit (default: the number of CPUs, at least 4)")
     group.add_argument("--secret", metavar="id=ID[,src=PATH|,env=NAME]", action="append", default=[],
                        help="a secret for RUN --mount=type=secret, from a file or a variable (repeatable)")
     group.add_argument("--ssh", metavar="ID[=SOCKET|KEY[,KEY]]", action="append", default=[],

@@ -60,6 +60,9 @@ class Plain:
                 self._output(event.step, lines.feed(event.data))
             case events.StepFinished():
                 self._finished(event)
+            case events.StepCancelled():
+                self._rest(event.step)
+                self._step(event.step, "CANCELED")
             case events.Transfer():
                 self._transfer(event)
             case events.ImageTagged():
@@ -91,10 +94,14 @@ class Plain:
         for line in lines:
             self._step(step, f"{since:.3f} {line}".rstrip())
 
-    def _finished(self, event: events.StepFinished) -> None:
+    def _rest(self, step: int) -> None:
+        """What it wrote last, without a newline."""
         for stream in (1, 2):
-            lines = self._lines.pop((event.step, stream), None)
-            self._output(event.step, lines.rest() if lines else [])
+            lines = self._lines.pop((step, stream), None)
+            self._output(step, lines.rest() if lines else [])
+
+    def _finished(self, event: events.StepFinished) -> None:
+        self._rest(event.step)
         effect = f" {clean(event.effect)}" if event.effect else ""
         self._step(event.step, f"DONE {event.seconds:.1f}s{effect}")
 

@@ -83,6 +83,8 @@ class Live:
                 effect = f"  {clean(event.effect)}" if event.effect else ""
                 return Text.assemble((f"{self._running.pop(event.step).title}  ", "blue"), f"{event.seconds:.1f}s",
                                      (effect, "dim"))
+            case events.StepCancelled() if event.step in self._running:
+                return Text(f"{self._running.pop(event.step).title}  CANCELED", style="dim")
             case events.Transfer():
                 return self._move(event)
             case events.ImageTagged():

@@ -6,11 +6,12 @@ A step's `image` is the config after it; env, user, cwd and shell stand in the s
 cache key. A ConfigStep changes the config alone: no layer, no key.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..oci.config import ImageConfig
 from ..span import Span
-from .mounts import StepMount
+from .mounts import BindMount, CacheMount, StepMount
 from .remotes import GitSource, HttpSource
 
 CopySource = str | HttpSource | GitSource
@@ -101,3 +102,14 @@ class ConfigStep:
 
 
 Step = RunStep | CopyStep | WorkdirStep | ConfigStep
+
+
+def origins_of(step: Step) -> Iterator[int | str | None]:
+    """Where the step reads besides the state before it: a stage's index, an image or named context, None: the build
+    context, or what is fetched."""
+    if isinstance(step, CopyStep):
+        yield step.origin
+    elif isinstance(step, RunStep):
+        for mount in step.mounts:
+            if isinstance(mount, BindMount) or (isinstance(mount, CacheMount) and mount.origin is not None):
+                yield mount.origin

@@ -4,8 +4,9 @@ import contextlib
 import errno
 import json
 import os
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import StoreError
@@ -32,6 +33,7 @@ class Scratch:
 
     places: Places
     overlay: int | None = None
+    _unpacking: dict[str, threading.Lock] = field(default_factory=dict, compare=False)
 
     @classmethod
     def open(cls, root: Path, *, mode: IdMode, overlay: int | None = None) -> "Scratch":
@@ -137,7 +139,7 @@ class Scratch:
                 note = {"mode": self.places.mode.value, "layers": names_of(layers)}
                 (folder / _NOTE).write_text(json.dumps(note))
                 rootfs = Rootfs(folder=folder, places=self.places,
-                                layers=Unpacker(self.places, store).unpack(layers))
+                                layers=Unpacker(self.places, store, self._unpacking).unpack(layers))
             except BaseException:
                 self._drop(folder)
                 raise

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,8 +69,11 @@ class UnpackedLayer:
 
 @dataclass(slots=True)
 class Unpacker:
+    """locks: by a layer's name, of all unpackers of this process: two that want one layer make it once."""
+
     places: Places
     store: Store
+    locks: dict[str, threading.Lock] = field(default_factory=dict)
     _chain: list[Digest] = field(default_factory=list)
 
     def unpack(self, layers: Sequence[LayerRef]) -> tuple[UnpackedLayer, ...]:
@@ -91,12 +95,13 @@ class Unpacker:
 
     def _one(self, layer: LayerRef, below: tuple[UnpackedLayer, ...]) -> UnpackedLayer:
         alone, chained = (self.places.layers / name for name in layer_names(layer.diff_id, self._chain))
-        for _ in range(_ATTEMPTS):
-            for folder in (alone, chained):
-                found = open_unpacked(folder, layer.diff_id, self.places)
-                if found is not None:
-                    return found
-            self._make(layer, Lowers(self.places.mode, below), alone, chained)
+        with self.locks.setdefault(alone.name, threading.Lock()):
+            for _ in range(_ATTEMPTS):
+                for folder in (alone, chained):
+                    found = open_unpacked(folder, layer.diff_id, self.places)
+                    if found is not None:
+                        return found
+                self._make(layer, Lowers(self.places.mode, below), alone, chained)
         raise StoreError(f"cannot unpack the layer {layer.diff_id}: it is removed again and again",
                          hint="wait for the `iechor prune` that is running.")
 

@@ -100,11 +100,8 @@ class DirectorySource:
         """Two names of one inode are one File, as a hard link in the image."""
         if info.st_nlink == 1:
             return File(meta, HostFile(self._fd, encode(path)), info.st_size)
-        known = self._links.get((info.st_dev, info.st_ino))
-        if known is None:
-            known = File(meta, HostFile(self._fd, encode(path)), info.st_size)
-            self._links[info.st_dev, info.st_ino] = known
-        return known
+        found = File(meta, HostFile(self._fd, encode(path)), info.st_size)
+        return self._links.setdefault((info.st_dev, info.st_ino), found)
 
 
 class _Listing(Mapping[str, Node]):
