@@ -202,12 +202,13 @@ def test_what_comes_later_is_read_ahead(user: Person) -> None:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        folder = context(user, f"FROM busybox\n{SHARED} touch /c/run; while test ! -e /c/go; do sleep 0.1; done\n"
+        folder = context(user, "FROM busybox\nRUN while test ! -e /v/go; do sleep 0.1; done\n"
                                f"ADD http://127.0.0.1:{server.server_port}/later /\nRUN test $(cat /later) = later\n")
-        process = user.start(*user.command("build", "--progress=plain", folder), stderr=subprocess.PIPE)
-        running = until(lambda: list(user.scratch.glob("*/caches/*/0/run")), 60)
+        volume = user.write("v/file", "").parent
+        process = user.start(*user.command("build", "--progress=plain", "-v", f"{volume}:/v", folder),
+                             stderr=subprocess.PIPE)
         assert asked.wait(60)
-        running[0].with_name("go").touch()
+        (volume / "go").touch()
         shown = process.communicate(timeout=60)[1]
         server.shutdown()
     assert process.returncode == 0, shown

@@ -80,10 +80,11 @@ def test_the_first_error_is_told_and_ends_the_others() -> None:
             ended.append("cancelled")
             raise SourceError("second") from None
 
-    with Schedule(0) as schedule:
-        schedule.on_cancel(stopped.set)
+    with Schedule(0) as schedule, schedule.stopping(stopped.set):
         with pytest.raises(SourceError, match="first"):
             schedule.run([fails, long, long])
+        with pytest.raises(Cancelled), schedule.stopping(stopped.set):
+            pass
         assert ended == ["cancelled", "cancelled"]
 
 
@@ -98,8 +99,7 @@ def test_what_is_begun_ahead_ends_with_the_rest() -> None:
     def interrupted() -> None:
         raise Interrupted(2)
 
-    with pytest.raises(Interrupted), Schedule(4) as schedule:
-        schedule.on_cancel(stopped.set)
+    with pytest.raises(Interrupted), Schedule(4) as schedule, schedule.stopping(stopped.set):
         schedule.gated(said.append)(Notice(text="one"))
         schedule.ahead(ahead)
         schedule.run([interrupted])
