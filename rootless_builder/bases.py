@@ -6,7 +6,6 @@ A named context that is a folder or an archive becomes an image of one layer, ke
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from .contexts import Contexts, ImageSource, Source
@@ -22,8 +21,8 @@ from .plan.cachekey import digest_of
 from .plan.lower import DEFAULT_PATH
 from .records import layers_of, write_step
 from .store.images import Image, LayerRef
-from .store.importing import FolderReader, import_images, layout_names
 from .store.store import Store
+from .transports import REGISTRY, is_local, load_layout, load_local
 from .tree.changes import ChangeSet, Put
 
 PullPolicy = Literal["always", "missing", "never", "newer"]
@@ -93,8 +92,12 @@ class Bases:
         return image_base(load_layout(named.place, self._store, platform, self._default_registry))
 
     def _image(self, name: str, platform: Platform) -> Image:
+        if is_local(name):
+            return load_local(name, self._store, platform, default_registry=self._default_registry,
+                              tmp=self._contexts.tmp)
         try:
-            reference = Reference.parse(name, default_registry=self._default_registry).with_default_tag()
+            reference = Reference.parse(name.removeprefix(REGISTRY),
+                                        default_registry=self._default_registry).with_default_tag()
         except UsageError as error:
             raise ImageNotFound(f'"{name}" is neither a stage of this file nor the name of an image',
                                 hint=error.hint) from None
@@ -142,25 +145,3 @@ def image_base(image: Image) -> Base:
     if not any(entry.startswith("PATH=") for entry in config.config.env):
         config = replace(config, config=replace(config.config, env=(*config.config.env, f"PATH={DEFAULT_PATH}")))
     return Base(layers=image.layers, image=config)
-
-
-def load_layout(place: str, store: Store, platform: Platform, default_registry: str) -> Image:
-    """PATH, PATH:TAG or PATH@DIGEST of an image layout folder, into the store without a name; as buildx has it, TAG is
-    "latest" unless given, and a layout of one image needs none. Errors: ImageNotFound.
-    """
-    path, at, wanted = place.partition("@")
-    if not at and not Path(path).is_dir() and ":" in path:
-        path, _, wanted = place.rpartition(":")
-    if not Path(path).is_dir():
-        raise ImageNotFound(f"cannot read the image layout {place}: there is no such folder")
-    reader = FolderReader(Path(path), what=place)
-    names = layout_names(reader)
-    if not at and len(names) == 1:
-        wanted = ""
-    elif not at and not wanted and "latest" in names:
-        wanted = "latest"
-    found = import_images(reader, store, default_registry=default_registry, platform=platform, wanted=wanted or None)
-    if len(found) > 1:
-        raise UsageError(f"cannot tell which image of {place} is meant: it has {len(found)}",
-                         hint="name one: oci-layout://PATH:TAG")
-    return found[0][1]

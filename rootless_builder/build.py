@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from .runstep import RunSettings
 
 KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
-RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG, KEEP_GIT_DIR})
+RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG, KEEP_GIT_DIR, "BUILDKIT_BUILD_NAME",
+                           "BUILDKIT_CACHE_MOUNT_NS", "BUILDKIT_INLINE_CACHE", "BUILDKIT_MULTI_PLATFORM",
+                           "BUILDKIT_SANDBOX_HOSTNAME"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

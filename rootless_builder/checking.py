@@ -19,6 +19,7 @@ from .language.parser import parse_trigger
 from .oci.config import ImageConfig
 from .oci.platform import Platform
 from .oci.reference import Reference
+from .transports import REGISTRY, is_local
 
 CONTEXT = 2  # lines told above and below
 LONGEST = 12  # lines of an instruction that are told
@@ -109,10 +110,9 @@ def _pair(entry: str) -> tuple[str, str]:
 
 def _is_image(name: str) -> bool:
     try:
-        Reference.parse(name)
+        return is_local(name) or bool(Reference.parse(name.removeprefix(REGISTRY)))
     except UsageError:
         return False
-    return True
 
 
 def _platform(text: str) -> Platform | None:

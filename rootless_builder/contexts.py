@@ -60,7 +60,7 @@ class Contexts:
                  emit: Emit, keep_git_dir: bool = False, commit_times: bool = False) -> None:
         self._main = main
         self._remotes = remotes
-        self._tmp = tmp
+        self.tmp = tmp
         self._named = {_normal(name, default_registry): (name, source) for name, source in named.items()}
         self._default_registry = default_registry
         self._emit = emit
@@ -124,7 +124,7 @@ class Contexts:
 
     def _from_archive(self, fd: int, file: str | None, ignore: IgnorePatterns | None) -> BuildFile:
         what = "the context on standard input" if self._main == STDIN else self._main
-        archive = ArchiveSource(fd, what=what, tmp=self._tmp, ignore=ignore)
+        archive = ArchiveSource(fd, what=what, tmp=self.tmp, ignore=ignore)
         self._opens(archive)
         return self._inside(archive.whole, file, ignore)
 
@@ -206,7 +206,7 @@ class Contexts:
             return FetchedSource(self._fetched(place))
         if place.is_dir():
             return DirectorySource(place, buildfile.patterns(place, None, None))
-        return ArchiveSource(_opened(place), what=text, tmp=self._tmp)
+        return ArchiveSource(_opened(place), what=text, tmp=self.tmp)
 
     def _fetched(self, source: HttpSource) -> File:
         tree, path = self._remotes.tree(replace(source, name=NAME))
@@ -216,7 +216,7 @@ class Contexts:
 
     def _spooled(self) -> File:
         """Standard input, on the disk: an archive may be larger than memory. Errors: DiskFull."""
-        fd, name = tempfile.mkstemp(prefix="iechor-stdin-", dir=self._tmp)
+        fd, name = tempfile.mkstemp(prefix="iechor-stdin-", dir=self.tmp)
         self._stack.callback(os.close, fd)
         os.unlink(name)
         size = 0

@@ -137,7 +137,9 @@ class _Maker:
         """Its folder, ours while the step runs. The same cache twice in one step is one folder."""
         begins = "" if mount.origin is None else origin_digest(mount.origin, self.world)
         access = None if mount.access is None else [mount.access.mode, mount.access.uid, mount.access.gid]
-        name = digest_of({"id": mount.id, "from": begins, "access": access, "lost": self.world.run.lose_owners})
+        which = {"id": mount.id, "from": begins, "access": access, "lost": self.world.run.lose_owners}
+        namespace = self.world.run.cache_namespace
+        name = digest_of(which | ({"namespace": namespace} if namespace else {}))
         if name not in self.taken:
             told = Told(waiting=lambda: self._say(f"waiting for the cache {mount.id}, which another step holds"),
                         emptied=lambda: self._say(f"the cache {mount.id} begins anew: a build that used it was killed "

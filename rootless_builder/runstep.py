@@ -43,8 +43,9 @@ NETWORKS = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """How every RUN of a build is run. binds: from --volume and --mount; compat_volumes: what RUN
-    changes below a VOLUME is not kept; add_hosts: (name, address); logs: a folder.
+    """How every RUN of a build is run. binds: from --volume and --mount; compat_volumes: what RUN changes below a
+    VOLUME is not kept; hostname: "" for ours; cache_namespace: caches of one id in two namespaces are two;
+    add_hosts: (name, address); logs: a folder.
 
     resolv_conf, hosts: the text of the host's own files. scratch, launcher: made at the first RUN, not before.
     lose_owners: no supervisor can run here, and the user allowed to go on without. secrets, agents: by id, of
@@ -57,6 +58,8 @@ class RunSettings:
     network: str = "default"
     binds: tuple[Mount, ...] = ()
     compat_volumes: bool = False
+    hostname: str = ""
+    cache_namespace: str = ""
     add_hosts: tuple[tuple[str, str], ...] = ()
     resolv_conf: str = ""
     hosts: str = ""
@@ -77,6 +80,8 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], world: "World", *,
     Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull."""
     settings, emit = world.run, world.emit
     scratch = settings.scratch()
+    for name in step.devices:
+        emit(Notice(level="warning", text=f"RUN --device={name} is not carried out: the command runs without it"))
     if step.insecure:
         emit(Notice(text="--security=insecure: the command has every capability in its sandbox, and on this host no "
                          "more rights than you"))
@@ -132,7 +137,8 @@ def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings, more: Attached
     outer_first = sorted(mounts.values(), key=lambda mount: image_path(mount.target).count("/"))
     return SandboxSpec(
         root=str(rootfs.root), mounts=(*rootfs.mounts, *outer_first), argv=step.argv,
-        env=(*step.env, *step.proxies, *more.env), cwd=step.cwd, user=step.user, ids=rootfs.ids, hostname=HOSTNAME,
+        env=(*step.env, *step.proxies, *more.env), cwd=step.cwd, user=step.user, ids=rootfs.ids,
+        hostname=settings.hostname or HOSTNAME,
         network=NETWORKS[network], init=True, limits=settings.limits,
         capabilities=tuple(CAPABILITIES) if step.insecure else DEFAULT_CAPABILITIES,
         given=() if settings.lose_owners else tuple(more.given),
@@ -142,7 +148,7 @@ def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings, more: Attached
 def base_mounts(step: RunStep, settings: RunSettings) -> tuple[Mount, ...]:
     """What every RUN has, and its heredoc script."""
     added = "".join(f"{address}\t{name}\n" for name, address in settings.add_hosts)
-    own = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    own = f"127.0.0.1\tlocalhost {settings.hostname or HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
     mounts = standard(resolv_conf=settings.resolv_conf, hosts=own + settings.hosts + added, shm_size=settings.shm_size)
     if step.script is None:
         return mounts

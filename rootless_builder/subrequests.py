@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .bases import load_layout, meant, scratch_base
+from .bases import meant, scratch_base
 from .build import BuildRequest, open_contexts, platform_args
 from .buildfile import BuildFile
 from .checking import Checks, told, violation
@@ -27,6 +27,7 @@ from .plan.stages import Stage, StageGraph, based_on
 from .plan.steps import CopyStep
 from .remotes import Remotes
 from .store.store import Store
+from .transports import REGISTRY, is_local, load_layout, load_local
 
 FetchConfig = Callable[[Reference, Platform], ImageConfig]
 
@@ -151,8 +152,12 @@ class Inquiry:
             return load_layout(named.place, self._store, platform, self._request.default_registry).config
         if named is not None and (not isinstance(named, ImageSource) or named.place == "scratch"):
             return scratch_base(platform).image
+        wanted = named.place if named else name
+        if is_local(wanted):
+            return load_local(wanted, self._store, platform, default_registry=self._request.default_registry,
+                              tmp=self._tmp).config
         try:
-            reference = Reference.parse(named.place if named else name,
+            reference = Reference.parse(wanted.removeprefix(REGISTRY),
                                         default_registry=self._request.default_registry).with_default_tag()
         except UsageError as error:
             raise ImageNotFound(f'"{name}" is neither a stage of this file nor the name of an image',

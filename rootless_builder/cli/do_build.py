@@ -55,7 +55,9 @@ def build(call: Call) -> int:
         for text in notes:
             emit(Notice(text=text))
         run = run_settings(call, settings, announced(scratch, emit), launcher)
-        asked = replace(request(call, settings, found), inline_cache=caching.inline)
+        asked = request(call, settings, found)
+        inline = caching.inline or flow.is_true(asked.build_args.get("BUILDKIT_INLINE_CACHE", ""))
+        asked = replace(asked, inline_cache=inline)
         with carried(caching, settings, store, asked.platform, now=asked.now / 1e9, emit=emit) as carrying:
             image = carrying.built(lambda: flow.build(
                 asked, store, run, catalog.Puller(store, settings, emit), remotes=remotes, tmp=call.tmp(),
@@ -128,12 +130,13 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
     from ..runstep import RunSettings
     from .build_inputs import agents, limits, secrets, shm_size
 
-    options = call.options
+    options, own = call.options, build_args(call)
     if options.network == "private":
         raise UnsupportedError("cannot carry out --network=private for a build", hint="take host or none")
     return RunSettings(
         scratch=scratch, launcher=lambda: launcher, logs=settings.scratch / "logs",
         network=options.network, compat_volumes=options.compat_volumes,
+        hostname=own.get("BUILDKIT_SANDBOX_HOSTNAME", ""), cache_namespace=own.get("BUILDKIT_CACHE_MOUNT_NS", ""),
         binds=(*(bind(text) for text in options.volume), *mounts(options.mount)),
         add_hosts=tuple(host(text) for text in options.add_host), resolv_conf=host_file("/etc/resolv.conf"),
         hosts=known_hosts(host_file("/etc/hosts")),

@@ -17,9 +17,10 @@ PIPES = "/dev/pipes"
 
 def run_step(low: "Lowering", this: i.Run) -> RunStep:
     """Errors: IechorfileError, UnsupportedError."""
-    if this.devices:
-        raise UnsupportedError("RUN --device is understood, and not carried out by this release",
-                               hint="build without --device")
+    required = next((device.name for device in this.devices if device.required), None)
+    if required is not None:
+        raise UnsupportedError(f"RUN --device={required},required is understood, and not carried out by this release",
+                               hint="build without --device, or without required")
     script = None
     text = this.script or " ".join(this.argv)
     if this.shebang:
@@ -33,6 +34,7 @@ def run_step(low: "Lowering", this: i.Run) -> RunStep:
         shown=low.shown(this, f"RUN {_with_args(low, argv)} # iechor"), image=low.image, argv=argv,
         env=tuple(f"{key}={value}" for key, value in low.env.items()), proxies=tuple(_proxies(low)),
         user=low.config.user, cwd=low.config.working_dir or "/", script=script, network=network,
+        devices=tuple(device.name for device in this.devices),
         insecure=this.security == "insecure", mounts=step_mounts(low, this))
 
 

@@ -39,7 +39,7 @@ class RunStep:
     """env: ("K=V", …) of ENV and of the ARGs in scope; proxies: the same, of predefined ARGs, outside the key.
 
     script: a heredoc with a shebang, mounted at /dev/pipes/NAME and named in argv. network: default, none or host.
-    insecure: with every capability.
+    insecure: with every capability. devices: CDI names that it would like, which no sandbox has.
     """
 
     shown: Shown = field(compare=False)
@@ -52,6 +52,7 @@ class RunStep:
     script: InlineFile | None = None
     network: str = "default"
     insecure: bool = False
+    devices: tuple[str, ...] = field(default=(), compare=False)
     mounts: tuple[StepMount, ...] = ()
 
 

@@ -141,3 +141,32 @@ def test_a_foreign_run_is_refused_before_anything_is_pulled(user: Person, regist
     text = "FROM busybox AS a\nFROM --platform=linux/s390x busybox AS b\nRUN true\nFROM a\nCOPY --from=b /etc /e\n"
     assert "qemu-s390x" in build(user, text, code=3)
     assert registry.requests()[before:] == []
+
+
+def test_what_buildkit_takes_as_build_args(user: Person) -> None:
+    text = "FROM busybox\nRUN --mount=type=cache,target=/c hostname; echo [$(ls /c)]; touch /c/here\n"
+    shown = build(user, text, "--build-arg=BUILDKIT_SANDBOX_HOSTNAME=other", "--build-arg=BUILDKIT_INLINE_CACHE=1",
+                  "--build-arg=BUILDKIT_BUILD_NAME=n")
+    assert " other" in shown and "not consumed" not in shown
+    assert " iechor" in (shown := build(user, text)) and "[here]" in shown
+    assert "[]" in build(user, text, "--no-cache", "--build-arg=BUILDKIT_CACHE_MOUNT_NS=apart")
+
+
+def test_a_device_that_need_not_be_there(user: Person) -> None:
+    shown = build(user, "FROM busybox\nRUN --device=vendor.com/gpu=all echo ran\n")
+    assert "runs without it" in shown and " ran" in shown
+
+
+def test_bases_by_their_place_on_this_machine(user: Person, shared: Path) -> None:
+    """podman's transports: a layout, and what `save` writes."""
+    user.iechor("pull", "busybox")
+    for kind in ("docker-archive", "oci-archive"):
+        user.iechor("save", "--format", kind, "-o", user.home / kind, "busybox")
+    text = "FROM {0}\nCOPY --from={0} /etc/passwd /p\nRUN echo ran\n"
+    for base in (f"oci:{shared}/busybox", f"docker-archive:{user.home}/docker-archive",
+                 f"oci-archive:{user.home}/oci-archive", f"docker-archive:{user.home}/docker-archive:busybox:latest",
+                 "docker://busybox"):
+        shown = build(user, text.format(base), "--no-cache")
+        assert " ran" in shown and "InvalidDefaultArgInFrom" not in shown, base
+    assert "cannot read the image" in build(user, text.format("oci-archive:/none"), code=5)
+    assert "no such folder" in build(user, text.format("oci:/none"), code=7)

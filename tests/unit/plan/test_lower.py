@@ -134,7 +134,7 @@ def test_config_instructions():
 
 
 @pytest.mark.parametrize(("line", "error"), [
-    ("RUN --device=v/c=d x", UnsupportedError), ("COPY --chmod=u+q a /b", IechorfileError),
+    ("RUN --device=v/c=d,required x", UnsupportedError), ("COPY --chmod=u+q a /b", IechorfileError),
     ("COPY https://example.org/x /b", IechorfileError), ("COPY git@example.org:x /b", IechorfileError),
     ("ADD --checksum=sha256:12 https://e.org/x /b", IechorfileError), ("ADD --checksum=abc a /b", IechorfileError),
     ("COPY --exclude=[ a /b", IechorfileError), ("ADD https://e.org/x.git?huh=1 /b", IechorfileError),
