@@ -14,6 +14,7 @@ from .sandbox import fakeroot, idmap, outbound
 from .sandbox.causes import userns_cause
 from .sandbox.idmap import IdMode
 from .sandbox.probe import Answers, probe
+from .sandbox.proot import proot_program
 
 MODULES = (("_layercore", "layers are packed by the slower Python twin"),
            ("_fakeroot", "no fakeroot: RUN as a plain user needs --userns=subuid"))
@@ -96,9 +97,16 @@ def verdict(findings: Sequence[Finding], mode: IdMode) -> Verdict:
         finding = known.get(name) or known.get("namespaces")  # root was asked without a user namespace
         if finding is None or not finding.ok:
             why = "was not asked for" if finding is None else finding.detail
-            return Verdict(ok=False, path="RUN and run cannot work here; a build without RUN can",
+            return Verdict(ok=False, path=detour(name),
                            problem=f"--userns={mode.value} needs {name}: {why}")
     return Verdict(ok=True, path=f"{KEEPERS[mode]}; {trees}")
+
+
+def detour(lacking: str) -> str:
+    """What can be done all the same, where this is lacking."""
+    if lacking == "user namespaces" and proot_program() is not None:
+        return "RUN goes through proot, with --allow-lost-owners alone; run cannot work here; a build without RUN can"
+    return "RUN and run cannot work here; a build without RUN can"
 
 
 def _existing(path: Path) -> Path:

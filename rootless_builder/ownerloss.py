@@ -2,13 +2,15 @@
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .errors import OwnershipError
+from .errors import NamespaceError, OwnershipError
 from .events import Emit, Notice
 from .sandbox import fakeroot
 from .sandbox.idmap import IdMode
+from .sandbox.probe import probe
+from .sandbox.proot import proot_program
 from .sandbox.spec import FakerootSpec
 from .scratch.lowers import Lowers
 from .scratch.rootfs import Rootfs
@@ -16,9 +18,36 @@ from .tree.changes import ChangeSet, Put
 from .tree.node import Device, Node
 
 
-def owners_go(mode: IdMode) -> bool:
-    """Whether a RUN in this id mode could keep no owner here."""
-    return mode is IdMode.FAKEROOT and not fakeroot.available().usable
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What --allow-lost-owners comes to here. owners: a RUN can keep none. proot: the program that runs it, where no
+    user namespace can be made; else "".
+    """
+
+    owners: bool = False
+    proot: str = ""
+
+
+def find_loss(mode: IdMode) -> Loss:
+    """Asked only when the user allows it: it takes a process of its own, about 0.1 s."""
+    if mode is not IdMode.FAKEROOT:
+        return Loss()
+    with tempfile.TemporaryDirectory() as folder:
+        answers = probe(Path(folder))
+    program = proot_program()
+    if program is not None and answers.mount != 0:
+        return Loss(owners=True, proot=program)
+    return Loss(owners=not fakeroot.available().usable)
+
+
+def detour(error: NamespaceError) -> NamespaceError:
+    """The same, and what the user can do without an administrator."""
+    if proot_program() is None:
+        way = "With proot installed, --allow-lost-owners would run it all the same"
+    else:
+        way = "Or give --allow-lost-owners: proot runs it then"
+    error.hint = f"{error.hint or ''} {way}, and all that RUN makes or changes is root's.".strip()
+    return error
 
 
 def emulation(rootfs: Rootfs, *, lose_owners: bool) -> FakerootSpec | None:

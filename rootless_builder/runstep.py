@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .errors import IechorError, Interrupted, StepFailed
+from .errors import IechorError, Interrupted, NamespaceError, StepFailed
 from .events import Emit, Notice, StepOutput
-from .ownerloss import emulation, tell_losses
+from .ownerloss import detour, emulation, tell_losses
 from .paths import image_path
 from .plan.lower_run import PIPES
 from .plan.steps import RunStep
@@ -49,7 +49,8 @@ class RunSettings:
 
     resolv_conf, hosts: the text of the host's own files. scratch, launcher: made at the first RUN, not before.
     lose_owners: no supervisor can run here, and the user allowed to go on without. secrets, agents: by id, of
-    --secret and --ssh (a socket, or keys). environ: the user's, for ssh-agent. shm_size: bytes of /dev/shm.
+    --secret and --ssh (a socket, or keys). proot: the program, where the sandbox can have no namespace. environ: the
+    user's, for ssh-agent. shm_size: bytes of /dev/shm.
     """
 
     scratch: Callable[[], Scratch]
@@ -64,6 +65,7 @@ class RunSettings:
     resolv_conf: str = ""
     hosts: str = ""
     lose_owners: bool = False
+    proot: str = ""
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -125,6 +127,8 @@ def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings, more: Atta
         more.keep(None)
         if isinstance(error, ExecFailed):
             raise StepFailed(error.message, hint=error.hint, span=step.shown.span) from error
+        if isinstance(error, NamespaceError) and not settings.proot:
+            raise detour(error) from None
         raise
 
 
@@ -142,7 +146,7 @@ def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings, more: Attached
         network=NETWORKS[network], init=True, limits=settings.limits,
         capabilities=tuple(CAPABILITIES) if step.insecure else DEFAULT_CAPABILITIES,
         given=() if settings.lose_owners else tuple(more.given),
-        fakeroot=emulation(rootfs, lose_owners=settings.lose_owners))
+        fakeroot=None if settings.proot else emulation(rootfs, lose_owners=settings.lose_owners), proot=settings.proot)
 
 
 def base_mounts(step: RunStep, settings: RunSettings) -> tuple[Mount, ...]:

@@ -126,13 +126,14 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
                  launcher: "Launcher") -> "RunSettings":
     """The scratch space is opened, and the sandbox server started, by the first RUN alone."""
     from ..everyrun import mounts
-    from ..ownerloss import owners_go
+    from ..ownerloss import Loss, find_loss
     from ..runstep import RunSettings
     from .build_inputs import agents, limits, secrets, shm_size
 
     options, own = call.options, build_args(call)
     if options.network == "private":
         raise UnsupportedError("cannot carry out --network=private for a build", hint="take host or none")
+    loss = find_loss(call.mode(settings)) if options.allow_lost_owners else Loss()
     return RunSettings(
         scratch=scratch, launcher=lambda: launcher, logs=settings.scratch / "logs",
         network=options.network, compat_volumes=options.compat_volumes,
@@ -142,7 +143,7 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
         hosts=known_hosts(host_file("/etc/hosts")),
         secrets=secrets(options.secret, call.environ), agents=agents(options.ssh, call.environ),
         environ=call.environ, shm_size=shm_size(options.shm_size), limits=limits(options.ulimit),
-        lose_owners=options.allow_lost_owners and owners_go(call.mode(settings)))
+        lose_owners=loss.owners, proot=loss.proot)
 
 
 def announced(scratch: "Callable[[], Scratch]", emit: "Emit") -> "Callable[[], Scratch]":

@@ -19,17 +19,16 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
-from . import execute, fakeroot, hostroot, linux, mounts, network, plainfilter, privileges, wire
+from . import emulation, execute, hostroot, linux, mounts, network, privileges, proot, wire
 from .causes import userns_cause
 from .failures import act, encode
 from .idmap import IdMode
-from .spec import FakerootSpec, Network, SandboxSpec, with_owners
+from .spec import Network, SandboxSpec
 
 NAMESPACES = (("user", linux.CLONE_NEWUSER), ("mnt", linux.CLONE_NEWNS), ("uts", linux.CLONE_NEWUTS),
               ("ipc", linux.CLONE_NEWIPC), ("net", linux.CLONE_NEWNET), ("pid_for_children", linux.CLONE_NEWPID))
@@ -107,11 +106,11 @@ def live(request: Request, server: int) -> int:
         return 1
     linux.set_name("iechor-step")
     wire.send(request.status, {"pid": os.getpid()}, pidfds(os.getpid()))
-    serve = prepare_fakeroot(request)
+    serve = None if request.join else emulation.prepare_supervisor(request.spec, request.final, request.control)
     forwarder = 0
     if request.join:
         join(request.join)
-    else:
+    elif not request.spec.proot:
         leave(request)
         # P1: root of the new user namespace, in its network; the host's files are still in sight, as they are for
         # the forwarder, which is forked before the pid namespace and ends with us.
@@ -270,6 +269,8 @@ def prepare_root(request: Request, link: socket.socket) -> int:
         return 1
     for fd in request.listeners:
         os.close(fd)
+    if spec.proot:
+        return under_proot(request, link)
     if not request.join:
         place = change_root(spec) if spec.root else hostroot.keep_root()
         # P2: the container's root is ours, and P1's: pivot_root moves every process of the mount namespace.
@@ -282,12 +283,11 @@ def prepare_root(request: Request, link: socket.socket) -> int:
         if pid:
             return reap_container(request, link, pid)
         # P3: the command-to-be. Its death signal is the pid namespace.
-    emulation = spec.fakeroot
     server = request.control if request.join else link
     command = execute.Command(
         spec=spec, stdio=request.stdio, passed=request.passed, joining=bool(request.join),
         show_master=lambda master: wire.send(request.report, {"master": True}, (master,)),
-        install_filter=None if emulation is None else lambda: install_fakeroot(emulation, server))
+        install_filter=emulation.filter_installer(spec.fakeroot, server))
     env = execute.prepare(command)
     privileges.die_with_parent()
     if launcher_side_closed(link):
@@ -345,7 +345,32 @@ def reap_container(request: Request, link: socket.socket, command: int) -> int:
     for fd in (*request.stdio, *request.passed):
         os.close(fd)
     request.report.close()
+    forward_signals(command)
+    while True:
+        pid, status = os.wait()
+        if pid == command:
+            wire.send(link, {"status": status})
+            return 0
 
+
+def under_proot(request: Request, link: socket.socket) -> int:
+    """P2 in the host's own namespaces: what has to be in place, then proot, whose leftovers it ends."""
+    spec = request.spec
+    place, words = proot.prepare(spec)
+    wire.send(request.report, {"created": place.created, "notices": place.notices})
+    privileges.adopt_orphans()
+    pid = os.fork()
+    if pid == 0:
+        proot.start(spec, words, request.stdio, request.passed)
+    for fd in (*request.stdio, *request.passed):
+        os.close(fd)
+    request.report.close()
+    wire.send(link, {"status": proot.attend(pid, forward_signals)})
+    return 0
+
+
+def forward_signals(command: int) -> None:
+    """To the command, from now on."""
     def forward(number: int, _: Any) -> None:
         try:
             os.kill(command, number)
@@ -354,47 +379,8 @@ def reap_container(request: Request, link: socket.socket, command: int) -> int:
 
     for number in signal.valid_signals() - NOT_FORWARDED:
         signal.signal(number, forward)
-    while True:
-        pid, status = os.wait()
-        if pid == command:
-            wire.send(link, {"status": status})
-            return 0
 
 
 def wait_for(pid: int) -> tuple[int, resource.struct_rusage]:
     _, status, usage = os.wait4(pid, 0)
     return status, usage
-
-
-def prepare_fakeroot(request: Request) -> Callable[[int], object] | None:
-    """P1, host's files in sight: what the supervisor needs of them. The answer serves a listener until no process
-    under the filter is left, and writes the table down. None where nobody is to be served: no fakeroot, or a `join`,
-    whose listener goes to the P1 that has the table.
-    """
-    spec = request.spec.fakeroot
-    if spec is None or spec.lost or request.join:
-        return None
-    uppers = [mount.upper for mount in request.spec.mounts
-              if isinstance(mount, mounts.KernelOverlay) and mount.target == "/" and mount.upper]
-    host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    with act(f"open the owner table {spec.table}"):
-        table = os.open(spec.table, os.O_RDONLY | os.O_CLOEXEC) if spec.table else None
-    upper = os.open(uppers[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if uppers else -1
-    control = -1 if request.control is None else request.control.fileno()
-    others = tuple(fakeroot.MountTable(path=mount.target, table_fd=os.open(mount.owners, os.O_RDONLY | os.O_CLOEXEC))
-                   for mount in with_owners(request.spec))
-    return lambda listener: fakeroot.serve(listener, host_proc=host_proc, spec=spec, table_fd=table, mounts=others,
-                                           final_fd=request.final, upper_fd=upper, control_fd=control)
-
-
-def install_fakeroot(spec: FakerootSpec, server: socket.socket | None) -> None:
-    """The command-to-be loads the filter and hands its listener to the P1 that serves it from then on."""
-    if server is None:
-        raise SandboxError("cannot show the container's owners to a process that joins it: another process started it",
-                           hint="Run `iechor exec`, which asks the container's monitor.")
-    if spec.lost:
-        plainfilter.install()
-        return
-    listener = fakeroot.install(spec)
-    socket.send_fds(server, [b"1"], [listener])
-    os.close(listener)

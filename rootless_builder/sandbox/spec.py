@@ -80,6 +80,7 @@ class SandboxSpec:
     ids: None for no user namespace. init: a reaper of ours is pid 1, and forwards signals; else the command is.
     tty: the command gets a terminal of its own (Sandbox.master is the other end), stdio is not used.
     read_only: the root itself; volumes, tmpfs and /dev stay as they are.
+    proot: the program; then there are no namespaces, and ids, hostname, capabilities and fakeroot have no meaning.
     """
 
     root: str
@@ -100,6 +101,7 @@ class SandboxSpec:
     given: tuple[Given, ...] = ()
     no_new_privileges: bool = False
     read_only: bool = False
+    proot: str = ""
 
     @property
     def needs_launcher(self) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Person
+from tests.flows.running import until
+from tests.flows.test_build import members
 from tests.registry_server import Registry
 
 FILE = """FROM busybox
@@ -184,6 +187,70 @@ def test_no_user_namespaces_for_a_plain_user(user: Person) -> None:
     unshared = user.run(*limited, *user.command("unshare", "true"))
     assert unshared.returncode == 125 and remedy in unshared.stderr
     assert user.run(*limited, *user.command("build", "-q", copies)).returncode == 0
+
+
+# No user namespace can be made in it; the uid is the user's own, and no capability is left.
+NONE = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c",
+        'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all "$@"', "sh"]
+PROOT = """FROM busybox AS made
+RUN mkdir /o && echo a > /o/a && chown 42 /o/a
+FROM busybox
+ARG N
+WORKDIR /w
+RUN id -u && pwd && grep -q nameserver /etc/resolv.conf && test -c /dev/null && test -d /proc/self && touch /tmp/x /w/y
+RUN chown 42:43 /w/y && mknod /w/null c 1 3; touch /etc/group; (sleep 6262 &) ; cp /etc/passwd /w; ln -s y /w/l
+RUN --mount=type=cache,target=/c --mount=from=made,source=o,target=/missing/m --mount=type=tmpfs,target=/t \\
+    --mount=type=secret,id=s --mount=target=/ctx echo $N >> /c/log && cat /c/log /missing/m/a && touch /t/x && test -f \\
+    /ctx/iEchorfile && cat /run/secrets/s
+USER app
+RUN id -u; id -un; echo > /home/app/mine; exit 0
+RUN <<END
+echo heredoc $(id -u) "$HOME"
+END
+"""
+
+
+def test_proot_where_a_plain_user_has_no_namespaces(user: Person) -> None:
+    """Owners cannot be kept, so it is refused unless the user allows it; then all the rest works."""
+    user.write("p/iEchorfile", PROOT)
+    build = user.command("build", "--progress=plain", "--secret=id=s,env=S", "-t", "x", "p")
+    done = user.run(*NONE, *build, env={"S": "hush"})
+    assert done.returncode == 10 and "sudo sysctl -w user.max_user_namespaces=15000" in done.stderr, done.stderr
+    assert "give --allow-lost-owners: proot runs it then" in done.stderr
+    for number in "12":
+        done = user.run(*NONE, *build, "--allow-lost-owners", f"--build-arg=N={number}", env={"S": "hush"})
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert re.search(r" 1\n#\d+ \S+ 2\n#\d+ \S+ a\n", done.stderr) and "hush" in done.stderr
+    assert re.search(r" 1000\n#\d+ \S+ app\n", done.stderr) and "heredoc 1000 /home/app" in done.stderr
+    assert "of this step are root's" in done.stderr
+    found = members(user, "x")
+    assert {"w/y", "w/l", "w/passwd", "home/app/mine"} <= found.keys()
+    assert not {"w/null", "c", "missing", "t", "ctx", "run/secrets", "proc/self"} & found.keys()
+    assert {(entry.uid, entry.gid) for name, entry in found.items() if name.startswith("w")} == {(0, 0)}
+    assert not user.processes() and not list(user.scratch.glob("*/run/*"))
+
+
+def test_proot_and_what_goes_wrong(user: Person) -> None:
+    """Exit codes, a command that is not there, what proot cannot do, Ctrl-C."""
+    def build(text: str, *options: str) -> str:
+        user.write("p/iEchorfile", "FROM busybox\n" + text)
+        done = user.run(*NONE, *user.command("build", "--allow-lost-owners", *options, "p"))
+        assert done.returncode not in (0, 1) and "Traceback" not in done.stderr, done.stderr
+        return done.stderr
+
+    assert "exit code 7" in build("RUN exit 7\n") and "iEchorfile:2" in build("RUN kill -9 $$\n")
+    assert "cannot run nothing: not found in PATH" in build('RUN ["nothing"]\n')
+    assert "under proot there are none" in build("RUN --network=none true\n")
+    assert "proot mounts nothing read-only" in build("RUN true\n", f"--volume={user.home}:/v:ro")
+    user.write("p/iEchorfile", "FROM busybox\nRUN (sleep 6363 &) ; echo begun; sleep 6363\n")
+    process = user.start(*NONE, *user.command("build", "--allow-lost-owners", "--progress=plain", "p"),
+                         stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert any("begun" in line and "RUN" not in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    until(lambda: not user.processes())
 
 
 @pytest.mark.parametrize("kind", ["mount point", "folder"])

@@ -1,0 +1,54 @@
+"""Where the sandbox meets the fakeroot supervisor: what P1 holds ready for it, and how the command comes under it."""
+
+import os
+import socket
+from collections.abc import Callable
+
+from ..errors import SandboxError
+from . import fakeroot, mounts, plainfilter
+from .failures import act
+from .fakeroot import MountTable
+from .spec import FakerootSpec, SandboxSpec, with_owners
+
+
+def prepare_supervisor(spec: SandboxSpec, final: int | None,
+                       control: socket.socket | None) -> Callable[[int], object] | None:
+    """P1, host's files in sight: what the supervisor needs of them. The answer serves a listener until no process
+    under the filter is left, and writes the tables to `final`. None where nobody is to be served.
+
+    control: takes the listeners of those who join the container later.
+    """
+    emulated = spec.fakeroot
+    if emulated is None or emulated.lost:
+        return None
+    uppers = [mount.upper for mount in spec.mounts
+              if isinstance(mount, mounts.KernelOverlay) and mount.target == "/" and mount.upper]
+    host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    table = _open_table(emulated.table) if emulated.table else None
+    upper = os.open(uppers[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if uppers else -1
+    others = tuple(MountTable(path=mount.target, table_fd=_open_table(mount.owners)) for mount in with_owners(spec))
+    return lambda listener: fakeroot.serve(listener, host_proc=host_proc, spec=emulated, table_fd=table, mounts=others,
+                                           final_fd=final, upper_fd=upper,
+                                           control_fd=-1 if control is None else control.fileno())
+
+
+def _open_table(path: str) -> int:
+    with act(f"open the owner table {path}"):
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def filter_installer(spec: FakerootSpec | None, server: socket.socket | None) -> Callable[[], None] | None:
+    """How the command-to-be loads the filter: it hands its listener to the P1 that serves it from then on."""
+    return None if spec is None else lambda: _install(spec, server)
+
+
+def _install(spec: FakerootSpec, server: socket.socket | None) -> None:
+    if server is None:
+        raise SandboxError("cannot show the container's owners to a process that joins it: another process started it",
+                           hint="Run `iechor exec`, which asks the container's monitor.")
+    if spec.lost:
+        plainfilter.install()
+        return
+    listener = fakeroot.install(spec)
+    socket.send_fds(server, [b"1"], [listener])
+    os.close(listener)
