@@ -200,8 +200,8 @@ WORKDIR /w
 RUN id -u && pwd && grep -q nameserver /etc/resolv.conf && test -c /dev/null && test -d /proc/self && touch /tmp/x /w/y
 RUN chown 42:43 /w/y && mknod /w/null c 1 3; touch /etc/group; (sleep 6262 &) ; cp /etc/passwd /w; ln -s y /w/l
 RUN --mount=type=cache,target=/c --mount=from=made,source=o,target=/missing/m --mount=type=tmpfs,target=/t \\
-    --mount=type=secret,id=s --mount=target=/ctx echo $N >> /c/log && cat /c/log /missing/m/a && touch /t/x && test -f \\
-    /ctx/iEchorfile && cat /run/secrets/s
+    --mount=type=secret,id=s --mount=target=/ctx echo $N >> /c/log && cat /c/log /missing/m/a && touch /t/x \\
+    && test -f /ctx/iEchorfile && cat /run/secrets/s
 USER app
 RUN id -u; id -un; echo > /home/app/mine; exit 0
 RUN <<END
