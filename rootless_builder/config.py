@@ -58,6 +58,23 @@ class RegistrySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryAccess:
+    """What one command says about every registry it talks to, stronger than any file.
+
+    credential: name and password, for `hosts` only (None: for whoever asks). cert_dir: CAs and keys, as certs.d/HOST
+    has them. tls_verify: None as the settings of the host say. retries: None for the default; retry_delay: seconds
+    before each, None for longer and longer ones.
+    """
+
+    credential: tuple[str, str] | None = field(default=None, repr=False)
+    hosts: frozenset[str] | None = None
+    cert_dir: Path | None = None
+    tls_verify: bool | None = None
+    retries: int | None = None
+    retry_delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """auth_file is ours, written by login; foreign_auth_files are docker's and podman's, only read."""
 
@@ -76,11 +93,14 @@ class Settings:
     auth_file: Path
     foreign_auth_files: tuple[Path, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict, hash=False)  # "http", "https", "all", "no"
+    access: RegistryAccess = RegistryAccess()
     sources: tuple[Path, ...] = ()  # the files that were read, the strongest first
 
     def registry(self, host: str) -> RegistrySettings:
         """For `host`, as written in names ("docker.io", "127.0.0.1:5000"); loopback is insecure if unsaid."""
         chosen = self.registries.get(host) or RegistrySettings()
+        if self.access.tls_verify is not None:
+            return replace(chosen, insecure=not self.access.tls_verify)
         return chosen if chosen.insecure is not None else replace(chosen, insecure=is_loopback(host))
 
 

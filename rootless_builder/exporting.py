@@ -41,6 +41,11 @@ class Destinations:
         return not self.outputs or bool(self.names_here) or any(one.named_here for one in self.outputs)
 
     @property
+    def pushed_to(self) -> frozenset[str]:
+        """The registries that it is sent to."""
+        return frozenset(name.domain for one in self.outputs if one.sends for name in one.names)
+
+    @property
     def to_stdout(self) -> bool:
         return any(one.to_stdout for one in self.outputs)
 

@@ -133,11 +133,13 @@ class Call:
         reexec_mapped(ids, helpers, [sys.executable, *sys.orig_argv[1:]], {**self.environ, **places})
 
     def showing(self) -> AbstractContextManager["Emit"]:
-        """The renderer that --progress, --quiet and the terminal ask for; it writes to standard error."""
-        from .render import showing
+        """The renderer that --progress, --quiet and the terminal ask for; it writes to standard error,
+        or with --logfile to a file. Errors: UsageError."""
+        from .render import logging, showing
 
         progress = "quiet" if getattr(self.options, "quiet", False) else getattr(self.options, "progress", "auto")
-        return showing(progress, sys.stderr, self.environ)
+        logfile = getattr(self.options, "logfile", None)
+        return logging(logfile, progress, self.environ) if logfile else showing(progress, sys.stderr, self.environ)
 
 
 def pair(text: str, option: str) -> tuple[str, str]:

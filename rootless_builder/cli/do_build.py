@@ -13,6 +13,7 @@ from .build_compat import platform, translated
 from .call import Call, env_lines, environment, host, pair
 from .do_check import ask, method
 from .output_options import destinations, write_ids
+from .registry_options import with_registry
 from .times import epoch_of
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ def build(call: Call) -> int:
         if not compatible:
             raise UnsupportedError(f"cannot carry out {name}", hint=f"leave {name} out")
     call, notes = translated(call)
-    settings = call.settings()
+    settings = with_registry(call, call.settings())
     chosen = method("check" if call.options.check else call.options.call)
     if chosen.name != "build":
         return ask(call, chosen, request(call, settings))
     caching = CacheOptions.of(call, settings)
     found = destinations(call, settings)
+    if found.pushed_to and call.options.creds:  # the registries of base images need not see them
+        settings = replace(settings, access=replace(settings.access, hosts=found.pushed_to))
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
     from .. import catalog

@@ -7,8 +7,8 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ContainerError, ImageNotFound, UsageError
 from . import tables
 from .call import Call
+from .registry_options import with_access, with_registry
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -79,7 +80,7 @@ def pull(call: Call) -> int:
     from .. import catalog
     from ..oci.platform import Platform
 
-    settings = call.settings()
+    settings = with_registry(call, call.settings(), domains(call, call.options.names))
     platform = Platform.parse(call.options.platform) if call.options.platform else None
     with call.store(settings) as store, call.showing() as emit:
         found = [catalog.pull(name, store, settings, platform=platform, emit=emit) for name in call.options.names]
@@ -90,7 +91,7 @@ def pull(call: Call) -> int:
 def push(call: Call) -> int:
     from .. import catalog
 
-    settings = call.settings()
+    settings = with_registry(call, call.settings(), domains(call, [call.options.destination or call.options.name]))
     with call.store(settings) as store, call.showing() as emit:
         digest = catalog.push(call.options.name, call.options.destination, store, settings, emit=emit,
                               compression=call.options.compression_format, level=call.options.compression_level)
@@ -100,10 +101,22 @@ def push(call: Call) -> int:
     return 0
 
 
+def domains(call: Call, names: Sequence[str]) -> list[str]:
+    """The registries that `names` are on; an ID is on none. Errors: UsageError."""
+    from ..oci.reference import Reference
+
+    default = call.settings().default_registry
+    found = []
+    for name in names:
+        with suppress(UsageError):
+            found.append(Reference.parse(name, default_registry=default).domain)
+    return found
+
+
 def login(call: Call) -> int:
     from .. import catalog
 
-    settings = auth_settings(call)
+    settings = with_access(call, auth_settings(call))
     user = call.options.username or _ask(call, "Username: ", input)
     if call.options.password_stdin:
         password = sys.stdin.read().rstrip("\r\n")

@@ -5,6 +5,7 @@ import argparse
 from .build_compat import add_compatible, add_parts_of_platform
 from .options import Commands, Parser, add_later, add_platform, command
 from .output_options import add_outputs
+from .registry_options import add_registry
 from .times import add_times
 
 DESCRIPTION = (
@@ -20,10 +21,9 @@ LATER = {
     "--env": "KEY=VALUE", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
     "--security-opt": "OPTION", "-m/--memory": "SIZE", "--cpus": "N",
     "--manifest": "NAME", "--save-stages": "", "--stage-labels": "", "--layer-label": "KEY=VALUE",
-    "--all-platforms": "", "--authfile": "FILE",
-    "--creds": "USER[:PASSWORD]", "--cert-dir": "DIR", "--tls-verify": "BOOL|true", "--logfile": "FILE",
+    "--all-platforms": "",
     "--cgroup-parent": "PATH", "--builder": "NAME", "--policy": "FILE", "--unsetenv": "NAME", "--omit-history": "",
-    "--dns": "ADDRESS", "--retry": "N", "--retry-delay": "DURATION",
+    "--dns": "ADDRESS",
 }
 
 
@@ -36,6 +36,7 @@ def add_build(commands: "Commands[Parser]") -> None:
     _add_inputs(parser)
     _add_results(parser)
     _add_running(parser)
+    add_registry(parser.add_argument_group("registries"))
     add_later(parser, LATER)
 
 
@@ -83,6 +84,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
                        help="build nothing, but print what is asked for: check, outline (arguments, secrets and ssh "
                             "keys of the target) or targets; as text, or as JSON in docker's form")
     group.add_argument("-q", "--quiet", action="store_true", help="print the image id and nothing else")
+    group.add_argument("--logfile", metavar="FILE", help="add the progress to FILE instead of showing it")
     group.add_argument("--progress", choices=("auto", "tty", "plain", "rawjson", "quiet", "none"), default="auto",
                        help="how progress is shown on standard error (default: tty on a terminal, else plain)")
     add_outputs(group)

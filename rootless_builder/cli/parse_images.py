@@ -3,11 +3,9 @@
 import argparse
 
 from .options import Commands, Parser, add_later, add_platform, command
+from .registry_options import add_registry, add_trust
 
 PROGRESS = ("auto", "tty", "plain", "rawjson", "quiet", "none")
-
-
-REGISTRY_LATER = {"--creds": "USER[:PASSWORD]", "--authfile": "FILE", "--tls-verify": "BOOL|true", "--cert-dir": "DIR"}
 
 
 def _add_progress(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +30,8 @@ def add_transfers(commands: "Commands[Parser]") -> None:
     pull.add_argument("names", metavar="NAME", nargs="+", help="NAME[:TAG|@DIGEST]")
     add_platform(pull)
     _add_progress(pull)
-    add_later(pull, {"-a/--all-tags": "", **REGISTRY_LATER})
+    add_registry(pull)
+    add_later(pull, {"-a/--all-tags": ""})
     push = command(commands, "push", "send an image to a registry", "do_images:push", takes="NAME [DESTINATION]",
                    description="Sends an image to the registry its name says, or to DESTINATION. Layers the registry "
                                "has already are not sent again, and the bytes sent are the same every time.")
@@ -43,7 +42,8 @@ def add_transfers(commands: "Commands[Parser]") -> None:
     push.add_argument("--compression-level", metavar="N", type=int, default=None)
     push.add_argument("--digestfile", metavar="FILE", help="write the digest of the manifest to FILE")
     _add_progress(push)
-    add_later(push, {"-a/--all-tags": "", "--sign-by": "KEY", "-f/--format": "FORMAT|oci", **REGISTRY_LATER})
+    add_registry(push)
+    add_later(push, {"-a/--all-tags": "", "--sign-by": "KEY", "-f/--format": "FORMAT|oci"})
 
 
 def add_logins(commands: "Commands[Parser]") -> None:
@@ -56,7 +56,8 @@ def add_logins(commands: "Commands[Parser]") -> None:
                        help="seen by every user of this machine: prefer --password-stdin")
     login.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     login.add_argument("--authfile", metavar="FILE", help="keep them in FILE")
-    add_later(login, {"--get-login": "", "--tls-verify": "BOOL|true", "--cert-dir": "DIR"})
+    add_trust(login)
+    add_later(login, {"--get-login": ""})
     logout = command(commands, "logout", "forget the credentials for a registry", "do_images:logout",
                      takes="[REGISTRY]")
     logout.add_argument("registry", metavar="REGISTRY", nargs="?", help="host[:port] (default: the default registry)")

@@ -10,10 +10,12 @@ Renderers are called from several threads when stages are built side by side.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from .. import events
+from ..errors import UsageError
 from ..events import Emit
 from .render_lines import Plain, RawJson
 
@@ -35,3 +37,15 @@ def showing(progress: str, out: TextIO, environ: Mapping[str, str]) -> Iterator[
         yield RawJson(out)
     else:
         yield events.quiet if progress in ("quiet", "none") else Plain(out)
+
+
+@contextlib.contextmanager
+def logging(path: str, progress: str, environ: Mapping[str, str]) -> Iterator[Emit]:
+    """--logfile: what would be shown is added to a file that nobody else may read. Errors: UsageError."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(f"cannot write --logfile {path}: {error.strerror}", hint="name another file") from error
+    with open(fd, "w", encoding="utf-8", errors="backslashreplace") as out, \
+            showing("plain" if progress in ("auto", "tty", "quiet") else progress, out, environ) as emit:
+        yield emit

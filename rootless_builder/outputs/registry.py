@@ -68,7 +68,8 @@ class ImageOutput:
         settings = world.settings
         if self.insecure:
             trusted = replace(settings.registry(name.domain), insecure=True)
-            settings = replace(settings, registries={**settings.registries, name.domain: trusted})
+            settings = replace(settings, registries={**settings.registries, name.domain: trusted},
+                               access=replace(settings.access, tls_verify=None))
         try:
             with RegistryClient.of(settings, world.emit) as client:
                 return push(image, name, world.store, client=client, emit=world.emit, packing=self.packing,

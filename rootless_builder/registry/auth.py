@@ -44,9 +44,15 @@ class Credential:
 
 
 class Credentials:
-    """Read anew at each question, so that a login elsewhere counts at once."""
+    """Read anew at each question, so that a login elsewhere counts at once.
 
-    def __init__(self, own: Path, foreign: Sequence[Path] = (), emit: Emit = quiet) -> None:
+    given: name and password that come before any file, for `hosts` alone (None: for every host).
+    """
+
+    def __init__(self, own: Path, foreign: Sequence[Path] = (), emit: Emit = quiet, *,
+                 given: tuple[str, str] | None = None, hosts: frozenset[str] | None = None) -> None:
+        self._given = given
+        self._hosts = hosts
         self._own = own
         self._foreign = tuple(foreign)
         self._emit = emit
@@ -54,6 +60,8 @@ class Credentials:
 
     def get(self, host: str, repository: str = "") -> Credential | None:
         """For `host`, as in names, and the repository on it. Errors: ConfigFileError (damaged file, failed helper)."""
+        if self._given is not None and (self._hosts is None or host in self._hosts):
+            return Credential(username=self._given[0], password=self._given[1], source="--creds")
         for path in (self._own, *self._foreign):
             found = self._find(self._load(path), host, repository, str(path))
             if found is not None:

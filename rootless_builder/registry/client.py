@@ -23,7 +23,7 @@ from ..oci.digest import Digest, InvalidDigest
 from ..oci.manifest import INDEX_TYPES, MANIFEST_LIMIT, MANIFEST_TYPES
 from ..oci.reference import Reference
 from .auth import Credential, Credentials, host_name
-from .http import RETRIES, WAIT_LIMIT, Response, Transport, Unreachable, backoff, retry_after
+from .http import WAIT_LIMIT, Response, Transport, Unreachable, retry_after
 from .session import Endpoint, Session, endpoints, failed, origin
 
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES, "application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.1"))
@@ -74,7 +74,9 @@ class RegistryClient:
     @classmethod
     def of(cls, settings: Settings, emit: Emit = quiet) -> "RegistryClient":
         """With the credentials that the settings know of. A context manager: connections are closed at its end."""
-        return cls(settings, Credentials(settings.auth_file, settings.foreign_auth_files, emit), emit)
+        credentials = Credentials(settings.auth_file, settings.foreign_auth_files, emit,
+                                  given=settings.access.credential, hosts=settings.access.hosts)
+        return cls(settings, credentials, emit)
 
     def __enter__(self) -> Self:
         return self
@@ -146,13 +148,13 @@ class RegistryClient:
         Errors: RegistryError, AuthError.
         """
         pieces = False
-        for attempt in range(RETRIES + 1):
-            wait = backoff(attempt + 1)
+        for attempt in range(self.retries + 1):
+            wait = self.delay(attempt + 1)
             try:
                 send = self._send_pieces if pieces else self._send_whole
                 response = send(self._origin(reference), reference, blob, fd, progress)
             except Unreachable:
-                if attempt == RETRIES:
+                if attempt == self.retries:
                     raise
             else:
                 if response.status == 201:
@@ -161,7 +163,7 @@ class RegistryClient:
                 again = response.status in (401, 404, 416, 429) or response.status >= 500
                 if response.status == 413 and not pieces:
                     pieces = again = True
-                if attempt == RETRIES or not again:
+                if attempt == self.retries or not again:
                     raise failed(response, reference.domain)
                 response.discard()
                 wait = min(retry_after(response.headers) or wait, WAIT_LIMIT)
@@ -204,6 +206,14 @@ class RegistryClient:
     def cancel(self) -> None:
         """Ends all transfers, from another thread."""
         self._transport.cancel()
+
+    @property
+    def retries(self) -> int:
+        return self._transport.retries
+
+    def delay(self, attempt: int) -> float:
+        """Seconds before repetition number `attempt`."""
+        return self._transport.delay(attempt)
 
     def pause(self, seconds: float) -> None:
         self._pause(seconds)

@@ -20,7 +20,7 @@ from ..store.images import LayerRef
 from ..store.inflate import TarStream
 from ..store.store import Store
 from .client import Fetched, RegistryClient
-from .http import CHUNK, RETRIES, BrokenTransfer, Response, backoff
+from .http import CHUNK, BrokenTransfer, Response
 
 # What a layer may inflate to: deflate's own limit is 1032 to 1; zstd has none, and sparse files compress well.
 INFLATED_RATIO, INFLATED_FREE = 1100, 16 << 30
@@ -120,9 +120,9 @@ class BlobStream:
         self.close()
         self._response = None
         self._failures += 1
-        if self._failures > RETRIES or self._client.cancelled:
+        if self._failures > self._client.retries or self._client.cancelled:
             raise error
-        self._client.pause(backoff(self._failures))
+        self._client.pause(self._client.delay(self._failures))
 
 
 class _Bounded:

@@ -123,19 +123,20 @@ class Transport:
         self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
         self._active: set[urllib3.BaseHTTPResponse] = set()
         self._cancelled = False
+        self._refused = REFUSED_RETRIES if settings.access.retries is None else settings.access.retries
 
     def send(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Body | None = None,
-             name: str = "", retries: int = RETRIES, follow: bool = True) -> Response:
-        """The answer, whatever its status, once retries are used up. `body` as a callable gives a fresh reader
-        for each attempt; its Content-Length must be in `headers`. name: what the host of `url` is called in the
-        settings, if not the same (registry-1.docker.io is docker.io).
+             name: str = "", retries: int | None = None, follow: bool = True) -> Response:
+        """The answer, whatever its status, once retries (None: `self.retries`) are used up. `body` as a callable
+        gives a fresh reader for each attempt; its Content-Length must be in `headers`. name: what the host of `url`
+        is called in the settings, if not the same (registry-1.docker.io is docker.io).
 
         Errors: Unreachable, TlsFailure, RegistryError (a redirect that must not be followed).
         """
         given, origin = dict(headers or {}), _origin(url)
         for _ in range(_REDIRECTS):
             called = name if _origin(url)[1] == origin[1] else ""
-            response = self._retried(method, url, given, body, called, retries)
+            response = self._retried(method, url, given, body, called, self.retries if retries is None else retries)
             location = response.headers.get("Location", "")
             may = follow and (method in ("GET", "HEAD") or response.status in (307, 308))
             if response.status not in _REDIRECT or not location or not may:
@@ -147,6 +148,17 @@ class Transport:
                 given.pop("Authorization", None)
             url = target
         raise RegistryError(f"{origin[1]} redirects without end")
+
+    @property
+    def retries(self) -> int:
+        """How often a failed request is made again."""
+        asked = self._settings.access.retries
+        return RETRIES if asked is None else asked
+
+    def delay(self, attempt: int) -> float:
+        """Seconds before repetition number `attempt`."""
+        asked = self._settings.access.retry_delay
+        return backoff(attempt) if asked is None else asked
 
     def cancel(self) -> None:
         """Ends every transfer at once: threads that read or write fail soon after. For good."""
@@ -184,7 +196,7 @@ class Transport:
                 response = self._once(method, url, headers, body, name)
             except Unreachable as error:
                 failure = error
-                again = attempt < (min(retries, REFUSED_RETRIES) if "refused" in error.message else retries)
+                again = attempt < (min(retries, self._refused) if "refused" in error.message else retries)
             else:
                 wait = retry_after(response.headers)
                 again = response.status in _AGAIN and attempt < retries and (wait or 0) <= WAIT_LIMIT
@@ -194,7 +206,7 @@ class Transport:
             if not again or self._cancelled:
                 raise failure or RegistryError("it was interrupted")
             attempt += 1
-            delay = backoff(attempt) if wait is None else wait
+            delay = self.delay(attempt) if wait is None else wait
             if delay >= 2:
                 why = failure.message if failure else f"{urlsplit(url).netloc} answered {response.status}"
                 self.notice(f"{why}; trying again in {delay:.0f} s")

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from ..config import Settings
 from ..errors import AuthError, RegistryError
 from .auth import DOCKER_HUB, Credential, Credentials
-from .http import RETRIES, Body, Response, TlsFailure, Transport, Unreachable
+from .http import Body, Response, TlsFailure, Transport, Unreachable
 from .tokens import ANSWER_LIMIT, Challenge, Tokens, choose, parse_challenges, refused
 
 _ADDRESSES: Mapping[str, str] = {DOCKER_HUB: "registry-1.docker.io"}
@@ -77,7 +77,7 @@ class Session:
         """
         url = urljoin(self.base() + "/v2/", place)
         if retries is None:
-            retries = _MIRROR_RETRIES if self.endpoint.mirror else RETRIES
+            retries = _MIRROR_RETRIES if self.endpoint.mirror else self._transport.retries
         for attempt in range(2):
             sent = dict(headers or {}) | self._authorization(url, scopes)
             response = self._transport.send(method, url, headers=sent, body=body, name=self.endpoint.name,
@@ -125,7 +125,7 @@ class Session:
             base = f"{scheme}://{self.endpoint.address}"
             try:
                 response = self._transport.send("GET", f"{base}/v2/", name=self.endpoint.name,
-                                                retries=_MIRROR_RETRIES if self.endpoint.mirror else RETRIES)
+                                                retries=_MIRROR_RETRIES if self.endpoint.mirror else None)
             except (Unreachable, TlsFailure) as error:
                 first = first or error
                 continue

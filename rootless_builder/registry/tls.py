@@ -2,6 +2,7 @@
 
     system store, SSL_CERT_FILE, SSL_CERT_DIR     always
     ca_file                                       of the settings, then of the registry
+    --cert-dir, then
     certs.d/HOST[:PORT]/*.crt                     CAs        (containers-certs.d(5), docker's certs.d)
     certs.d/HOST[:PORT]/*.cert + *.key            what we show the registry about ourselves
 """
@@ -54,6 +55,13 @@ def _believe(context: ssl.SSLContext, settings: Settings, host: str) -> None:
 
 
 def _certs(settings: Settings, host: str, suffix: str) -> Iterator[Path]:
+    asked = settings.access.cert_dir
+    if asked is not None:
+        try:
+            yield from sorted(path for path in asked.iterdir() if path.suffix == suffix)
+        except OSError as error:
+            raise ConfigFileError(f"cannot read the certificates in {asked}: {error.strerror}",
+                                  hint="name a folder with --cert-dir") from error
     for folder in settings.certs_dirs:
         try:
             yield from sorted(path for path in (folder / host).iterdir() if path.suffix == suffix)

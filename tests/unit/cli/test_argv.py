@@ -72,7 +72,7 @@ def test_known_options_that_are_not_carried_out_say_so(words: tuple[str, ...]) -
         parsed(*words)
 
 
-@pytest.mark.parametrize("word", ["--provenance=false", "--sbom=false", "--push=false", "--tls-verify=true",
+@pytest.mark.parametrize("word", ["--provenance=false", "--sbom=false", "--push=false", "--disable-compression=true",
                                   "--format=oci", "--isolation=oci"])
 def test_values_that_ask_for_what_happens_anyway_pass(word: str) -> None:
     assert parsed("build", word)["context"] == "."
