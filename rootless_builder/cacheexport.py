@@ -72,7 +72,7 @@ def export(target: CacheTarget, cache: CarriedCache, result: Iterable[LayerRef],
         _to_folder(target, target.folder, records, layers, imports.store)
     else:
         layers = _to_registry(target, cache, records, imports)
-    return f"{len(records)} steps and {len(layers)} layers to {target.text}"
+    return f"{len(records)} records and {len(layers)} layers to {target.text}"
 
 
 def inline(cache: CarriedCache, layers: Iterable[LayerRef]) -> dict[str, Any]:

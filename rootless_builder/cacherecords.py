@@ -27,6 +27,7 @@ FACTS: Mapping[str, "re.Pattern[str]"] = {
     "effect": re.compile(r"[ -~]{0,200}"),
     "made": re.compile(r"\d{1,12}", re.ASCII),
     "after": re.compile(r"[0-9a-f]{64}"),
+    "content": re.compile(r"[0-9a-f]{64}"),
     "findings": re.compile(r"[^\x00-\x1f\x7f]{0,100000}"),
 }
 _KEY = re.compile(r"[0-9a-f]{64}")

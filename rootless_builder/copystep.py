@@ -15,7 +15,7 @@ from .contexts import near_names
 from .copying import EVERYTHING, Copier, CopyRules, Selection, find_sources, resolve
 from .errors import SourceError
 from .layer.compress import is_tar
-from .origins import label, layers_digest, layers_of, source_of, told, tree_of
+from .origins import Digested, LayeredTree, label, layers_digest, layers_of, source_of, told, tree_of
 from .ownership import find_owner
 from .paths import ROOT, ImagePath, image_path
 from .plan.filemode import FileMode
@@ -73,6 +73,16 @@ def copy_inputs(step: CopyStep, world: "World") -> list[tuple[str, str]]:
     if source is None:
         assert step.origin is not None
         return [(label(step.origin), layers_digest(layers_of(step.origin, world))), *remote]
+    return [*_digests(step, source, world), *remote]
+
+
+def copy_contents(step: CopyStep, world: "World") -> list[tuple[str, str]]:
+    """The same by the files that are taken, where they come from a stage or an image too: their bytes are read."""
+    source: Digested = source_of(step.origin, world) or LayeredTree(tree_of(step.origin, world))
+    return _digests(step, source, world)
+
+
+def _digests(step: CopyStep, source: Digested, world: "World") -> list[tuple[str, str]]:
     tree = source.tree()
     given = []
     for pattern in step.patterns:
@@ -83,7 +93,7 @@ def copy_inputs(step: CopyStep, world: "World") -> list[tuple[str, str]]:
         else:
             given += [(pattern, source.digest([(named, ROOT)], _selected(tree, path, wanted.selection)))
                       for named, path in found]
-    return [*given, *remote]
+    return given
 
 
 def _mode(step: CopyStep) -> FileMode | None:

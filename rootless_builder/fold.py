@@ -24,11 +24,12 @@ from .oci.config import History, ImageConfig
 from .oci.platform import Platform
 from .once import Once
 from .perform import StageState, World, inputs, is_independent, perform
-from .plan.cachekey import base_key, cache_key, describe, digest_of
+from .plan.cachekey import base_key, describe, digest_of
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.stages import Stage, StageGraph
 from .plan.steps import ConfigStep, Step, origins_of
 from .records import layers_of, write_step
+from .stepkeys import look_up, record_alias
 from .store.buildcache import Cache, NoCache, StepRecord
 from .tree.changes import ChangeSet, Put, Remove
 from .tree.node import Directory, File
@@ -194,21 +195,20 @@ class Fold:
         """The key after the step, and what it made: from the cache, from an equal step of this build, or now."""
         began = self._clock()
         given = self._given(step)
-        digests = [digest for _, digest in given]
-        after = cache_key(state.key, step, digests)
-        key = cache_key(f"link {self._world.timing}", step, digests) if is_independent(step) else after
+        keys, found = look_up(step, state.key, given, self._world, place.cache)
         made: list[StepRecord] = []
 
         def make() -> StepRecord:
             self._digest_ahead(later)
-            made.append(self._record(state, step, key, place, given))
+            made.append(self._record(state, step, keys.key, place, given))
+            record_alias(keys, made[0], place.cache)
             return made[0]
 
-        record = place.cache.get(key) or self._records.get((key, isinstance(place.cache, NoCache)), make)
+        record = found or self._records.get((keys.key, isinstance(place.cache, NoCache)), make)
         self._world.emit(StepFinished(step=place.step, seconds=self._clock() - began,
                                       effect=record.facts.get("effect", "")) if made else
-                         StepCached(step=place.step, key=key))
-        return after, record
+                         StepCached(step=place.step, key=keys.key))
+        return keys.after, record
 
     def _given(self, step: Step) -> Given:
         return self._inputs.get(step, partial(inputs, step, self._world))

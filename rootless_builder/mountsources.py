@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from . import records
 from .copying import resolve
 from .errors import SourceError
-from .origins import Origin, label, layers_digest, layers_of, source_of, told
+from .origins import LayeredTree, Origin, label, layers_digest, layers_of, source_of, told, tree_of
 from .paths import ROOT, ImagePath, image_path
 from .plan.cachekey import digest_of
 from .plan.mounts import BindMount, CacheMount
@@ -37,6 +37,20 @@ def mount_inputs(step: RunStep, world: "World") -> list[tuple[str, str]]:
                 continue
         if isinstance(mount, (BindMount, CacheMount)) and mount.origin is not None:
             given.append((label(mount.origin), origin_digest(mount.origin, world)))
+    return given
+
+
+def mount_contents(step: RunStep, world: "World") -> list[tuple[str, str]]:
+    """The same by the files that are mounted, where they come from a stage or an image too: their bytes are read."""
+    given = []
+    for mount in step.mounts:
+        if isinstance(mount, (BindMount, CacheMount)) and (isinstance(mount, BindMount) or mount.origin is not None):
+            if source_of(mount.origin, world) is not None:
+                given.append((mount.source, _part_digest(mount.origin, mount.source, world)))
+            else:
+                tree = tree_of(mount.origin, world)
+                found = resolve(tree, image_path(mount.source))
+                given.append((mount.source, LayeredTree(tree).digest([(ROOT, found)])))
     return given
 
 

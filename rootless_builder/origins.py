@@ -3,9 +3,13 @@
     origin = None (the context) | a stage's index | a name
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from .contexts import Source
+from .paths import ImagePath
+from .sources.selection import anywhere, selection_digest
 from .store.images import LayerRef
 from .tree.tree import Tree
 
@@ -50,3 +54,25 @@ def label(origin: Origin) -> str:
 def layers_digest(layers: tuple[LayerRef, ...]) -> str:
     """Names what a file system holds: the digests of its layers."""
     return "+".join(str(layer.diff_id) for layer in layers)
+
+
+class Digested(Protocol):
+    """Files, and a digest of some of them."""
+
+    def tree(self) -> Tree: ...
+
+    def digest(self, found: Iterable[tuple[ImagePath, ImagePath]], part: Tree | None = None) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayeredTree:
+    """What an image holds, by content: owners and modes count, times do not."""
+
+    files: Tree
+
+    def tree(self) -> Tree:
+        return self.files
+
+    def digest(self, found: Iterable[tuple[ImagePath, ImagePath]], part: Tree | None = None) -> str:
+        """See selection.selection_digest. Errors: those of fetching a layer that is not here yet."""
+        return selection_digest(part or self.files, anywhere, found)

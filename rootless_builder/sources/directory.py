@@ -4,6 +4,7 @@ Nothing is copied. What the ignore file excludes is not in the tree; an excluded
 a "!" rule may bring something below it back. Owners are 0:0, as BuildKit sends a context; sockets are left out.
 """
 
+import functools
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from ..tree.node import Device, Directory, File, HostFile, Meta, Node, Symlink
 from ..tree.tree import Tree
 from .pruned import Ignore
 from .selection import on_host, selection_digest
+from .umask import umask_of
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -48,7 +50,11 @@ class DirectorySource:
         """Of what `found` names, contents read now: see selection.selection_digest. part: a tree of some of our
         nodes, to be looked at instead of all.
         """
-        return selection_digest(part or self._tree, on_host(self._fd), found)
+        return selection_digest(part or self._tree, on_host(self._fd), found, self._umask)
+
+    @functools.cached_property
+    def _umask(self) -> int:
+        return umask_of(self._fd)
 
     def ignores(self, path: ImagePath) -> bool:
         """Is `path` excluded by the ignore file?"""

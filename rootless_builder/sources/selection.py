@@ -1,12 +1,11 @@
 """The digest of what a COPY takes from a context: names, kinds, contents and the bits that matter; nothing else.
 
-Never times, or what a umask decides, nor the owners a folder has on this host: the same commit cloned by two users
-gives one digest. Owners that an archive tells count, as they go into the image.
+Never times, or what a umask decides (umask.py), nor the owners a folder has on this host: the same commit cloned by two
+users gives one digest. Owners that an archive or an image tells count, as they go into the image.
 """
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import SourceError
@@ -14,15 +13,16 @@ from ..layercore import hash_files
 from ..paths import ImagePath, encode
 from ..tree.node import Device, Directory, File, HostFile, Node, Symlink
 from ..tree.tree import Tree
+from .umask import counted
 
 Hashes = Callable[[list[File]], Iterable[bytes]]  # files → the sha256 of each, 32 bytes
 CHUNK = 1 << 20
 
-SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
-
-def selection_digest(tree: Tree, hashes: Hashes, found: Iterable[tuple[ImagePath, ImagePath]]) -> str:
-    """64 hex digits. found: (path as named, path it leads to).
+def selection_digest(tree: Tree, hashes: Hashes, found: Iterable[tuple[ImagePath, ImagePath]],
+                     umask: int = 0) -> str:
+    """64 hex digits. found: (path as named, path it leads to); of a folder what it holds is taken, not its own mode.
+    umask: of whoever made the files.
 
     Every file is read once. Errors: SourceError for one that cannot be read.
     """
@@ -32,7 +32,8 @@ def selection_digest(tree: Tree, hashes: Hashes, found: Iterable[tuple[ImagePath
         digest.update(b"source\0" + encode(named) + b"\0")
         for inner, node in tree.walk(path):
             relative = inner[len(path):].lstrip("/")
-            digest.update(encode(relative) + b"\0" + _told(node) + b"\0")
+            itself = not relative and isinstance(node, Directory)
+            digest.update(encode(relative) + b"\0" + (b"d" if itself else _told(node, umask)) + b"\0")
             if isinstance(node, File):
                 files.append(node)
     for content in hashes(files):
@@ -74,17 +75,17 @@ def _hashed(root_fd: int, files: list[bytes]) -> list[bytes]:
                           hint="make it readable, or exclude it in .iechorignore") from error
 
 
-def _told(node: Node) -> bytes:
+def _told(node: Node, umask: int) -> bytes:
     """What of a node counts, its content apart."""
     xattrs = b"".join(encode(name) + b"=" + value + b"\0" for name, value in node.meta.xattrs)
     if node.meta.uid or node.meta.gid:
         xattrs += b"%d:%d" % (node.meta.uid, node.meta.gid)
-    special = node.meta.mode & SPECIAL_BITS
-    if isinstance(node, File):
-        return b"f%o:%d:%d:" % (special, bool(node.meta.mode & stat.S_IXUSR), node.size) + xattrs
-    if isinstance(node, Directory):
-        return b"d%o:" % special + xattrs
     if isinstance(node, Symlink):
         return b"l" + encode(node.target) + b"\0" + xattrs
+    mode = counted(node.meta.mode, umask)
+    if isinstance(node, File):
+        return b"f%o:%d:" % (mode, node.size) + xattrs
+    if isinstance(node, Directory):
+        return b"d%o:" % mode + xattrs
     assert isinstance(node, Device)
-    return b"n%o:%d:%d:" % (node.kind, node.major, node.minor) + xattrs
+    return b"n%o:%o:%d:%d:" % (mode, node.kind, node.major, node.minor) + xattrs
