@@ -43,6 +43,7 @@ from .paths import image_path
 from .sandbox.failures import ExecFailed
 from .sandbox.spec import Network as SandboxNetwork
 from .sandbox.spec import SandboxSpec
+from .sandbox.terminal import size_of
 from .scratch.rootfs import Rootfs
 from .scratch.scratch import Scratch
 from .store.images import Image
@@ -215,6 +216,7 @@ def prepare(request: RunRequest, config: ContainerConfig, image: Image, store: S
             hostname="" if network is Network.HOST and not request.hostname else config.hostname,
             network=SandboxNetwork(network.value), ports=ports_of(config.ports), limits=limits_of(request.ulimits),
             init=request.init, tty=request.tty, read_only=request.read_only,
+            size=size_of(1, 0) if request.tty and not request.detach else (),
             no_new_privileges=request.no_new_privileges)
 
 

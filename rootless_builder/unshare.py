@@ -21,6 +21,7 @@ from .sandbox.launcher import launch
 from .sandbox.privileges import CAPABILITIES
 from .sandbox.spec import FakerootSpec, SandboxSpec
 from .sandbox.supervise import OnOutput, supervise
+from .sandbox.terminal import size_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def spec_of(request: UnshareRequest, *, tty: bool = False) -> SandboxSpec:
                                  fsync=request.fsync)
     env = tuple(f"{key}={value}" for key, value in request.environ.items())
     return SandboxSpec(root="", argv=request.argv, env=env, cwd=request.cwd, ids=ids_of(request.mode), init=True,
-                       tty=tty, fakeroot=emulation, capabilities=tuple(CAPABILITIES))
+                       tty=tty, size=size_of(0, 1) if tty else (), fakeroot=emulation, capabilities=tuple(CAPABILITIES))
 
 
 def ids_of(mode: IdMode) -> IdMap | None:

@@ -2,7 +2,8 @@
 
     {"op": "signal", "signal": 15}                        → {} or {"error": …}
     {"op": "wait"}                                        → {"exit_code": 0}, when the container ends
-    {"op": "exec", "argv": […], "env": […], "cwd": "/", "user": "", "tty": false}  + fds 0, 1, 2 (tty: no fds)
+    {"op": "exec", "argv": […], "env": […], "cwd": "/", "user": "", "tty": false, "size": []}
+                                                          + fds 0, 1, 2 (tty: no fds; size: rows and columns, or none)
                                                           → {"pid": 7} (tty: + fd of the master), or {"error": …}
         then {"op": "signal", "signal": 2}                → nothing; goes to the new process
                                                           → {"exit_code": 0}, when it ends

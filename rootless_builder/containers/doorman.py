@@ -130,7 +130,7 @@ class Visit:
 
     def _execute(self, message: dict[str, Any], fds: list[int]) -> None:
         spec = replace(self._sandbox.spec, argv=tuple(message["argv"]), env=tuple(message["env"]), cwd=message["cwd"],
-                       user=message["user"], tty=message["tty"])
+                       user=message["user"], tty=message["tty"], size=tuple(message["size"]))
         with open(os.devnull, "rb+", buffering=0) as nowhere:
             stdin, stdout, stderr = fds if len(fds) == 3 else (nowhere.fileno(),) * 3
             command = self._launcher.join(self._sandbox.pid, spec, stdin=stdin, stdout=stdout, stderr=stderr)

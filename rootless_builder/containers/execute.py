@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import ContainerError
+from ..sandbox import terminal as terminals
 from ..sandbox.failures import decode
 from . import channel
 from .console import SignalProxy
@@ -46,6 +47,7 @@ class _Session:
     def __init__(self, end: socket.socket, request: ExecRequest, streams: Streams) -> None:
         self._end, self._request = end, request
         self._tty = request.tty and not request.detach
+        self._size = terminals.size_of(streams.stdout, streams.stdin) if self._tty else ()
         self._loop = Loop()
         self._plumbing = Plumbing(self._loop, streams, tty=self._tty,
                                   interactive=request.interactive and not request.detach)
@@ -73,7 +75,7 @@ class _Session:
         config, request = container.config, self._request
         terminal = ("TERM=xterm",) if self._tty else ()
         channel.send(self._end, {
-            "op": "exec", "argv": request.command, "tty": self._tty,
+            "op": "exec", "argv": request.command, "tty": self._tty, "size": self._size,
             "env": join_env(terminal, config.env, request.env), "cwd": request.workdir or config.cwd,
             "user": config.user if request.user is None else request.user},
             () if request.detach else self._plumbing.inner)

@@ -42,8 +42,11 @@ def with_home(env: Sequence[str], home: str) -> dict[str, str]:
     return pairs
 
 
-def open_terminal(identity: Identity) -> tuple[int, int]:
-    """A new terminal of the container's own /dev/pts: (master, slave). It becomes the controlling one."""
+def open_terminal(identity: Identity, size: Sequence[int]) -> tuple[int, int]:
+    """A new terminal of the container's own /dev/pts: (master, slave). It becomes the controlling one.
+
+    size: (rows, columns), or () when nobody knows; set before the command begins, who may ask for it at once.
+    """
     master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
     number = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, struct.pack("i", 0)))[0]
@@ -53,6 +56,8 @@ def open_terminal(identity: Identity) -> tuple[int, int]:
         os.fchown(slave, identity.uid, -1)
     except OSError:  # an id that is not mapped here: the fakeroot supervisor answers for it
         pass
+    if size:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     return master, slave
 
@@ -146,7 +151,7 @@ def prepare(command: Command) -> dict[str, str]:
         os.setsid()
     if spec.tty:
         with act("open a terminal"):
-            master, slave = open_terminal(identity)
+            master, slave = open_terminal(identity, spec.size)
         command.show_master(master)
         os.close(master)
         if not command.joining and spec.root:

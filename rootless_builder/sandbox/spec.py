@@ -78,7 +78,8 @@ class SandboxSpec:
     env: "K=V"; HOME is added from the image's passwd where it is missing, nothing else is.
     user: "", name, uid, name:group, uid:gid …, resolved from the image's own /etc/passwd and /etc/group.
     ids: None for no user namespace. init: a reaper of ours is pid 1, and forwards signals; else the command is.
-    tty: the command gets a terminal of its own (Sandbox.master is the other end), stdio is not used.
+    tty: the command gets a terminal of its own (Sandbox.master is the other end), stdio is not used. size: its rows and
+    columns, () for those of the caller's once it follows them.
     read_only: the root itself; volumes, tmpfs and /dev stay as they are.
     proot: the program; then there are no namespaces, and ids, hostname, capabilities and fakeroot have no meaning.
     """
@@ -97,6 +98,7 @@ class SandboxSpec:
     capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
     init: bool = False
     tty: bool = False
+    size: tuple[int, ...] = ()
     fakeroot: FakerootSpec | None = None
     given: tuple[Given, ...] = ()
     no_new_privileges: bool = False

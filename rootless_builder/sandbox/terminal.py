@@ -24,6 +24,16 @@ def raw(fd: int) -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
+def size_of(*fds: int | None) -> tuple[int, ...]:
+    """(rows, columns) of the first that is a terminal; () when none is, or it does not know."""
+    for fd in fds:
+        if fd is not None and os.isatty(fd):
+            size = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))[:2]
+            if all(size):
+                return size
+    return ()
+
+
 def copy_size(source: int, master: int) -> None:
     """Give the container's terminal the size of ours. The kernel tells its programs (SIGWINCH)."""
     try:

@@ -173,6 +173,18 @@ def test_exec_on_a_terminal(plain: Box) -> None:
     plain.iechor("rm", "-f", "-t", "0", "shell")
 
 
+def test_the_first_command_knows_the_size(plain: Box) -> None:
+    """Not only from the moment on when it is followed."""
+    plain.detached("sized", "sleep 600")
+    for words in (["run", "--rm", "-it", plain.image], ["run", "--rm", "-t", plain.image], ["exec", "-it", "sized"],
+                  ["exec", "-t", "sized"]):
+        for _ in range(3):
+            with terminal(plain, *words, "stty", "size") as screen:
+                screen.shows("33 77")
+                assert screen.ends() == 0
+    plain.iechor("rm", "-f", "-t", "0", "sized")
+
+
 def test_ctrl_c_without_a_terminal_inside(plain: Box) -> None:
     with terminal(plain, "run", "--rm", plain.image, "sh", "-c", HANDLER.format("INT")) as screen:
         screen.shows("ready")

@@ -81,7 +81,7 @@ def test_keys_are_the_containers_and_the_terminal_comes_back(box: Box) -> None:
 
 def test_the_window_size_follows(box: Box) -> None:
     script = "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done"
-    box.person.write("spec.json", box.spec("sh", "-c", script, tty=True, init=True).to_json())
+    box.person.write("spec.json", box.spec("sh", "-c", script, tty=True, size=(33, 77), init=True).to_json())
     screen = Screen(box, SUPERVISE)
     screen.expect("ready")
     screen.resize(11, 22)
@@ -121,8 +121,8 @@ spec = read_spec(open("spec.json").read(), ids)
 with Launcher() as launcher:
     first = launcher.launch(spec)
     os.read(first.outputs[1], 10)
-    shown = "tty; until stty size 2>/dev/null | grep .; do sleep 0.1; done; ps -o comm > /tmp/n; wc -l < /tmp/n"
-    second = launcher.join(first.pid, dataclasses.replace(spec, argv=("sh", "-c", shown), tty=True))
+    shown = "tty; stty size; ps -o comm > /tmp/n; wc -l < /tmp/n"
+    second = launcher.join(first.pid, dataclasses.replace(spec, argv=("sh", "-c", shown), tty=True, size=(33, 77)))
     status = supervise(second, terminal=(0, 1))
     second.close()
     first.close()
@@ -130,7 +130,6 @@ print("ended", status.code, flush=True)
 """
     box.person.write("spec.json", box.spec("sh", "-c", "echo up; sleep 1000").to_json())
     screen = Screen(box, code)
-    # The size comes a moment after the start; until then busybox's stty shows nothing and ends
-    # with 0. ps shows its header, pid 1, sh, ps.
+    # ps shows its header, pid 1, sh, ps
     assert screen.expect("ended 0").splitlines() == ["/dev/pts/0", "33 77", "4", "ended 0"]
     screen.close()
