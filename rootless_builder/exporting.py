@@ -4,14 +4,16 @@
     after it           files and archives first, then what goes over a network
 """
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .config import Settings
 from .errors import UsageError
-from .events import Emit
+from .events import CheckFound, Emit, Event, Notice
 from .oci.reference import Reference
+from .outputs.files import STDOUT
 from .outputs.output import CacheOnly, Exported, Exporting, Output
 from .outputs.registry import ImageOutput
 from .store.images import Image
@@ -64,7 +66,39 @@ def export(image: Image, destinations: Destinations, store: Store, settings: Set
     Errors: UsageError, DiskFull, StoreError, RegistryError, AuthError.
     """
     world = Exporting(store=store, settings=settings, emit=emit, clamp=clamp, forced=forced)
-    return [output.export(image, world) for output in sorted(destinations.outputs, key=lambda output: output.sends)]
+    done = []
+    for output in sorted(destinations.outputs, key=lambda output: output.sends):
+        done.append(output.export(image, world))
+        place = getattr(output, "dest", None)
+        if place is not None:
+            manifest = done[-1].manifest
+            emit(Notice(text=f"written to {'standard output' if place == STDOUT else place}"
+                             + (f" as {manifest.digest}" if manifest else "")))
+    return done
+
+
+class Warnings:
+    """Passes events on, and keeps what the checks found, for docker's --metadata-file."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.found: list[CheckFound] = []
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, CheckFound):
+            self.found.append(event)
+        self._emit(event)
+
+    def as_metadata(self) -> list[dict[str, Any]]:
+        """As client.VertexWarning of BuildKit in JSON: bytes are base64, lines count from 1."""
+        return [{"level": 1, "short": _encoded(f"{one.rule}: {one.detail}"), "detail": [_encoded(one.description)],
+                 "sourceInfo": {"filename": one.file}, "range": [{"start": {"line": one.line},
+                                                                  "end": {"line": one.end_line}}]}
+                for one in self.found]
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
 
 
 def metadata(image: Image, exported: Sequence[Exported], destinations: Destinations) -> dict[str, Any]:

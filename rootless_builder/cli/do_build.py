@@ -12,7 +12,7 @@ from .build_cache import CacheOptions, carried, ttl
 from .build_compat import platform, translated
 from .call import Call, env_lines, environment, host, pair
 from .do_check import ask, method
-from .output_options import destinations, write_ids
+from .output_options import destinations, wanted_warnings, write_ids
 from .registry_options import with_registry
 from .times import epoch_of
 
@@ -49,12 +49,12 @@ def build(call: Call) -> int:
     from .. import build as flow
     from .. import catalog
     from ..events import Notice
-    from ..exporting import export, metadata
+    from ..exporting import Warnings, export, metadata
     from ..remotes import Remotes
     from ..sandbox.launcher import Launcher
 
-    with Launcher() as launcher, call.store(settings) as store, call.showing() as emit, \
-            Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=emit) as remotes:
+    with Launcher() as launcher, call.store(settings) as store, call.showing() as shown, \
+            Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=(emit := Warnings(shown))) as remotes:
         for text in notes:
             emit(Notice(text=text))
         run = run_settings(call, settings, announced(scratch, emit), launcher)
@@ -68,7 +68,8 @@ def build(call: Call) -> int:
         write_ids(call, image)
         written = export(image, found, store, settings, emit=emit, forced=asked.rewrite == "force",
                          clamp=None if asked.rewrite == "keep" else asked.source_date_epoch)
-    write_ids(call, image, metadata(image, written, found))
+    told = metadata(image, written, found)
+    write_ids(call, image, told | wanted_warnings(call, emit))
     if (call.options.quiet or call.options.progress in ("quiet", "none")) and not found.to_stdout:
         print(image.id)
     return 0

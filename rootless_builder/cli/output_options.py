@@ -13,7 +13,7 @@ from .call import Call
 
 if TYPE_CHECKING:
     from ..config import Settings
-    from ..exporting import Destinations
+    from ..exporting import Destinations, Warnings
     from ..store.images import Image
 
 FORMATS = ("gzip", "zstd", "none", "uncompressed")
@@ -77,3 +77,9 @@ def write_ids(call: Call, image: "Image", told: Mapping[str, Any] | None = None)
             Path(path).write_text(text)
         except OSError as error:
             raise DiskFull(f"cannot write {path}: {error.strerror}", hint="name another file") from error
+
+
+def wanted_warnings(call: Call, found: "Warnings") -> dict[str, Any]:
+    """What the build checks found, for those who ask for it as they ask docker buildx."""
+    wanted = call.environ.get("BUILDX_METADATA_WARNINGS", "").lower() in ("1", "t", "true")
+    return {"buildx.build.warnings": found.as_metadata()} if wanted and found.found else {}

@@ -78,6 +78,8 @@ def add_to_layout(folder: Path, blobs: Mapping[Digest, File], entries: Sequence[
     digest. Errors: OSError, UsageError, StoreError (an index.json that cannot be read)."""
     check_folder(folder)
     index = _index_of(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "oci-layout", inline(LAYOUT))  # first: what was left half-way can be gone on with
     for digest, file in blobs.items():
         path = folder / blob_path(digest)
         if not path.is_file() or path.stat().st_size != file.size:
@@ -85,7 +87,6 @@ def add_to_layout(folder: Path, blobs: Mapping[Digest, File], entries: Sequence[
             _write(path, file)
     kept = [old for old in index.manifests if not any(_replaces(new, old) for new in entries)]
     whole = replace(index, manifests=(*kept, *entries)).to_json()
-    _write(folder / "oci-layout", inline(LAYOUT))
     _write(folder / "index.json", inline(whole))
 
 

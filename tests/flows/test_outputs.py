@@ -1,5 +1,6 @@
 """`iechor build --output` of every type, as the plain user: what other tools read of it, and what is left behind."""
 
+import base64
 import hashlib
 import json
 import os
@@ -206,3 +207,40 @@ def test_an_archive_that_somebody_reads_no_further_is_no_error_of_ours(user: Per
     words = " ".join(user.command("build", "-o", "-", file(user, "FROM scratch\nCOPY big /\n")))
     done = user.run("sh", "-c", f"{words} | head -c 100 >/dev/null")
     assert done.returncode == 0 and "Traceback" not in done.stderr and "bug" not in done.stderr
+
+
+def test_a_full_disk_leaves_what_was_there(user: Person) -> None:
+    context = file(user, "FROM scratch\nCOPY big /dir/\n")
+    user.write("ctx/big", os.urandom(3 << 20))
+    disk = user.write("small/.keep", "").parent
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=1m,uid={user.uid},mode=755", "tmpfs", disk], check=True)
+    try:
+        (disk / "there").mkdir()
+        (disk / "there/old").write_text("old")
+        (disk / "old.tar").write_text("old")
+        for path in (disk / "there", disk / "there/old", disk / "old.tar"):
+            os.chown(path, user.uid, user.gid)
+        for output in ("small/there", "small/new", "type=tar,dest=small/old.tar", "type=oci,dest=small/new.tar",
+                       "type=oci,tar=false,dest=small/layout"):
+            done = user.iechor("build", "-o", output, context, code=13)
+            assert "cannot write the output small" in done.stderr and "hint: free some space" in done.stderr
+        left = {str(path.relative_to(disk)) for path in disk.rglob("*") if path.is_file()}
+        whole = {path for path in left if path.startswith("layout/blobs/sha256/") or path == "layout/oci-layout"}
+        assert left - whole == {"there/old", "old.tar"}, "nothing half-written"
+        assert all(path.rpartition("/")[2] in ("oci-layout", hashlib.sha256((disk / path).read_bytes()).hexdigest())
+                   for path in whole)
+        assert (disk / "old.tar").read_text() == "old" and not (disk / "layout/index.json").exists()
+        (disk / "old.tar").unlink()
+        user.iechor("build", "-o", "type=oci,tar=false,dest=small/layout", file(user, COPIED))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_the_metadata_tells_warnings_to_those_who_ask_as_of_docker(user: Person) -> None:
+    context = file(user, "from scratch\nCOPY a /a\n")
+    user.iechor("build", "--metadata-file", "m", context)
+    assert "buildx.build.warnings" not in json.loads((user.home / "m").read_text())
+    user.iechor("build", "--metadata-file", "m", context, env={"BUILDX_METADATA_WARNINGS": "1"})
+    [warning] = json.loads((user.home / "m").read_text())["buildx.build.warnings"]
+    assert base64.b64decode(warning["short"]).startswith(b"ConsistentInstructionCasing: ")
+    assert warning["range"] == [{"start": {"line": 1}, "end": {"line": 1}}]

@@ -109,6 +109,19 @@ def test_podman(podman: Engine, saved: tuple[Person, str, Path], folder: Path) -
     assert loaded(person, folder / "oci-archive.tar") == image
 
 
+def test_what_build_writes_for_docker_and_podman(docker: Engine, podman: Engine,
+                                                 saved: tuple[Person, str, Path]) -> None:
+    """Layers compressed, media types docker's: the ID is the store's all the same."""
+    person, image, _ = saved
+    person.iechor("build", "-o", f"type=docker,dest={person.home}/d.tar,name=team/other:1",
+                  "-o", f"type=oci,dest={person.home}/o.tar,compression=zstd,name=team/other:2", person.home / "c")
+    assert "team/other:1" in docker("load", "-i", person.home / "d.tar")
+    assert docker("image", "inspect", "--format", "{{.Id}}", "team/other:1").strip() == image
+    for archive in ("docker-archive:", "oci-archive:"):
+        found = podman("pull", "-q", f"{archive}{person.home}/{archive[0]}.tar").strip()
+        assert f"sha256:{found}" == image
+
+
 def test_the_store_itself_is_a_layout(saved: tuple[Person, str, Path]) -> None:
     person, image, _ = saved
     told = subprocess.run(["skopeo", "inspect", "--raw", f"oci:{person.store}:docker.io/team/app:1"],
