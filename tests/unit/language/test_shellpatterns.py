@@ -44,3 +44,18 @@ def test_many_stars_do_not_take_for_ever() -> None:
     assert trim_prefix("*a" * 30 + "b", "a" * 5000, longest=True) == "a" * 5000
     assert shellpatterns.replace("*a" * 10 + "b", "a" * 1000, "", every=True) == "a" * 1000
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("pattern", ["?*zzz", "*?z", "?*a*?*z", "\\?*z", "a*b", "*" + "a" * 500 + "b", "??z"])
+def test_no_pattern_looks_through_a_line_more_than_once(pattern: str) -> None:
+    """A million letters, and lines of a hundred: what went over them again and again would take hours."""
+    for value in ("a" * 1_000_000, ("a" * 99 + "\n") * 10_000):
+        for every in (True, False):
+            assert shellpatterns.replace(pattern, value, "x", every=every) == value
+        assert shellpatterns.trim_prefix(pattern, value, longest=True) == value
+        assert shellpatterns.trim_suffix(pattern, value, longest=False) == value
+
+
+def test_a_pattern_that_would_take_too_long_is_refused() -> None:
+    with pytest.raises(shellpatterns.BadPattern, match="a pattern of 50001 letters is too long for a value of 100000"):
+        shellpatterns.replace("?" * 50_000 + "z", "a" * 100_000, "", every=True)
