@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _raise_on_signals()
         call = parse(words)
         debug = call.options.debug
-        if call.options.command not in OF_THE_APPLICATION:  # those hand the caller's limit on
+        if getattr(call.options, "command", "") not in OF_THE_APPLICATION:  # those hand the caller's limit on
             _leave_no_core()
         code = handler(call.options.handler)(call)
         sys.stdout.flush()
