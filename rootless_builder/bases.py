@@ -5,7 +5,6 @@ A named context that is a folder or an archive becomes an image of one layer, ke
 
 import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Literal
 
 from .contexts import Contexts, ImageSource, Source
@@ -24,6 +23,7 @@ from .store.images import Image, LayerRef
 from .store.store import Store
 from .transports import REGISTRY, is_local, load_layout, load_local
 from .tree.changes import ChangeSet, Put
+from .values import dataclass, replace
 
 PullPolicy = Literal["always", "missing", "never", "newer"]
 

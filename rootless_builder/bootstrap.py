@@ -10,7 +10,6 @@ import re
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from .committing import rfc3339
@@ -29,6 +28,7 @@ from .store.images import Image
 from .store.store import Store
 from .tree.changes import ChangeSet, Put
 from .unshare import UnshareRequest, unshare
+from .values import dataclass
 
 SCRIPT = Path(__file__).with_name("bootstrap.sh")
 LAST_LINES = 20

@@ -7,7 +7,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +37,7 @@ from .schedule import Schedule
 from .squashing import squashed
 from .store.images import Image
 from .store.store import Store
+from .values import dataclass, field
 
 if TYPE_CHECKING:
     from .catalog import Puller

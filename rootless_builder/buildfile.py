@@ -11,7 +11,6 @@
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +20,7 @@ from .language.keywords import BUILD_FILES, ignore_files, ignore_files_beside
 from .paths import image_path
 from .tree.node import File
 from .tree.tree import SymlinkLoop, Tree
+from .values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,6 +34,7 @@ from .store.images import LayerRef
 from .store.names import REF_NAME
 from .store.packing import Packing
 from .store.store import Store
+from .values import dataclass, replace
 
 if TYPE_CHECKING:
     from .registry.client import RegistryClient

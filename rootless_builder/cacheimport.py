@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -38,6 +37,7 @@ from .store.images import LayerRef
 from .store.inflate import TarStream
 from .store.names import REF_NAME
 from .store.store import Store
+from .values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from .registry.client import Fetched, RegistryClient

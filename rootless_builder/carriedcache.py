@@ -10,7 +10,6 @@ A layer that nothing opens (of a stage that is only copied from by a step that h
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from .cacherecords import portable
@@ -20,6 +19,7 @@ from .oci.descriptor import Descriptor
 from .oci.digest import Digest
 from .store.blobs import Blobs
 from .store.buildcache import Cache, StepRecord
+from .values import dataclass, replace
 
 AT_ONCE = 4  # layers
 

@@ -5,7 +5,6 @@ Names are as a user types them: a name, or the beginning of an ID. Nothing here 
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from .store.images import Image, ImageRecord, Removed
 from .store.importing import FolderReader, Reader, TreeReader, import_images
 from .store.packing import Packing
 from .store.store import Store
+from .values import dataclass
 
 if TYPE_CHECKING:
     from .registry.client import RegistryClient

@@ -5,7 +5,6 @@ A base image is known once the build has it, so findings are told when the build
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from .errors import IechorError, IechorfileError, UsageError
 from .events import CheckFound, Emit
@@ -20,6 +19,7 @@ from .oci.config import ImageConfig
 from .oci.platform import Platform
 from .oci.reference import Reference
 from .transports import REGISTRY, is_local
+from .values import dataclass
 
 CONTEXT = 2  # lines told above and below
 LONGEST = 12  # lines of an instruction that are told

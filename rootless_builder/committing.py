@@ -5,7 +5,6 @@ step in the cache gives the same image ID.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from .cacheexport import inline
@@ -22,6 +21,7 @@ from .oci.descriptor import (
 from .oci.reference import Reference
 from .perform import StageState, World
 from .store.images import Image
+from .values import replace
 
 OCI_TYPES = {"none": MEDIA_TYPE_LAYER, "gzip": MEDIA_TYPE_LAYER_GZIP, "zstd": MEDIA_TYPE_LAYER_ZSTD}
 KEPT_EXTRA = ("os.version", "os.features")

@@ -31,13 +31,13 @@ import pwd
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigFileError
 from .span import Span
+from .values import dataclass, field, replace
 
 SYSTEM_CONFIG = Path("/etc/iechor/config.toml")
 USERNS_MODES = ("auto", "fakeroot", "subuid", "host")

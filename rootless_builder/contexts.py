@@ -15,7 +15,6 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -34,6 +33,7 @@ from .sources.directory import DirectorySource
 from .sources.fetched import NAME, FetchedSource
 from .tree.node import File, Meta
 from .tree.tree import Tree
+from .values import dataclass, replace
 
 Source = DirectorySource | ArchiveSource | FetchedSource
 STDIN = "-"

@@ -9,7 +9,6 @@ there keeps its own, except below the copied one, where the source's wins. Nothi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from .errors import SourceError
 from .language.ignore import IgnorePatterns
@@ -19,6 +18,7 @@ from .plan.wildcard import has_wildcards, matches
 from .tree.node import Directory, File, Meta, Node, Symlink
 from .tree.overlay import Overlay
 from .tree.tree import SymlinkLoop, Tree
+from .values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

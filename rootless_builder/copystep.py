@@ -7,7 +7,6 @@
 
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from .sources.archive import ArchiveSource
 from .tree.node import Directory, File, Inline, Meta, Node
 from .tree.overlay import Overlay
 from .tree.tree import Tree
+from .values import dataclass
 
 if TYPE_CHECKING:
     from .perform import World

@@ -5,7 +5,6 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +14,7 @@ from .sandbox.causes import userns_cause
 from .sandbox.idmap import IdMode
 from .sandbox.probe import Answers, probe
 from .sandbox.proot import proot_program
+from .values import dataclass
 
 MODULES = (("_layercore", "layers are packed by the slower Python twin"),
            ("_fakeroot", "no fakeroot: RUN as a plain user needs --userns=subuid"))

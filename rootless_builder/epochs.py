@@ -5,13 +5,13 @@
     the value "context": of a git context the commit's time, of an archive by URL its newest file's, else none
 """
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .contexts import Contexts, place_of
 from .errors import IechorfileError
 from .plan.remotes import GitSource, HttpSource
 from .plan.stages import StageGraph
+from .values import replace
 
 if TYPE_CHECKING:
     from .build import BuildRequest

@@ -1,7 +1,8 @@
 """What a flow tells whoever watches: frozen values, rendered by cli/render.py (terminal, plain, JSON lines)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from .values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from .config import Settings
@@ -18,6 +17,7 @@ from .outputs.output import CacheOnly, Exported, Exporting, Output
 from .outputs.registry import ImageOutput
 from .store.images import Image
 from .store.store import Store
+from .values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ order: a key names what a step reads, never when. Steps are numbered by their pl
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from .stepkeys import look_up, record_alias
 from .store.buildcache import Cache, NoCache, StepRecord
 from .tree.changes import ChangeSet, Put, Remove
 from .tree.node import Directory, File
+from .values import dataclass, replace
 
 if TYPE_CHECKING:
     from .build import BuildRequest

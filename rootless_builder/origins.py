@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from .contexts import Source
@@ -12,6 +11,7 @@ from .paths import ImagePath
 from .sources.selection import anywhere, selection_digest
 from .store.images import LayerRef
 from .tree.tree import Tree
+from .values import dataclass
 
 if TYPE_CHECKING:
     from .perform import World

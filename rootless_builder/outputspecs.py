@@ -9,7 +9,6 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +25,7 @@ from .outputs.output import CacheOnly, Output
 from .outputs.registry import ImageOutput
 from .outputs.tarball import TarOutput
 from .store.packing import Packing
+from .values import dataclass, field
 
 COMPRESSIONS = {"uncompressed": "none", "none": "none", "gzip": "gzip", "zstd": "zstd"}
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True", ""})  # Go's strconv.ParseBool, and a key without a value

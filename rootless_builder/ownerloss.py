@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import NamespaceError, OwnershipError
@@ -16,6 +15,7 @@ from .scratch.lowers import Lowers
 from .scratch.rootfs import Rootfs
 from .tree.changes import ChangeSet, Put
 from .tree.node import Device, Node
+from .values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ COPY, ADD (copystep.py) and WORKDIR happen on trees, in memory; no namespace, no
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -32,6 +31,7 @@ from .store.store import Store
 from .tree.changes import Change, ChangeSet, Put
 from .tree.overlay import Overlay
 from .tree.tree import Tree
+from .values import dataclass, field
 
 if TYPE_CHECKING:
     from .runstep import RunSettings

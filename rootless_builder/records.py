@@ -1,7 +1,6 @@
 """What a step made, on disk: its layer as a blob, the layer's index, and the record that the cache finds it by."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from .layer.writer import write_layer
 from .oci.descriptor import MEDIA_TYPE_LAYER, Descriptor
@@ -9,6 +8,7 @@ from .store.buildcache import StepRecord
 from .store.images import LayerRef
 from .store.store import Store
 from .tree.changes import ChangeSet
+from .values import replace
 
 
 def write_step(changes: ChangeSet, key: str, created_by: str, store: Store, *, clamp: int | None,

@@ -14,7 +14,6 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -34,6 +33,7 @@ from .store.buildcache import StepRecord
 from .store.store import Store
 from .tree.node import Directory, File, Meta
 from .tree.tree import IMPLIED, SymlinkLoop, Tree
+from .values import dataclass
 
 NOT_MODIFIED = 304
 

@@ -13,7 +13,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .config import Settings
@@ -50,6 +49,7 @@ from .store.images import Image
 from .store.store import Store
 from .tree.node import Directory
 from .tree.tree import Tree
+from .values import dataclass, field, replace
 
 _ATTEMPTS = 5
 

@@ -13,7 +13,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from .scratch.checkout import CheckOut
 from .scratch.owners import OwnerRecord
 from .scratch.scratch import Scratch
 from .scratch.walk import FOLDER
+from .values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from .perform import World

@@ -9,7 +9,6 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -31,6 +30,7 @@ from .scratch.rootfs import Rootfs
 from .scratch.scratch import Scratch
 from .store.images import LayerRef
 from .tree.changes import ChangeSet
+from .values import dataclass, field
 
 if TYPE_CHECKING:
     from .perform import World

@@ -8,10 +8,10 @@ Only files that look like text and are small are read. What is found is named by
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from .paths import ImagePath
 from .tree.node import File
+from .values import dataclass
 
 LARGEST = 1 << 20  # bytes of a file that is read
 BUDGET = 64 << 20  # bytes that are read of one step's files

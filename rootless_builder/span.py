@@ -1,6 +1,6 @@
 """Where in an iEchorfile something stands. Every instruction and every user error has one."""
 
-from dataclasses import dataclass
+from .values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """--squash: the layers of a build as one, on its base's; --squash-all: the base's too."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .oci.config import History
@@ -11,6 +10,7 @@ from .tree.changes import Change, Put, Remove
 from .tree.node import Directory
 from .tree.overlay import Overlay
 from .tree.tree import IMPLIED
+from .values import replace
 
 if TYPE_CHECKING:
     from .perform import StageState, World

@@ -8,7 +8,6 @@ so a stage that was built anew to the same content, with other times in other la
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 from .copystep import copy_contents
 from .mountsources import mount_contents
@@ -16,6 +15,7 @@ from .perform import World, is_independent
 from .plan.cachekey import cache_key
 from .plan.steps import CopyStep, RunStep, Step
 from .store.buildcache import Cache, StepRecord
+from .values import dataclass, replace
 
 AFTER = "after"
 BY_CONTENT = "content"

@@ -3,7 +3,6 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .bases import meant, scratch_base
@@ -28,6 +27,7 @@ from .plan.steps import CopyStep
 from .remotes import Remotes
 from .store.store import Store
 from .transports import REGISTRY, is_local, load_layout, load_local
+from .values import dataclass, replace
 
 FetchConfig = Callable[[Reference, Platform], ImageConfig]
 

@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import DiskFull, OwnershipError, UsageError
@@ -22,6 +21,7 @@ from .sandbox.privileges import CAPABILITIES
 from .sandbox.spec import FakerootSpec, SandboxSpec
 from .sandbox.supervise import OnOutput, supervise
 from .sandbox.terminal import size_of
+from .values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import IechorError, Interrupted, UnsupportedError, UsageError
+from ..values import dataclass
 from .call import Call
 
 if TYPE_CHECKING:

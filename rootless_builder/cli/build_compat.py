@@ -1,11 +1,11 @@
 """Options of podman build and buildah that say in other words what is asked for, or ask for what always holds here."""
 
 import argparse
-import dataclasses
 import os
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..values import replace
 from .call import Call
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def translated(call: Call) -> tuple[Call, list[str]]:
     if options.format != "oci":
         notes.append(f"--format={options.format}: the image is an OCI image that has docker's fields too "
                      "(HEALTHCHECK, ONBUILD, SHELL); -o type=docker writes an archive for docker")
-    return dataclasses.replace(call, options=options), notes
+    return replace(call, options=options), notes
 
 
 def platform(options: argparse.Namespace) -> "Platform | None":

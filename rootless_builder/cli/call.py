@@ -5,11 +5,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import NamespaceError, UsageError
+from ..values import dataclass
 
 if TYPE_CHECKING:
     from ..config import Settings

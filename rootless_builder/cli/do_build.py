@@ -3,11 +3,11 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SourceError, UnsupportedError, UsageError
+from ..values import replace
 from .build_cache import CacheOptions, carried, ttl
 from .build_compat import platform, translated
 from .call import Call, env_lines, environment, host, pair

@@ -8,13 +8,13 @@ JSON has the keys that docker buildx prints.
 """
 
 import base64
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IechorfileError, UsageError
 from ..span import Span
+from ..values import dataclass, replace
 from . import report
 from .call import Call
 from .terminal import clean
@@ -28,7 +28,7 @@ FOUND = IechorfileError.exit_code
 METHODS = {"build": "build", "check": "check", "lint": "check", "outline": "outline", "targets": "targets"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """ignore_status: findings are no failure."""
 
@@ -47,9 +47,9 @@ def method(text: str) -> Method:
     for option in options:
         key, _, value = option.partition("=")
         if key == "format" and value in ("text", "json"):
-            found = dataclasses.replace(found, as_json=value == "json")
+            found = replace(found, as_json=value == "json")
         elif key == "ignorestatus" and value in ("", "true", "false"):
-            found = dataclasses.replace(found, ignore_status=value != "false")
+            found = replace(found, ignore_status=value != "false")
         else:
             raise UsageError(f'cannot use --call "{text}": unknown option "{option}"',
                              hint="write --call=METHOD,format=text or format=json")

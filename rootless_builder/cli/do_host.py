@@ -1,12 +1,12 @@
 """`iechor unshare`, `iechor bootstrap`, `iechor doctor`: options → request → flow → what is printed."""
 
-import dataclasses
 import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..values import asdict
 from .call import Call
 from .do_info import host
 
@@ -56,7 +56,7 @@ def doctor(call: Call) -> int:
         from .tables import fill
 
         print(fill(call.options.format, {"OK": verdict.ok, "Path": verdict.path,
-                                         "Host": [dataclasses.asdict(finding) for finding in findings]}))
+                                         "Host": [asdict(finding) for finding in findings]}))
         return 0 if verdict.ok else 1
     show(findings)
     print(f"\n{verdict.path}")

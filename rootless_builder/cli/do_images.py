@@ -1,6 +1,5 @@
 """The commands on images and registries: options → catalog → what is printed."""
 
-import dataclasses
 import errno
 import fnmatch
 import getpass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContainerError, ImageNotFound, UsageError
+from ..values import replace
 from . import tables
 from .call import Call
 from .registry_options import with_access, with_registry
@@ -149,7 +149,7 @@ def logout(call: Call) -> int:
 def auth_settings(call: Call) -> "Settings":
     settings = call.settings()
     if call.options.authfile:
-        return dataclasses.replace(settings, auth_file=Path(call.options.authfile).absolute())
+        return replace(settings, auth_file=Path(call.options.authfile).absolute())
     return settings
 
 

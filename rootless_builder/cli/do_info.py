@@ -1,12 +1,12 @@
 """`iechor version` and `iechor info`: what is installed here, which parts are in use, what this host allows."""
 
-import dataclasses
 import os
 import platform
 import pwd
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..values import asdict
 from .call import Call
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def info(call: Call) -> int:
                 "Scratch": str(settings.scratch), "Userns": call.mode(settings).value,
                 "Path": doctor.verdict(findings, call.mode(settings)).path,
                 "Config": [str(path) for path in settings.sources],
-                "Host": [dataclasses.asdict(finding) for finding in findings]}
+                "Host": [asdict(finding) for finding in findings]}
         print(fill(template, told))
         return 0
     version(call)

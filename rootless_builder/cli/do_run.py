@@ -1,6 +1,5 @@
 """`iechor run` and the commands on containers: options → request → flow → what is printed, and the exit code."""
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContainerError, IechorError, UnsupportedError, UsageError
+from ..values import asdict
 from . import tables
 from .call import Call, env_lines, environment, pair
 
@@ -135,7 +135,7 @@ def described(container: "Container") -> dict[str, Any]:
                        "User": config.user, "Tty": config.tty, "StopSignal": config.stop_signal,
                        "Labels": dict(config.labels)},
             "HostConfig": {"NetworkMode": config.network, "AutoRemove": config.remove},
-            "Ports": [dataclasses.asdict(port) for port in state.ports or config.ports], "LogPath": str(container.log)}
+            "Ports": [asdict(port) for port in state.ports or config.ports], "LogPath": str(container.log)}
 
 
 def moment(seconds: float) -> str:

@@ -4,11 +4,11 @@ import argparse
 import getpass
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..values import replace
 from .call import Call
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Progress that is written once and never redrawn: plain lines, or JSON."""
 
 import base64
-import dataclasses
 import json
 import threading
 import time
@@ -9,6 +8,7 @@ from typing import TextIO
 
 from .. import events
 from ..events import Event
+from ..values import asdict
 from .terminal import Lines, clean
 from .wording import finding, title, transfer
 
@@ -24,7 +24,7 @@ class RawJson:
 
     def __call__(self, event: Event) -> None:
         fields = {name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
-                  for name, value in dataclasses.asdict(event).items()}
+                  for name, value in asdict(event).items()}
         line = json.dumps({"event": type(event).__name__, "time": round(time.time(), 3), **fields})
         with self._lock:
             self._out.write(line + "\n")

@@ -10,7 +10,6 @@
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from .. import events
 from ..events import Event
+from ..values import dataclass
 from .terminal import Lines, clean
 from .wording import finding, title, transfer
 

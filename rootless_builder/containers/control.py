@@ -6,9 +6,9 @@ import select
 import signal
 import socket
 import time
-from dataclasses import dataclass
 
 from ..errors import ContainerError
+from ..values import dataclass
 from . import channel
 from .folders import Containers
 from .state import LOST, Container, ContainerState, Status

@@ -8,7 +8,6 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ from ..errors import IechorError, SandboxError
 from ..sandbox.failures import encode
 from ..sandbox.handle import Sandbox
 from ..sandbox.launcher import Launcher
+from ..values import replace
 from . import channel
 from .pump import READABLE, Loop
 from .state import LOST

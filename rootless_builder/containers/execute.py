@@ -3,11 +3,11 @@
 import contextlib
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..errors import ContainerError
 from ..sandbox import terminal as terminals
 from ..sandbox.failures import decode
+from ..values import dataclass
 from . import channel
 from .console import SignalProxy
 from .control import reach

@@ -6,10 +6,10 @@ import itertools
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import ContainerError
+from ..values import asdict, dataclass
 from .marks import ProcessMark
 from .names import SHOWN, is_id, is_name
 from .state import Container, ContainerConfig, ContainerState, Status, missing, write_json

@@ -13,9 +13,9 @@ import os
 import re
 import select
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from ..errors import ContainerError, UsageError
+from ..values import dataclass
 from .console import write_all
 from .folders import Containers
 from .state import Container, Status, missing

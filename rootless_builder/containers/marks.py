@@ -1,7 +1,8 @@
 """Which process: pid, start time and boot, so that a pid used again is never taken for ours (proc(5))."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,9 @@ import re
 import resource
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ..errors import UnsupportedError, UsageError
+from ..values import dataclass
 
 
 class Network(enum.Enum):

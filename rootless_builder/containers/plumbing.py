@@ -5,9 +5,9 @@ import os
 import select
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from ..sandbox import terminal as terminals
+from ..values import dataclass
 from .console import SignalProxy
 from .logs import STDERR, STDOUT
 from .pump import Loop, Pump

@@ -8,10 +8,10 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ..errors import UsageError
 from ..oci.config import RunConfig
+from ..values import dataclass
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

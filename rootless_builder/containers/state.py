@@ -21,11 +21,11 @@ import enum
 import errno
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import ContainerError, DiskFull
+from ..values import asdict, dataclass, field, replace
 from .marks import ProcessMark
 from .options import PublishedPort
 

@@ -9,11 +9,11 @@ foreground, the monitor (monitor.py) with -d. One thread, one poll(2), no write 
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..sandbox.handle import PIPE, Sandbox
 from ..sandbox.launcher import Launcher
 from ..sandbox.spec import SandboxSpec
+from ..values import replace
 from .console import SignalProxy
 from .doorman import Doorman
 from .folders import Containers

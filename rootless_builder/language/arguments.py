@@ -12,10 +12,10 @@ r"""What stands behind an instruction and its flags, cut into the values of Buil
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from ..errors import IechorfileError
+from ..values import dataclass
 from . import jsonform
 from .characters import SPACES, SPACES_LATIN1, decode, encode, printable, split_spaces
 

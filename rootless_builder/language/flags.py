@@ -1,9 +1,9 @@
 """`--name=value` between an instruction and its arguments: cut off the line, then checked against the table."""
 
 import re
-from dataclasses import dataclass
 
 from ..errors import IechorfileError
+from ..values import dataclass
 from . import suggest
 from .characters import SPACES_LATIN1, decode, encode, lower, printable
 from .keywords import FLAGS, FlagType

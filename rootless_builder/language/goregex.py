@@ -11,9 +11,9 @@ Only whether something matches counts, never where. Scripts (`\p{Greek}`) are re
 import re
 import sys
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 
+from ..values import dataclass
 from .filepattern import BadPattern
 
 _Ranges = list[tuple[int, int]]

@@ -11,9 +11,8 @@ user spells them. Values keep their quotes and variables: `words.expand` takes t
 token of `Script.directives.escape`.
 """
 
-from dataclasses import dataclass
-
 from ..span import Span
+from ..values import dataclass
 from .mounts import MountFlag
 
 

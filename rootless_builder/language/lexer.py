@@ -12,10 +12,10 @@ Bytes, because BuildKit joins and measures bytes. A physical line holds at most 
 """
 
 import re
-from dataclasses import dataclass, replace
 
 from ..errors import IechorfileError
 from ..span import Span
+from ..values import dataclass, replace
 from .characters import decode, encode, strip, strip_left
 from .instructions import Directive, Directives, ParseWarning
 

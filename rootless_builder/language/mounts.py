@@ -10,11 +10,11 @@ The value is one line of CSV; keys have no case. `from` takes no variables.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ..errors import IechorfileError
 from ..span import Span
+from ..values import dataclass
 from . import csvline, numbers, suggest
 from .characters import lower
 

@@ -7,10 +7,10 @@ What is accepted is what BuildKit's Dockerfile frontend accepts; whether it is c
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..errors import IechorfileError
 from ..span import Span
+from ..values import replace
 from . import configinstructions as config
 from . import fileinstructions as files
 from . import suggest

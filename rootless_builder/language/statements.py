@@ -4,10 +4,9 @@
     ONBUILD   = keyword [ flags ] statement          the heredocs stay with the outer one
 """
 
-from dataclasses import dataclass, replace
-
 from ..errors import IechorfileError
 from ..span import Span
+from ..values import dataclass, replace
 from .arguments import read_arguments
 from .characters import lower, split_spaces, strip
 from .flags import split_flags

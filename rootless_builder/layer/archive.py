@@ -10,8 +10,8 @@ that is what docker, containerd, podman, skopeo and umoci see.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ..values import dataclass
 from .compress import Readable, has_checksum
 from .content import Extent
 from .entry import OLD_SPARSE, REGULAR, Entry, Extensions, decimal, number, parse_header, refuse

@@ -9,10 +9,10 @@ An opener is any callable that returns a *new* read-only descriptor of the uncom
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..tree.changes import Change, ChangeSet, Put
 from ..tree.node import Content, File
+from ..values import dataclass
 
 Opener = Callable[[], int]
 Extent = tuple[int, int, int]  # offset in the tar, offset in the file, length: bytes, all three

@@ -1,10 +1,10 @@
 """One entry of a tar that may lie: its header's fields, and the extensions that correct them."""
 
 import re
-from dataclasses import dataclass
 from struct import Struct
 
 from ..errors import UnsafeArchive
+from ..values import dataclass
 from .content import Extent
 from .header import SECOND
 

@@ -10,7 +10,6 @@ without reading the tar again.
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import NoReturn
@@ -21,6 +20,7 @@ from ..oci.digest import Digest
 from ..paths import ImagePath, decode
 from ..tree.changes import Change, ChangeSet, Opaque, Put, Remove
 from ..tree.node import Directory, File, HostFile, Inline, Node
+from ..values import dataclass, replace
 from .content import TarRange
 from .header import SECOND, node_header, padded, whiteout_header
 from .whiteout import check_name, marker

@@ -10,9 +10,9 @@ What we do not know is kept in `extra` and written back. The digest of the bytes
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from ..values import dataclass, field
 from . import document
 from .digest import Digest
 from .platform import Platform

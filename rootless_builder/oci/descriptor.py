@@ -1,9 +1,9 @@
 """Descriptors (image spec, descriptor.md) and the media types we read and write."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..values import dataclass, field
 from . import document
 from .digest import Digest
 from .platform import Platform

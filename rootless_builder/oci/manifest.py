@@ -1,10 +1,10 @@
 """Image manifests and image indexes (image spec, manifest.md and image-index.md), and docker's twins of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UnsafeArchive
+from ..values import dataclass, field
 from . import document
 from .descriptor import (
     DOCKER_MANIFEST,

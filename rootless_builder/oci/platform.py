@@ -5,10 +5,10 @@ The normal form is containerd's: arm64 has no variant (v8 is meant), arm without
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..values import dataclass
 
 if TYPE_CHECKING:
     from .descriptor import Descriptor

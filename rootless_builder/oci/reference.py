@@ -8,9 +8,9 @@ Normal form, as docker has it: `debian` is docker.io/library/debian, and index.d
 """
 
 import re
-from dataclasses import dataclass, replace
 
 from ..errors import UsageError
+from ..values import dataclass, replace
 from .digest import Digest, InvalidDigest
 
 DEFAULT_REGISTRY = "docker.io"

@@ -8,7 +8,6 @@ The same images give the same bytes.
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from ..layer.writer import write_layer
 from ..oci.descriptor import Descriptor
@@ -22,6 +21,7 @@ from ..store.packing import Packing
 from ..store.store import Store
 from ..tree.changes import ChangeSet, Put
 from ..tree.node import Directory, File, Inline, Meta
+from ..values import dataclass, replace
 from .files import STDOUT, check_file, whole_file
 from .output import Exported, Exporting
 from .packed import PackedImage, as_stored, packed_image

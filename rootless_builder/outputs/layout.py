@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import IechorError, StoreError, UsageError
@@ -21,6 +20,7 @@ from ..store.names import REF_NAME
 from ..store.packing import Packing
 from ..store.store import Store
 from ..tree.node import File, Inline, Meta
+from ..values import dataclass, replace
 from .archive import LAYOUT, blob_path, entries_of, index_entry, tag_of
 from .files import STDOUT, explained
 from .output import Exported, Exporting

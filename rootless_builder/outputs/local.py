@@ -13,7 +13,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UnsafeArchive, UsageError
@@ -24,6 +23,7 @@ from ..paths import ROOT, ImagePath, encode, join
 from ..store.images import Image
 from ..tree.node import Device, Directory, File, Meta, Node, Symlink
 from ..tree.tree import Tree
+from ..values import dataclass, field
 from .files import STDOUT, check_file, explained
 from .output import Exported, Exporting
 from .removing import FOLDER, open_up, remove

@@ -8,7 +8,6 @@
     here          CacheOnly        nothing
 """
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from ..config import Settings
@@ -17,6 +16,7 @@ from ..oci.descriptor import Descriptor
 from ..oci.reference import Reference
 from ..store.images import Image
 from ..store.store import Store
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
@@ -12,6 +11,7 @@ from ..store.images import Image
 from ..store.packing import PackedLayer, Packing, manifest_of, packed
 from ..store.store import Store
 from ..tree.node import Content, File, Inline, Meta
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

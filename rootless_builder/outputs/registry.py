@@ -1,13 +1,12 @@
 """type=image, type=registry: the image in the store, and in the registries that its names say."""
 
-from dataclasses import dataclass, replace
-
 from ..errors import AuthError, IechorError, RegistryError, UsageError
 from ..events import ImageTagged
 from ..oci.descriptor import Descriptor
 from ..oci.reference import Reference
 from ..store.images import Image
 from ..store.packing import Packing
+from ..values import dataclass, replace
 from .output import Exported, Exporting
 
 

@@ -3,12 +3,11 @@
 They come from the image's tree in memory: nothing is unpacked, so the plain user's tar is that of real root.
 """
 
-from dataclasses import dataclass
-
 from ..layer.writer import write_layer
 from ..oci.reference import Reference
 from ..store.images import Image
 from ..tree.changes import ChangeSet, Put
+from ..values import dataclass
 from .files import STDOUT, check_file, whole_file
 from .output import Exported, Exporting
 

@@ -7,9 +7,9 @@ encoding or of what a step does gives other keys, never another meaning to an ol
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any
 
+from ..values import fields, is_dataclass
 from .steps import InlineFile, Step
 
 VERSION = 1

@@ -6,9 +6,9 @@
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from ..errors import IechorfileError
+from ..values import dataclass
 
 _SET_ID, _STICKY, _OTHERS, _ALL = 0o6000, 0o1000, 0o007, 0o6777
 _EVERY = 0xFFFF  # of who is not said

@@ -7,13 +7,13 @@ value. By BuildKit's dockerfile2llb.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 from ..errors import IechorfileError, UnsupportedError
 from ..language import instructions as i
 from ..language.words import expand, expand_words
 from ..oci.config import Healthcheck, ImageConfig, RunConfig
 from ..paths import absolute, image_path
+from ..values import dataclass, replace
 from .lower_copy import copy_step
 from .lower_run import run_step
 from .ports import exposed_ports

@@ -5,13 +5,13 @@
 By BuildKit's convert_runmount.go, convert_secrets.go and convert_ssh.go.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import IechorfileError
 from ..language import instructions as i
 from ..language.mounts import RunMount
 from ..paths import absolute, basename, image_path
+from ..values import dataclass
 
 if TYPE_CHECKING:
     from .lower import Lowering

@@ -9,12 +9,12 @@ By BuildKit's dfgitutil and gitutil.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import IechorfileError
 from ..language.numbers import boolean
+from ..values import dataclass, field, replace
 
 _SCP = re.compile(r"(?P<user>[a-zA-Z0-9-_]+)@(?P<host>[a-zA-Z0-9-.]+):(?P<path>[^?#]*)"
                   r"(\?(?P<query>[^#]*))?(#(?P<fragment>.*))?")

@@ -9,12 +9,12 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 from ..errors import IechorfileError, UsageError
 from ..language import suggest
 from ..language.instructions import Arg, Copy, From, Instruction, Run, Script
 from ..language.words import expand
+from ..values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ cache key. A ConfigStep changes the config alone: no layer, no key.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from ..oci.config import ImageConfig
 from ..span import Span
+from ..values import dataclass, field
 from .mounts import BindMount, CacheMount, StepMount
 from .remotes import GitSource, HttpSource
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
@@ -22,6 +21,7 @@ from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest, InvalidDigest
 from ..oci.manifest import INDEX_TYPES, MANIFEST_LIMIT, MANIFEST_TYPES
 from ..oci.reference import Reference
+from ..values import dataclass
 from .auth import Credential, Credentials, host_name
 from .http import WAIT_LIMIT, Response, Transport, Unreachable, retry_after
 from .session import Endpoint, Session, endpoints, failed, origin

@@ -8,11 +8,11 @@
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 from ..config import Settings
 from ..errors import AuthError, RegistryError
+from ..values import dataclass
 from .auth import DOCKER_HUB, Credential, Credentials
 from .http import Body, Response, TlsFailure, Transport, Unreachable
 from .tokens import ANSWER_LIMIT, Challenge, Tokens, choose, parse_challenges, refused

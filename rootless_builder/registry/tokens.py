@@ -11,12 +11,12 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from ..config import is_loopback
 from ..errors import AuthError, RegistryError
+from ..values import dataclass, field
 from .auth import Credential
 from .http import Response, Transport
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import replace
 from typing import TypeVar
 
 from ..errors import ImageNotFound, RegistryError, StoreError, UnsafeArchive, UnsupportedError
@@ -23,6 +22,7 @@ from ..oci.reference import Reference
 from ..store.images import Image, LayerRef
 from ..store.packing import Packing, known, manifest_of, packed
 from ..store.store import Store
+from ..values import replace
 from .client import Fetched, RegistryClient, doing
 from .download import download_layer
 

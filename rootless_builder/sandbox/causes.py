@@ -10,8 +10,9 @@
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from ..values import dataclass
 
 PROC = Path("/proc")
 

@@ -19,11 +19,11 @@ import select
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
+from ..values import dataclass
 from . import emulation, execute, hostroot, linux, mounts, network, privileges, proot, wire
 from .causes import userns_cause
 from .failures import act, encode

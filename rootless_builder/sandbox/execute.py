@@ -12,10 +12,10 @@ import stat
 import struct
 import termios
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 from ..errors import SandboxError
+from ..values import dataclass
 from . import linux, passwd, privileges
 from .failures import ExecFailed, UserNotFound, act
 from .passwd import Identity

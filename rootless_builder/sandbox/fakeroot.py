@@ -21,11 +21,11 @@ initial table; in the final one, of the upper directory's file too where a lower
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
 
 from ..errors import OwnershipError, SandboxError
+from ..values import dataclass
 from .spec import FakerootSpec
 
 try:

@@ -8,10 +8,10 @@
 import enum
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import NamespaceError
+from ..values import dataclass
 
 HELPER_DIRS = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 RANGE = 65536

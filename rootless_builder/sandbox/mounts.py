@@ -12,9 +12,9 @@ before the root is changed. Sources are paths of the host, targets paths inside 
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..values import dataclass, field
 from . import linux
 from .rootdir import is_directory_in_root, open_in_root
 

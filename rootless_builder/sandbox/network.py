@@ -13,10 +13,10 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ..errors import SandboxError
+from ..values import dataclass, field
 from .spec import Port
 
 SIOCGIFFLAGS = 0x8913

@@ -4,8 +4,8 @@ import os
 import selectors
 import signal
 import subprocess
-from dataclasses import dataclass
 
+from ..values import dataclass
 from .idmap import find_program
 
 TUN = "/dev/net/tun"

@@ -3,8 +3,8 @@
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ..values import dataclass
 from .failures import UserNotFound
 
 LARGEST_ID = (1 << 31) - 1

@@ -8,9 +8,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..values import dataclass
 from . import hostroot, idmap, linux
 
 BOOT = "import sys; sys.path[:0] = sys.argv[2:]; from rootless_builder.sandbox.probe import main; main(sys.argv[1])"

@@ -1,14 +1,13 @@
 """The whole contract between the launcher and the sandbox's child: frozen values, JSON both ways."""
 
-import dataclasses
 import enum
 import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from ..values import dataclass, fields, is_dataclass
 from . import mounts
 from .idmap import Extent, IdMap, IdMode
 from .mounts import Mount
@@ -137,8 +136,8 @@ def _encode(value: Any) -> Any:
         return value.value
     if isinstance(value, tuple):
         return [_encode(item) for item in value]
-    if dataclasses.is_dataclass(value):
-        coded = {item.name: _encode(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if is_dataclass(value):
+        coded = {item.name: _encode(getattr(value, item.name)) for item in fields(value)}
         if type(value).__name__ in _MOUNTS:
             coded["kind"] = type(value).__name__
         return coded

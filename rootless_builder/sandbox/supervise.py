@@ -11,8 +11,8 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
+from ..values import replace
 from .handle import Sandbox
 from .spec import ExitStatus
 from .terminal import following_size, raw

@@ -2,8 +2,8 @@
 
 import os
 import stat
-from dataclasses import dataclass
 
+from ..values import dataclass
 from . import linux
 from .mounts import KernelOverlay, Place, bind, fd_path, restrict
 from .rootdir import is_directory_in_root, open_in_root

@@ -10,8 +10,9 @@ One for each server:
 import json
 import os
 import socket
-from dataclasses import dataclass
 from typing import Any
+
+from ..values import dataclass
 
 LARGEST = 1 << 20
 MOST_FDS = 64

@@ -7,7 +7,6 @@ makes no difference to who sees them together.
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..oci.digest import Digest
 from ..paths import decode
 from ..sandbox.idmap import IdMode
 from ..store import atomic
+from ..values import dataclass, field
 from .metadata import is_whiteout, xattr_is
 from .owners import OwnerRecord, encode
 from .places import Places

@@ -10,10 +10,10 @@ Steps that share a cache at once each tell what they changed themselves; of two 
 import fcntl
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..store import atomic
+from ..values import dataclass
 from .owners import OwnerRecord, decode, encode
 from .places import REMEDY
 

@@ -15,12 +15,12 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..sandbox.idmap import IdMode
 from ..store import atomic
 from ..store.owner import Owner, abandoned
+from ..values import dataclass
 from .cacheowners import CacheOwners
 from .owners import OwnerRecord, encode
 from .places import REMEDY, Places

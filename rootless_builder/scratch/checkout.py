@@ -12,7 +12,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import layercore
@@ -21,6 +20,7 @@ from ..sandbox.idmap import IdMode
 from ..store import atomic
 from ..tree.changes import ChangeSet, Remove
 from ..tree.node import Directory
+from ..values import dataclass, field
 from .comparing import Original, made_only
 from .metadata import DiskReader, Target, apply
 from .owners import OwnerRecord

@@ -5,9 +5,9 @@ Never by times alone: metadata first, then the bytes.
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 from ..tree.node import Content, Directory, File, Node
+from ..values import dataclass, replace
 from .lowers import Lowers
 
 _CHUNK = 1 << 18

@@ -9,13 +9,12 @@ The rules are those of Tree.apply (image-spec layer.md): what lies below a symli
 a folder that nobody made is an implied one, with the metadata it has in the layers below.
 """
 
-from dataclasses import dataclass, field
-
 from ..errors import UnsafeArchive
 from ..paths import ImagePath, ancestors, basename, image_path, join, parent
 from ..tree.changes import ChangeSet, Opaque, Put, Remove
 from ..tree.node import Directory, Meta, Node, Symlink
 from ..tree.tree import IMPLIED, MAX_SYMLINKS
+from ..values import dataclass, field
 from .lowers import Lowers
 
 Leaf = Node

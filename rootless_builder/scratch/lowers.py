@@ -7,12 +7,12 @@ No symlink is followed: a part of a path is only looked up below folders that we
 
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..paths import encode
 from ..sandbox.idmap import IdMode
 from ..tree.node import Node
+from ..values import dataclass, field
 from .metadata import DiskReader
 from .owners import OwnerRecord
 from .walk import Entry

@@ -9,12 +9,12 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..errors import OwnershipError
 from ..paths import decode, encode
 from ..sandbox.idmap import IdMode
 from ..tree.node import Device, Directory, File, HostFile, Meta, Node, Symlink
+from ..values import dataclass
 from .owners import OwnerRecord
 from .walk import Entry
 

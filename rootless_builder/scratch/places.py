@@ -16,12 +16,12 @@ The number is the format of what lies below: another version of iechor uses anot
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreError
 from ..sandbox.idmap import IdMode
 from ..store import atomic
+from ..values import dataclass
 
 FORMAT = 1
 REMEDY = "free space there (`iechor prune`; everything in it may be deleted), or set IECHOR_SCRATCH to a larger disk."

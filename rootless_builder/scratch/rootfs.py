@@ -11,7 +11,6 @@
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +25,7 @@ from ..store import atomic
 from ..tree.changes import ChangeSet, Put
 from ..tree.node import Directory
 from ..tree.tree import IMPLIED
+from ..values import dataclass, field
 from .adoption import AdoptedLayer, adopt_upper
 from .checkout import CheckOut
 from .comparing import Original

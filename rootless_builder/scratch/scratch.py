@@ -6,7 +6,6 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import StoreError
@@ -16,6 +15,7 @@ from ..store import atomic
 from ..store.images import LayerRef
 from ..store.owner import abandoned, boot
 from ..store.store import Store
+from ..values import dataclass, field
 from .caches import Caches
 from .places import REMEDY, Places, make_places
 from .removal import discard, remove_tree

@@ -10,7 +10,6 @@ part of a path at a time with O_NOFOLLOW, so that no mistake of ours leads out o
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
 
 from ..errors import OwnershipError, UnsafeArchive
 from ..layer.content import LayerEntry, LayerExtents, TarExtents, TarRange
@@ -18,6 +17,7 @@ from ..paths import ImagePath, basename, encode, parent, sort_key
 from ..sandbox.idmap import IdMode
 from ..store.inflate import TarStream
 from ..tree.node import Content, Device, Directory, File, Node, Symlink
+from ..values import dataclass, field
 from .layerplan import LayerPlan
 from .metadata import Target, apply
 from .owners import OwnerRecord

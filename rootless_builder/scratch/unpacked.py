@@ -14,7 +14,6 @@ import json
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from ..store.images import LayerRef
 from ..store.owner import boot
 from ..store.store import Store
 from ..tree.node import File, Symlink
+from ..values import dataclass, field
 from .layerplan import LayerPlan, plan_layer
 from .lowers import Lowers
 from .owners import OwnerRecord, decode, encode

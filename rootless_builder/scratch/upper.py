@@ -10,12 +10,12 @@ the same whichever way the root file system was made (checkout.py sees no opaque
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from ..paths import ImagePath, decode
 from ..sandbox.idmap import IdMode
 from ..tree.changes import Change, ChangeSet, Put, Remove
 from ..tree.node import Directory, File
+from ..values import dataclass, field, replace
 from .comparing import Original, made_only
 from .metadata import DiskReader, is_whiteout, xattr_is
 from .owners import OwnerRecord

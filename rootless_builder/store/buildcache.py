@@ -12,12 +12,12 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import StoreError
 from ..oci.digest import Digest, InvalidDigest
+from ..values import dataclass, field
 from .blobs import Blobs
 from .layout import Layout
 from .names import read_record

@@ -11,13 +11,13 @@ moment: every step leaves a store that is right.
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import StoreError, UnsafeArchive
 from ..oci.config import CONFIG_LIMIT, ImageConfig
 from ..oci.digest import Digest, InvalidDigest
 from ..oci.manifest import MANIFEST_LIMIT, Index, parse_manifest
+from ..values import dataclass, field
 from . import atomic
 from .blobs import Blobs
 from .buildcache import BuildCache

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ..oci.descriptor import MEDIA_TYPE_IMAGE_CONFIG, Descriptor
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_LIMIT, Manifest
 from ..oci.reference import Reference
+from ..values import dataclass
 from . import atomic
 from .blobs import Blobs
 from .layout import REMEDY, Layout

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
 
@@ -32,6 +31,7 @@ from ..oci.reference import Reference
 from ..paths import image_path
 from ..tree.node import File
 from ..tree.tree import Tree
+from ..values import dataclass
 from .images import Image
 from .names import REF_NAME
 from .store import Store

@@ -22,11 +22,11 @@ Format 1. A store of a later format is refused; an older one is read as it is.
 import contextlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreError
 from ..oci.digest import Digest
+from ..values import dataclass
 from . import atomic
 from .owner import Owner, abandoned
 

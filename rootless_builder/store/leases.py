@@ -16,11 +16,11 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreError
 from ..oci.digest import Digest, InvalidDigest
+from ..values import dataclass
 from . import atomic
 from .layout import REMEDY, Layout
 from .owner import Owner, abandoned

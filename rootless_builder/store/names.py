@@ -9,13 +9,13 @@ written whole after each change, and again if names changed meanwhile: whoever r
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError, UnsafeArchive
 from ..oci.descriptor import Descriptor
 from ..oci.manifest import Index
+from ..values import replace
 from . import atomic
 from .layout import REMEDY, Layout
 

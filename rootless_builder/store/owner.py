@@ -8,8 +8,9 @@ nothing can be known here; there the age of what it left decides.
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from ..values import dataclass
 
 _TOKEN = re.compile(r"([0-9a-f]{12})-([0-9]+)-([0-9]+)")
 GRACE = 24 * 3600 * 10**9  # nanoseconds after which what a process of another host left is taken for abandoned

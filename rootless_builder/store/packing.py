@@ -9,7 +9,6 @@ What is packed has the same bytes every time, so that a push, an archive and a c
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -18,6 +17,7 @@ from ..layer.compress import compress
 from ..oci import descriptor as media
 from ..oci.descriptor import Descriptor, compression_of
 from ..oci.manifest import MANIFEST_LIMIT, Manifest
+from ..values import dataclass, field, replace
 from .atomic import write_all
 from .images import Image, LayerRef
 from .store import Store

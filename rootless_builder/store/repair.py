@@ -9,11 +9,11 @@ Each act leaves a store that is right: it may be killed at any moment and starte
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import IechorError, StoreError
+from ..values import dataclass
 from . import atomic
 from .layout import REMEDY, sweep
 from .verify import Damage, Verdict, leftovers

@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +22,7 @@ from ..layer import index
 from ..layer.reader import read_layer
 from ..oci.descriptor import compression_of
 from ..oci.digest import Digest, InvalidDigest
+from ..values import dataclass, field
 from .images import Image, LayerRef
 from .layout import PARTIAL
 from .names import read_record

@@ -10,9 +10,9 @@ then Put. In that order a change set is applied, and written as tar.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from ..paths import ImagePath, sort_key
+from ..values import dataclass
 from .node import Node
 
 

@@ -9,8 +9,9 @@ A hard link is one File object reached by two paths: File compares by identity.
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from ..values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

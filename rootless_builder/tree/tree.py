@@ -5,9 +5,9 @@ time it changes it and shares all others.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ..paths import ROOT, ImagePath, encode, image_path, join, parent
+from ..values import dataclass
 from .changes import Change, ChangeSet, Put, Remove
 from .node import Directory, Meta, Node, Symlink
 

@@ -1,10 +1,10 @@
 """ARG as the checks and the outline see it: its value, where it stands, what its default is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ...errors import IechorfileError
 from ...span import Span
+from ...values import dataclass, field
 from ..instructions import Arg
 from .descriptions import description
 from .variables import expanded

@@ -6,9 +6,9 @@ Each stage is walked with what stands before it; see walk.py. `walk_stages` is w
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from ...errors import IechorfileError
+from ...values import dataclass, field
 from ..instructions import Arg, Copy, From, Instruction, Maintainer, Run, Script
 from . import casing, commands, descriptions, stages
 from .arguments import GlobalArgs, global_args

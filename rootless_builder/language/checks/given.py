@@ -1,8 +1,8 @@
 """What the checks have to be told, since a file does not say it: arguments, base images, the ignore file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
+from ...values import dataclass, field
 from ..ignore import IgnorePatterns
 from ..instructions import Instruction
 from .options import CheckOptions

@@ -10,9 +10,9 @@ above an instruction says is added for that instruction alone.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 
 from ...errors import IechorfileError
+from ...values import dataclass, replace
 from .. import numbers
 from ..instructions import Script
 from .rules import ALL_RULES

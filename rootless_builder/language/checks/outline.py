@@ -1,10 +1,10 @@
 """What a file offers to whoever builds it: its targets, and the arguments, secrets and ssh keys of one of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ...span import Span
+from ...values import dataclass
 from ..instructions import From, Script
 from .arguments import ArgFact
 from .check import StageWalk, Walked

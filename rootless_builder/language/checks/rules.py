@@ -3,9 +3,8 @@
 A rule's words to the user are made where it is checked; docs/checks.md explains each with an example.
 """
 
-from dataclasses import dataclass
-
 from ...span import Span
+from ...values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

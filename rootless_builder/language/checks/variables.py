@@ -1,9 +1,9 @@
 """Variables while the checks walk a stage: what a word becomes, which names it used, which there were not."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from ...span import Span
+from ...values import dataclass
 from .. import suggest
 from ..words import WordLexer
 from .rules import Finding

@@ -7,11 +7,11 @@ A word that cannot be expanded ends the checks of its instruction: the build say
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Self
 
 from ...errors import IechorfileError
 from ...span import Span
+from ...values import replace
 from .. import instructions as i
 from ..mounts import RunMount
 from . import commands, pairs, paths, ports
