@@ -189,6 +189,26 @@ def test_no_user_namespaces_for_a_plain_user(user: Person) -> None:
     assert user.run(*limited, *user.command("build", "-q", copies)).returncode == 0
 
 
+def test_a_proc_that_is_masked(user: Person, usual: list[str]) -> None:
+    """As inside a container of Docker's, where the kernel refuses a fresh one: the outer one is seen, owners stay."""
+    masking = ("mount --bind /dev/null /proc/keys && mount -t tmpfs none /proc/bus && uid=$1 && shift && "
+               'exec setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"')
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", masking, "sh", str(user.uid),
+               *user.command("build", "--progress=plain", "--no-cache", "-t", "other", "c")]
+    done = subprocess.run(command, env=user.environment(EPOCH), cwd=user.home, capture_output=True, text=True,
+                          timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "the container sees the outer /proc, read-only" in done.stderr
+    assert diff_ids(user, "other") == usual
+    user.write("more/iEchorfile", "FROM busybox\nRUN : > /a && chown 5 /proc/self/root/a && exec 3</a && "
+                                  "stat -L -c '%n %u' /proc/self/fd/3 && su app -c 'id -u; id -u'\n")
+    command[-3:] = ["-t", "third", "more"]
+    done = subprocess.run(command, env=user.environment(EPOCH), cwd=user.home, capture_output=True, text=True,
+                          timeout=120)
+    assert done.returncode == 0 and "/proc/self/fd/3 5\n" in done.stderr, done.stderr
+    assert len(re.findall(r"^#2 \S+ 1000$", done.stderr, re.MULTILINE)) == 2
+
+
 # No user namespace can be made in it; the uid is the user's own, and no capability is left.
 NONE = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c",
         'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all "$@"', "sh"]

@@ -89,7 +89,7 @@ class Lab:
 
     def run(self, *argv: str, **fields: Any) -> Ran:
         done = self.person.run(sys.executable, self.person.write("drive.py", DRIVE.read_text()),
-                               self.request(*argv, **fields), timeout=300)
+                               self.request(*argv, **fields), timeout=700)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         return Ran(**{**told, "table": None if told["table"] is None else bytes.fromhex(told["table"])})

@@ -57,7 +57,15 @@ def test_a_32_bit_program_is_under_it_too(lab: Lab) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_pointers_that_lead_nowhere(lab: Lab, seed: int) -> None:
     ran = lab.run("/t/probe", "fuzz=100000", str(seed))
-    assert ran.out.endswith("ok\n"), ran.out
+    assert ran.out == "100000 calls\nok\n", ran.out
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("overlay", [True, False], ids=["overlay", "checked-out"])
+def test_a_million_of_them(lab: Lab, overlay: bool) -> None:
+    ran = lab.run("/t/probe", "fuzz=1000000", "77", overlay=overlay, timeout=600)
+    assert ran.out == "1000000 calls\nok\n", ran.out
 
 
 def test_many_owners(lab: Lab) -> None:
