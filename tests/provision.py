@@ -32,9 +32,10 @@ PYTHON = "/usr/bin/python3"  # the distribution's: any user can read it
 
 PACKAGES = (
     "apache2-utils", "apt-utils", "bindfs", "buildah", "busybox-static", "bzip2", "ca-certificates", "crun", "curl",
-    "docker-registry", "docker.io", "gcc", "git", "libarchive-tools", "libc6-dev", "libcap-dev", "libcap2-bin",
-    "make", "man-db", "mmdebstrap", "mount", "podman", "procps", "proot", "python3", "python3-dev", "python3-pip",
-    "python3-venv", "skopeo", "slirp4netns", "uidmap", "umoci", "util-linux", "xz-utils", "zstd",
+    "docker-registry", "docker.io", "gcc", "gcc-aarch64-linux-gnu", "git", "libarchive-tools", "libc6-dev",
+    "libc6-dev-arm64-cross", "libcap-dev", "libcap2-bin", "make", "man-db", "mmdebstrap", "mount", "podman", "procps",
+    "proot", "python3", "python3-dev", "python3-pip", "python3-venv", "qemu-user", "skopeo", "slirp4netns", "uidmap",
+    "umoci", "util-linux", "xz-utils", "zstd",
 )
 
 

@@ -288,6 +288,27 @@ def test_a_number_without_a_place_is_refused() -> None:
         encode([OwnerRecord(1, 0o100644, -1, 0)])
 
 
+def test_the_supervisor_compiles_for_aarch64(tmp_path: Path) -> None:
+    native = Path(__file__).resolve().parents[2] / "native"
+    names = (native / "fakeroot.sources").read_text().split()
+    sources = [native / name for name in names if not name.startswith("py_")]
+    built = subprocess.run(["aarch64-linux-gnu-gcc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-c", *sources,
+                            f"-I{native}"], cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+
+
+@pytest.mark.parametrize("name", ["test_kernels", "test_ownertable", "test_fakeroot_creds"])
+def test_the_kernels_on_aarch64(name: str, tmp_path: Path) -> None:
+    """By emulation, so without the sanitizers; the loop needs a kernel of that machine."""
+    native = Path(__file__).resolve().parents[2] / "native"
+    built = subprocess.run(["make", "-C", native, "CC=aarch64-linux-gnu-gcc", "SANITIZERS=-static", f"OUT={tmp_path}",
+                            tmp_path / name], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run(["qemu-aarch64", tmp_path / name], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "not ok" not in done.stdout, done.stdout + done.stderr
+    assert "ok 1 " in done.stdout
+
+
 @pytest.mark.parametrize("name", ["test_ownertable", "test_fakeroot_creds", "test_fakeroot_loop"])
 def test_the_kernels_alone(name: str, tmp_path: Path) -> None:
     """Under the address and undefined-behaviour sanitizers; the whole loop too, in namespaces of its own."""
