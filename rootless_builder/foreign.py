@@ -45,6 +45,14 @@ def check_runs(stage: Stage, platform: Platform, registered: Path = BINFMT) -> N
                                "(package qemu-user-static), or build for this machine's platform")
 
 
+def of_interpreter(platform: Platform) -> str | None:
+    """The remedy when a program of `platform` was not found to be one, None where the kernel runs them itself."""
+    if platform in host_platform().runs():
+        return None
+    return (f"{platform} programs need an interpreter that is linked statically and registered with the flag F "
+            "(package qemu-user-static)")
+
+
 def is_registered(platform: Platform, registered: Path = BINFMT) -> bool:
     """By any interpreter, whatever it is called."""
     wanted = MACHINES.get(platform.architecture)

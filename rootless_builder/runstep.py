@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from .errors import IechorError, Interrupted, NamespaceError, StepFailed
 from .events import Emit, Notice, StepOutput
+from .foreign import of_interpreter
 from .ownerloss import detour, emulation, tell_losses
 from .paths import image_path
 from .plan.lower_run import PIPES
@@ -126,7 +127,8 @@ def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings, more: Atta
     except IechorError as error:
         more.keep(None)
         if isinstance(error, ExecFailed):
-            raise StepFailed(error.message, hint=error.hint, span=step.shown.span) from error
+            raise StepFailed(error.message, hint=of_interpreter(step.image.platform) or error.hint,
+                         span=step.shown.span) from error
         if isinstance(error, NamespaceError) and not settings.proot:
             raise detour(error) from None
         raise

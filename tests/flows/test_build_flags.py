@@ -170,3 +170,25 @@ def test_bases_by_their_place_on_this_machine(user: Person, shared: Path) -> Non
         assert " ran" in shown and "InvalidDefaultArgInFrom" not in shown, base
     assert "cannot read the image" in build(user, text.format("oci-archive:/none"), code=5)
     assert "no such folder" in build(user, text.format("oci:/none"), code=7)
+
+
+HEADER = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00"  # of a program for arm64
+REGISTER = f"""\
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 77
+printf '%s' ':fake:M::{"".join(f"{chr(92)}x{byte:02x}" for byte in HEADER)}::/bin/busybox:F' \\
+    > /proc/sys/fs/binfmt_misc/register || exit 77
+exec "$@"
+"""
+
+
+def test_a_foreign_run_where_an_interpreter_is_registered(user: Person) -> None:
+    """busybox plays the interpreter: it takes the name of the "arm64 program" for that of an applet. A kernel before
+    6.7 has no binfmt_misc for a user namespace, and there is nothing to be seen.
+    """
+    user.write("arm/bin/echo", HEADER + bytes(200), mode=0o755)
+    folder = context(user, 'FROM arm\nRUN ["/bin/echo", "as an", "applet"]\n')
+    words = user.command("build", "--progress=plain", "--platform=linux/arm64",
+                         f"--build-context=arm={user.home}/arm", folder)
+    assert "cannot run linux/arm64 programs" in user.run(*words).stderr
+    done = user.run("unshare", "-Urm", "sh", "-c", REGISTER, "sh", *words)
+    assert done.returncode == 77 or " as an applet" in done.stderr, done.stderr
