@@ -22,6 +22,8 @@ from .tree.node import File
 from .tree.tree import SymlinkLoop, Tree
 from .values import dataclass
 
+NAMES = (*BUILD_FILES, "iechorfile", "dockerfile")  # in lower case too, as docker has it
+
 
 @dataclass(frozen=True, slots=True)
 class BuildFile:
@@ -50,7 +52,7 @@ def local_file(folder: Path, file: str | None) -> Path:
                 return path
         raise SourceError(f"cannot read {file}: there is no such file",
                           hint="--file is taken from the current folder, then from the context")
-    for name in BUILD_FILES:
+    for name in NAMES:
         if os.path.isfile(folder / name):
             return folder / name
     raise SourceError(f"cannot find an iEchorfile in {folder}",
@@ -70,7 +72,7 @@ def in_tree(tree: Tree, file: str | None, what: str) -> tuple[str, bytes] | None
 
     Errors: SourceError where there is none at all.
     """
-    for name in BUILD_FILES if file is None else (file,):
+    for name in NAMES if file is None else (file,):
         try:
             node = tree.lookup(tree.resolve(image_path(name)))
         except SymlinkLoop:

@@ -137,7 +137,8 @@ def inputs(step: Step, world: World) -> list[tuple[str, str]]:
     """(label, digest) of everything `step` reads besides the state before it; labels explain a miss."""
     if isinstance(step, RunStep):
         volumes = step.image.config.volumes if world.run.compat_volumes else ()
-        settings = [("--compat-volumes", " ".join(volumes)), ("the host name", world.run.hostname)]
+        settings = [("--compat-volumes", " ".join(volumes)), ("the host name", world.run.hostname),
+                    ("--add-host", " ".join(f"{name}={address}" for name, address in world.run.add_hosts))]
         return [*(one for one in settings if one[1]), *mount_inputs(step, world)]
     return copy_inputs(step, world) if isinstance(step, CopyStep) else []
 

@@ -155,6 +155,8 @@ def host(text: str) -> tuple[str, str]:
     import ipaddress
 
     name, _, address = text.replace("=", ":", 1).partition(":")
+    if address == "host-gateway":
+        return name, "127.0.0.1"  # a RUN has the host's network: the host is where it is itself
     try:
         ipaddress.ip_address(address.strip("[]"))
     except ValueError:

@@ -170,6 +170,10 @@ def bind(volume: str) -> "Bind":
     from ..containers.options import Volume
     from ..sandbox.mounts import Bind
 
+    odd = {"O", "U"}.intersection(volume.rpartition(":")[2].split(",")) if volume.count(":") == 2 else set()
+    if odd:
+        raise UnsupportedError(f'cannot mount volume "{volume}": {odd.pop()} is not carried out by this release',
+                               hint="leave it out, or copy the folder first")
     parsed = Volume.parse(volume)
     if parsed.source is None:
         raise UsageError(f'cannot mount volume "{volume}": it names no source', hint="write SOURCE:TARGET[:ro]")

@@ -26,7 +26,7 @@ FAILED_BEFORE_IT_RAN = 125
 def main(argv: Sequence[str] | None = None) -> int:
     """The whole life of a command; returns its exit code and raises nothing."""
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words or words[:1] == ["-D"]
+    debug = "--debug" in words or "-D" in words[:2]
     call = None
     try:
         _raise_on_signals()

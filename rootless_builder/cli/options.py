@@ -95,7 +95,7 @@ def command(commands: "Commands[Parser]", name: str, summary: str, handler: str,
     parser.set_defaults(handler=handler, parser=parser, command=name)
     parser.man_short_description = summary
     # The global switches are understood after the command too, as docker's -D is.
-    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    parser.add_argument("-D", "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
 
 

@@ -80,6 +80,7 @@ def test_what_every_run_sees(user: Person) -> None:
                               ("src=/none,dst=/x", "there is no /none", 5),
                               ("type=bind,src=/etc,dst=x", "no absolute path", 2), ("type=what", "no mount type", 2)):
         assert said in build(user, text, f"--mount={wrong}", code=code), wrong
+    assert "O is not carried out" in build(user, text, f"--volume={data}:/one:O,z", code=4)
 
 
 def test_volumes_of_old(user: Person) -> None:
@@ -192,3 +193,13 @@ def test_a_foreign_run_where_an_interpreter_is_registered(user: Person) -> None:
     assert "cannot run linux/arm64 programs" in user.run(*words).stderr
     done = user.run("unshare", "-Urm", "sh", "-c", REGISTER, "sh", *words)
     assert done.returncode == 77 or " as an applet" in done.stderr, done.stderr
+
+
+def test_hosts_count_and_names_of_files_in_lower_case(user: Person) -> None:
+    text = "FROM busybox\nRUN grep h1 /etc/hosts\n"
+    assert "10.0.0.1" in build(user, text, "--add-host=h1:10.0.0.1")
+    assert ran(build(user, text, "--add-host=h1:10.0.0.1")) == []
+    assert "10.0.0.2" in build(user, text, "--add-host=h1=10.0.0.2", "-D")  # as in BuildKit, part of the key
+    assert "127.0.0.1" in build(user, text, "--add-host=h1:host-gateway")
+    folder = user.write("lower/dockerfile", text).parent
+    user.iechor("build", "--add-host=h1:10.0.0.1", folder)
