@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .committing import rfc3339
 from .errors import IechorError
-from .events import LayerWritten, StepCached, StepCancelled, StepFinished, StepMissed, StepStarted
+from .events import LayerWritten, Notice, StepCached, StepCancelled, StepFinished, StepMissed, StepStarted
 from .foreign import check_runs
 from .language.instructions import Add, Copy, Instruction, Run, Script, Workdir
 from .language.parser import parse_trigger
@@ -30,6 +30,7 @@ from .plan.steps import ConfigStep, Step, origins_of
 from .records import layers_of, write_step
 from .stepkeys import look_up, record_alias
 from .store.buildcache import Cache, NoCache, StepRecord
+from .store.claims import claimed
 from .tree.changes import ChangeSet, Put, Remove
 from .tree.node import Directory, File
 from .values import dataclass, replace
@@ -200,15 +201,35 @@ class Fold:
 
         def make() -> StepRecord:
             self._digest_ahead(later)
-            made.append(self._record(state, step, keys.key, place, given))
-            record_alias(keys, made[0], place.cache)
-            return made[0]
+            with self._claimed(keys.key, place):
+                record = place.cache.get(keys.key)  # another build may have made it while we waited
+                if record is None:
+                    made.append(record := self._record(state, step, keys.key, place, given))
+            record_alias(keys, record, place.cache)
+            return record
 
         record = found or self._records.get((keys.key, isinstance(place.cache, NoCache)), make)
         self._world.emit(StepFinished(step=place.step, seconds=self._clock() - began,
                                       effect=record.facts.get("effect", "")) if made else
                          StepCached(step=place.step, key=keys.key))
         return keys.after, record
+
+    @contextlib.contextmanager
+    def _claimed(self, key: str, place: _Place) -> Iterator[None]:
+        """Another build on this machine that makes the same step is waited for; not where all is made anew."""
+        if isinstance(place.cache, NoCache):
+            yield
+            return
+
+        def made() -> bool:
+            self._world.schedule.check()
+            return place.cache.get(key) is not None
+
+        def waiting() -> None:
+            self._world.emit(Notice(text=f"step {place.step} waits for another build that is making it"))
+
+        with claimed(self._world.store.layout, key, made=made, waiting=waiting):
+            yield
 
     def _given(self, step: Step) -> Given:
         return self._inputs.get(step, partial(inputs, step, self._world))
