@@ -19,7 +19,8 @@ FILES = 20_000  # of one step
 SHORTEST = 8  # bytes of a value that is looked for: a shorter one stands in files by chance
 _HEAD = 1024
 # Others' packages come with keys to test with, and with examples of tokens.
-_PACKAGES = re.compile(r"(^|/)(node_modules|site-packages|dist-packages|gems|vendor|testdata|usr/(share|lib|include))/")
+_PACKAGES = re.compile(r"(^|/)(node_modules|site-packages|dist-packages|gems|vendor|testdata|lib/(python|ruby)[0-9.]+"
+                       r"|usr/(local/)?(share|lib|include))/")
 _KEY = rb"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----\s+(?:[A-Za-z-]{1,40}: [^\n]{0,200}\s+){0,5}"
 # (what it is, a fixed part to look for first, the whole form)
 _FORMS: tuple[tuple[str, bytes, "re.Pattern[bytes]"], ...] = tuple(

@@ -186,6 +186,7 @@ HIT: Mapping[str, Callable[[Place], object]] = {
     "a predefined ARG": option("--build-arg", "HTTP_PROXY=http://p"),
     "an ARG that no step follows": edit("COPY --link one", "ARG UNUSED=1\nCOPY --link one"),
     "a label": option("--label", "a=b"), "a name": option("-t", "named"),
+    "another ETag for the same bytes": remote(b"remote", '"9"'),
     "CMD and LABEL": edit("RUN echo run-env", "CMD [\"x\"]\nLABEL a=b\nRUN echo run-env"),
 }
 MISS: Mapping[str, tuple[Callable[[Place], object], tuple[str, ...]]] = {
