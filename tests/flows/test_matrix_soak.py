@@ -1,7 +1,8 @@
 """The slow part of the matrix, for `make soak`: a hundred thousand files, and package managers other than apt.
 
-rpm, dnf and zypper come from Debian's archive and install packages built on the spot. pacman is not in the release the
-base is made of, apk in none: they would need a base of their own.
+rpm, dnf, zypper and pacman come from Debian's archive and install packages built on the spot; pacman is younger than the
+release the base is made of, and gets one of its own. apk is in no release of Debian's, and a base of Alpine's cannot be
+had from its archive.
 """
 
 import re
@@ -13,7 +14,7 @@ from tests.conftest import Person
 from tests.registry_server import Registry
 from tests.same import differing, layers
 
-MANAGERS = Path(__file__).with_name("matrix") / "managers.iEchorfile"
+MATRIX = Path(__file__).with_name("matrix")
 
 MANY = """\
 FROM busybox
@@ -32,6 +33,7 @@ FREELY = {
     "root/.rpmdb/__db.*": "shared memory of its database, with the processes that mapped it",
     "var/cache/*": "what was looked at, and when",
     "p/tiny.rpm": "a random id",
+    "var/lib/pacman/local/*/desc": "the time of the installation",
     "*.pyc": "sets among the constants are in the order of that Python's hash seed",
 }
 
@@ -60,5 +62,18 @@ def test_a_hundred_thousand_files(plain_user: Person, root_user: Person, registr
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_other_package_managers(plain_user: Person, root_user: Person, registry: Registry, ubuntu: str) -> None:
-    found = both(plain_user, root_user, registry, MANAGERS.read_text())
+    found = both(plain_user, root_user, registry, (MATRIX / "managers.iEchorfile").read_text())
     assert not found, "\n".join(found)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_pacman(plain_user: Person, root_user: Person, registry: Registry, shared: Path) -> None:
+    base = plain_user.home / "bookworm.tar"
+    plain_user.iechor("bootstrap", "debian:bookworm", timeout=900)
+    plain_user.iechor("save", "-o", base, "debian:bookworm")
+    root_user.iechor("load", "-i", base)
+    found = both(plain_user, root_user, registry, (MATRIX / "pacman.iEchorfile").read_text())
+    assert not found, "\n".join(found)
+    seen = layers(plain_user, "x")[-2].members()["seen/pacman"].content
+    assert "/opt/tiny/b cap_net_raw=ep" in seen and "/opt/tiny/dir drwxrwsr-x 445605:4204350" in seen
