@@ -1,8 +1,8 @@
 """The slow part of the matrix, for `make soak`: a hundred thousand files, and package managers other than apt.
 
-rpm, dnf, zypper and pacman come from Debian's archive and install packages built on the spot; pacman is younger than the
-release the base is made of, and gets one of its own. apk is in no release of Debian's, and a base of Alpine's cannot be
-had from its archive.
+rpm, dnf, zypper and pacman come from Debian's archive and install packages built on the spot; pacman is younger than
+the release the base is made of, and gets one of its own. apk is in no release of Debian's, and a base of Alpine's
+cannot be had from its archive.
 """
 
 import re
