@@ -40,8 +40,8 @@ from .store.store import Store
 from .values import dataclass, field
 
 if TYPE_CHECKING:
-    from .catalog import Puller
-    from .runstep import RunSettings
+    from .pulling import Puller
+    from .runsettings import RunSettings
 
 KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG, KEEP_GIT_DIR, "BUILDKIT_BUILD_NAME",

@@ -9,8 +9,6 @@ A layer that nothing opens (of a stage that is only copied from by a step that h
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from datetime import datetime
 
 from .cacherecords import portable
 from .errors import RegistryError
@@ -124,6 +122,8 @@ def _made(record: StepRecord) -> float:
     made = record.facts.get("made", "")
     if made.isdecimal():
         return float(made)
+    from datetime import datetime
+
     try:
         return datetime.fromisoformat(record.facts.get("created", "")).timestamp()
     except (ValueError, OverflowError):
@@ -137,9 +137,11 @@ def seconds(text: str) -> float:
 
 def bring(digests: Iterable[Digest], blobs: Blobs) -> None:
     """Every promised blob of these, here; some at once. Errors: those of Blobs.claim."""
-    wanted = list(dict.fromkeys(digest for digest in digests if not blobs.has(digest)))
+    wanted = list(dict.fromkeys(digest for digest in digests if blobs.promised(digest)))
     if not wanted:
         return
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cache")
     try:
         futures = [pool.submit(blobs.claim, digest) for digest in wanted]

@@ -16,6 +16,7 @@ from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
 from .outputs.archive import write_archive
 from .outputs.layout import write_folder
+from .pulling import Puller
 from .sources.archive import ArchiveSource
 from .store.gc import Policy, Report
 from .store.images import Image, ImageRecord, Removed
@@ -25,7 +26,6 @@ from .store.store import Store
 from .values import dataclass
 
 if TYPE_CHECKING:
-    from .registry.client import RegistryClient
     from .store.repair import Repaired
     from .store.verify import Verdict
 
@@ -53,32 +53,6 @@ def find(store: Store, name: str, settings: Settings) -> Image:
 def reference(name: str, settings: Settings) -> Reference:
     """Errors: UsageError."""
     return Reference.parse(name, default_registry=settings.default_registry).with_default_tag()
-
-
-class Puller:
-    """Fetches images into the store, under their names. The registry's code is imported at the first call."""
-
-    def __init__(self, store: Store, settings: Settings, emit: Emit) -> None:
-        self._store = store
-        self._settings = settings
-        self._emit = emit
-        self._clients: list[RegistryClient] = []
-
-    def __call__(self, wanted: Reference, platform: Platform | None) -> Image:
-        """platform None: this machine's, and where the registry has the image for another one only, that, with a
-        notice."""
-        from .registry.client import RegistryClient
-        from .registry.transfer import pull as transfer
-
-        with RegistryClient.of(self._settings, self._emit) as client:
-            self._clients.append(client)
-            return transfer(wanted, self._store, platform=platform, client=client, emit=self._emit,
-                            jobs=self._settings.jobs)
-
-    def cancel(self) -> None:
-        """Ends what goes on in other threads: they meet a RegistryError."""
-        for client in self._clients:
-            client.cancel()
 
 
 def config_fetcher(settings: Settings, emit: Emit) -> Callable[[Reference, Platform], ImageConfig]:

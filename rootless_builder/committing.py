@@ -5,9 +5,7 @@ step in the cache gives the same image ID.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
-from .cacheexport import inline
 from .carriedcache import CarriedCache, bring
 from .events import ImageTagged
 from .oci.config import History, ImageConfig
@@ -36,6 +34,8 @@ def commit(state: StageState, world: World, *, labels: Mapping[str, str], annota
     bring([layer.diff_id for layer in state.layers], world.store.blobs)
     config = final_config(state, world, labels)
     if carries_cache and isinstance(world.store.cache, CarriedCache):
+        from .cacheexport import inline
+
         config = replace(config, extra={**config.extra, **inline(world.store.cache, state.layers)})
     put = world.store.images.put if keep else world.store.images.compose
     image = put([in_oci_terms(layer.blob) for layer in state.layers], config, annotations=dict(annotations) or None)
@@ -73,6 +73,8 @@ def dated(history: Sequence[History], inherited: int, base: str | None,
 
 
 def rfc3339(seconds: float) -> str:
+    from datetime import UTC, datetime
+
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 

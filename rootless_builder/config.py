@@ -25,13 +25,10 @@ A dash may stand for an underscore in a key. A registry on this machine (localho
 insecure unless it is said not to be, as docker has it.
 """
 
-import ipaddress
 import os
 import pwd
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +107,8 @@ def is_loopback(host: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
+        import ipaddress
+
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
@@ -231,6 +230,8 @@ def _read(path: Path, home: Path) -> dict[str, Any] | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFileError(f"cannot read {path}: {error}") from error
+    import tomllib
+
     try:
         source = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -256,6 +257,8 @@ def _checked(source: Mapping[str, Any], checks: Mapping[str, Check], path: Path,
     for written, value in source.items():
         key = written.replace("-", "_")
         if key not in checks:
+            from difflib import get_close_matches
+
             near = get_close_matches(key, names, 1, 0.6)
             where = f' in registries."{table}"' if table else ""
             raise ConfigFileError(f"cannot use {path}: there is no setting {written!r}{where}",

@@ -11,7 +11,6 @@ stays open until the build ends.
 
 import errno
 import os
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -216,6 +215,8 @@ class Contexts:
 
     def _spooled(self) -> File:
         """Standard input, on the disk: an archive may be larger than memory. Errors: DiskFull."""
+        import tempfile
+
         fd, name = tempfile.mkstemp(prefix="iechor-stdin-", dir=self.tmp)
         self._stack.callback(os.close, fd)
         os.unlink(name)

@@ -6,7 +6,6 @@
 """
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,6 +188,8 @@ def read_head(node: File) -> bytes:
 
 def _whole(fd: int, offset: int, size: int, tmp: Path) -> int:
     """An archive that lies inside a layer, as a file of its own."""
+    import tempfile
+
     with open(fd, "rb") as source, tempfile.TemporaryFile(dir=tmp) as sink:
         source.seek(offset)
         left = size

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .effectrules import deleted, files_of, listed, package_caches, set_ids, shown, unreadable
 from .errors import IechorError
 from .language.checks.pairs import names_a_secret
 from .language.checks.rules import EFFECT_RULES, Finding
@@ -64,6 +63,8 @@ class Effects:
 
 def _of_changes(step: Step, changes: ChangeSet, below: Callable[[], Tree],
                 given: Sequence[Known]) -> Iterator[tuple[str, str | None]]:
+    from .effectrules import deleted, files_of, listed, package_caches, set_ids, shown, unreadable
+
     files = files_of(changes)
     yield "PackageCacheInLayer", package_caches(files)
     yield "SetIdAdded", set_ids(changes, below)
@@ -89,6 +90,10 @@ def _recorded(record: StepRecord | None) -> Iterator[tuple[str, str]]:
 
 
 def _given(secrets: "Mapping[str, Secret]", build_args: Mapping[str, str]) -> Iterator[Known]:
+    if not secrets and not build_args:
+        return
+    from .effectrules import shown
+
     for name, secret in secrets.items():
         try:
             value = secret.read(name).strip()

@@ -4,7 +4,6 @@
     after it           files and archives first, then what goes over a network
 """
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ from .events import CheckFound, Emit, Event, Notice
 from .oci.reference import Reference
 from .outputs.files import STDOUT
 from .outputs.output import CacheOnly, Exported, Exporting, Output
-from .outputs.registry import ImageOutput
 from .store.images import Image
 from .store.store import Store
 from .values import dataclass, replace
@@ -31,7 +29,11 @@ class Destinations:
     def names_here(self) -> tuple[Reference, ...]:
         """The names that the image gets in the store: those of --tag, whatever else is written, unless every output
         wants none there; and those that an output says."""
-        only_elsewhere = self.outputs and all(
+        if not self.outputs:
+            return tuple(dict.fromkeys(name.with_default_tag() for name in self.tags))
+        from .outputs.registry import ImageOutput
+
+        only_elsewhere = all(
             isinstance(one, CacheOnly) or (isinstance(one, ImageOutput) and not one.stored) for one in self.outputs)
         names = [] if only_elsewhere else list(self.tags)
         names += [name for one in self.outputs if one.named_here for name in one.names]
@@ -98,6 +100,8 @@ class Warnings:
 
 
 def _encoded(text: str) -> str:
+    import base64
+
     return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
 
 

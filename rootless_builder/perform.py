@@ -34,7 +34,7 @@ from .tree.tree import Tree
 from .values import dataclass, field
 
 if TYPE_CHECKING:
-    from .runstep import RunSettings
+    from .runsettings import RunSettings
 
 
 Rewrite = Literal["clamp", "force", "keep"]

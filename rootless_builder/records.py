@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from .layer.writer import write_layer
 from .oci.descriptor import MEDIA_TYPE_LAYER, Descriptor
 from .store.buildcache import StepRecord
 from .store.images import LayerRef
@@ -19,6 +18,8 @@ def write_step(changes: ChangeSet, key: str, created_by: str, store: Store, *, c
     """
     record = StepRecord(created_by=created_by, facts=facts)
     if changes.changes:
+        from .layer.writer import write_layer
+
         with store.blobs.writer() as writer:
             written = write_layer(changes, writer.fd, clamp=clamp, forced=forced)
             writer.commit(written.diff_id, written.size)

@@ -9,8 +9,6 @@ Asking for a digest fetches no more than that needs: a file that has its --check
 import base64
 import hashlib
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -134,6 +132,9 @@ class Remotes:
         keep = bool(source.keep_git_dir)
         key = (source.remote, commit.commit, keep, source.submodules, source.mtime)
         if key not in self._checkouts:
+            import shutil
+            import tempfile
+
             place = Path(tempfile.mkdtemp(prefix="iechor-git-", dir=self._tmp))
             self._stack.callback(shutil.rmtree, place, ignore_errors=True)
             self._git.check_out(source.remote, commit, place / "tree", keep=keep, submodules=source.submodules,
@@ -171,6 +172,8 @@ class Remotes:
         if response.status != 200:
             response.close()
             raise RegistryError(f"the server answers {response.status}", hint="is the URL right?")
+        import tempfile
+
         fd, name = tempfile.mkstemp(prefix="iechor-url-", dir=self._tmp)
         self._stack.callback(os.close, fd)
         os.unlink(name)

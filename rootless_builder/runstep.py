@@ -7,7 +7,7 @@
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,59 +19,24 @@ from .ownerloss import detour, emulation, tell_losses
 from .paths import image_path
 from .plan.lower_run import PIPES
 from .plan.steps import RunStep
-from .runmounts import Attached, Secret, attached
+from .runmounts import Attached, attached
+from .runsettings import RunSettings
 from .sandbox.failures import ExecFailed
 from .sandbox.handle import Sandbox
-from .sandbox.launcher import Launcher
 from .sandbox.mounts import FileBind, Mount, standard
 from .sandbox.privileges import CAPABILITIES
 from .sandbox.spec import DEFAULT_CAPABILITIES, ExitStatus, Limit, Network, SandboxSpec
 from .sandbox.supervise import supervise
 from .scratch.rootfs import Rootfs
-from .scratch.scratch import Scratch
 from .store.images import LayerRef
 from .tree.changes import ChangeSet
-from .values import dataclass, field
 
 if TYPE_CHECKING:
     from .perform import World
 
 LAST_LINES = 20
 HOSTNAME = "iechor"
-SHM_SIZE = 64 << 20  # bytes
 NETWORKS = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE, "private": Network.PRIVATE}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSettings:
-    """How every RUN of a build is run. binds: from --volume and --mount; compat_volumes: what RUN changes below a
-    VOLUME is not kept; hostname: "" for ours; cache_namespace: caches of one id in two namespaces are two;
-    add_hosts: (name, address); logs: a folder.
-
-    resolv_conf, hosts: the text of the host's own files. scratch, launcher: made at the first RUN, not before.
-    lose_owners: no supervisor can run here, and the user allowed to go on without. secrets, agents: by id, of
-    --secret and --ssh (a socket, or keys). proot: the program, where the sandbox can have no namespace. environ: the
-    user's, for ssh-agent. shm_size: bytes of /dev/shm.
-    """
-
-    scratch: Callable[[], Scratch]
-    launcher: Callable[[], Launcher]
-    logs: Path
-    network: str = "default"
-    binds: tuple[Mount, ...] = ()
-    compat_volumes: bool = False
-    hostname: str = ""
-    cache_namespace: str = ""
-    add_hosts: tuple[tuple[str, str], ...] = ()
-    resolv_conf: str = ""
-    hosts: str = ""
-    lose_owners: bool = False
-    proot: str = ""
-    secrets: Mapping[str, Secret] = field(default_factory=dict)
-    agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    environ: Mapping[str, str] = field(default_factory=dict)
-    shm_size: int = SHM_SIZE
-    limits: tuple[Limit, ...] = ()
 
 
 @contextmanager
@@ -145,10 +110,16 @@ def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings, more: Attached
         root=str(rootfs.root), mounts=(*rootfs.mounts, *outer_first), argv=step.argv,
         env=(*step.env, *step.proxies, *more.env), cwd=step.cwd, user=step.user, ids=rootfs.ids,
         hostname=settings.hostname or HOSTNAME,
-        network=NETWORKS[network], init=True, limits=settings.limits,
+        network=NETWORKS[network], init=True, limits=limits_of(settings),
         capabilities=tuple(CAPABILITIES) if step.insecure else DEFAULT_CAPABILITIES,
         given=() if settings.lose_owners else tuple(more.given),
         fakeroot=None if settings.proot else emulation(rootfs, lose_owners=settings.lose_owners), proot=settings.proot)
+
+
+def limits_of(settings: RunSettings) -> tuple[Limit, ...]:
+    """No core files unless they are asked for: one would end in the layer, secrets of the step in it."""
+    asked = settings.limits
+    return asked if any(one.name == "core" for one in asked) else (Limit(name="core", soft=0, hard=0), *asked)
 
 
 def base_mounts(step: RunStep, settings: RunSettings) -> tuple[Mount, ...]:

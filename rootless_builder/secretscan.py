@@ -19,37 +19,36 @@ FILES = 20_000  # of one step
 SHORTEST = 8  # bytes of a value that is looked for: a shorter one stands in files by chance
 _HEAD = 1024
 # Others' packages come with keys to test with, and with examples of tokens.
-_PACKAGES = re.compile(r"(^|/)(node_modules|site-packages|dist-packages|gems|vendor|testdata|lib/(python|ruby)[0-9.]+"
-                       r"|usr/(local/)?(share|lib|include))/")
+_PACKAGES = (r"(^|/)(node_modules|site-packages|dist-packages|gems|vendor|testdata|lib/(python|ruby)[0-9.]+"
+             r"|usr/(local/)?(share|lib|include))/")
 _KEY = rb"(?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----\s+(?:[A-Za-z-]{1,40}: [^\n]{0,200}\s+){0,5}"
+# Patterns are compiled when they are first used: a cached build uses none.
 # (what it is, a fixed part to look for first, the whole form)
-_FORMS: tuple[tuple[str, bytes, "re.Pattern[bytes]"], ...] = tuple(
-    (what, hint, re.compile(form)) for what, hint, form in (
-        ("a private key", b"PRIVATE KEY", rb"-----BEGIN " + _KEY + rb"[A-Za-z0-9+/=]{24}"),
-        ("an AWS access key", b"AKIA", rb"\bAKIA(?![0-9A-Z]{9}EXAMPLE)[0-9A-Z]{16}\b"),
-        ("an AWS access key", b"ASIA", rb"\bASIA(?![0-9A-Z]{9}EXAMPLE)[0-9A-Z]{16}\b"),
-        ("an AWS secret key", b"aws_secret_access_key",
-         rb"aws_secret_access_key[\"']?\s{0,8}[=:]\s{0,8}[\"']?(?![A-Za-z0-9/+]{30,33}EXAMPLEKEY)[A-Za-z0-9/+=]{40}"),
-        ("a GitHub token", b"github_pat_", rb"\bgithub_pat_[A-Za-z0-9_]{60}"),
-        *((f"a {site} token", prefix, rb"\b" + prefix + rb"[A-Za-z0-9_-]{%d}" % length) for site, prefix, length in (
-            ("GitHub", b"ghp_", 36), ("GitHub", b"gho_", 36), ("GitHub", b"ghs_", 36), ("GitLab", b"glpat-", 20),
-            ("npm", b"npm_", 36), ("Slack", b"xoxb-", 24), ("Slack", b"xoxp-", 24), ("Stripe", b"sk_live_", 24),
-            ("PyPI", b"pypi-AgE", 40))),
-    ))
+_FORMS: tuple[tuple[str, bytes, bytes], ...] = (
+    ("a private key", b"PRIVATE KEY", rb"-----BEGIN " + _KEY + rb"[A-Za-z0-9+/=]{24}"),
+    ("an AWS access key", b"AKIA", rb"\bAKIA(?![0-9A-Z]{9}EXAMPLE)[0-9A-Z]{16}\b"),
+    ("an AWS access key", b"ASIA", rb"\bASIA(?![0-9A-Z]{9}EXAMPLE)[0-9A-Z]{16}\b"),
+    ("an AWS secret key", b"aws_secret_access_key",
+     rb"aws_secret_access_key[\"']?\s{0,8}[=:]\s{0,8}[\"']?(?![A-Za-z0-9/+]{30,33}EXAMPLEKEY)[A-Za-z0-9/+=]{40}"),
+    ("a GitHub token", b"github_pat_", rb"\bgithub_pat_[A-Za-z0-9_]{60}"),
+    *((f"a {site} token", prefix, rb"\b" + prefix + rb"[A-Za-z0-9_-]{%d}" % length) for site, prefix, length in (
+        ("GitHub", b"ghp_", 36), ("GitHub", b"gho_", 36), ("GitHub", b"ghs_", 36), ("GitLab", b"glpat-", 20),
+        ("npm", b"npm_", 36), ("Slack", b"xoxb-", 24), ("Slack", b"xoxp-", 24), ("Stripe", b"sk_live_", 24),
+        ("PyPI", b"pypi-AgE", 40))),
+)
 # (what it is, which file, what in it)
-_NAMED: tuple[tuple[str, "re.Pattern[str]", "re.Pattern[bytes]"], ...] = tuple(
-    (what, re.compile(rf"(^|/){path}$"), re.compile(form)) for what, path, form in (
-        ("an npm token", r"\.(npm|yarn)rc", rb"(_authToken|_auth|_password)\s*=\s*(?!\$\{)\S"),
-        ("a password for a package index", r"\.pypirc", rb"(?m)^\s*password\s*[=:]\s*\S"),
-        ("a password", r"[._]netrc", rb"\bpassword\s+\S"),
-        ("a password for a git server", r"\.git-credentials", rb"://[^/\s:@]{1,200}:[^/\s@]{1,400}@"),
-        ("a login to a registry", r"(\.docker/config\.json|\.dockerconfigjson|\.dockercfg|containers/auth\.json)",
-         rb"\"(auth|identitytoken|password)\"\s*:\s*\"[^\"]"),
-        ("an AWS secret key", r"\.aws/credentials", rb"(?m)^\s*aws_secret_access_key\s*=\s*\S"),
-        ("a login to a cluster", r"(\.kube/config|kubeconfig)", rb"(?m)^\s*(client-key-data|token|password):\s*\S"),
-    ))
-_SUSPICIOUS = re.compile(r"(^|/)([._]\w*rc$|[._]netrc$|\.env|\.git-credentials$|\.docker|\.aws/|\.kube/|\.ssh/|id_\w+$"
-                         r"|[^/]*(secret|credential|token|passw|auth)[^/]*$|[^/]*\.(pem|key|p8)$)", re.IGNORECASE)
+_NAMED: tuple[tuple[str, str, bytes], ...] = (
+    ("an npm token", r"\.(npm|yarn)rc", rb"(_authToken|_auth|_password)\s*=\s*(?!\$\{)\S"),
+    ("a password for a package index", r"\.pypirc", rb"(?m)^\s*password\s*[=:]\s*\S"),
+    ("a password", r"[._]netrc", rb"\bpassword\s+\S"),
+    ("a password for a git server", r"\.git-credentials", rb"://[^/\s:@]{1,200}:[^/\s@]{1,400}@"),
+    ("a login to a registry", r"(\.docker/config\.json|\.dockerconfigjson|\.dockercfg|containers/auth\.json)",
+     rb"\"(auth|identitytoken|password)\"\s*:\s*\"[^\"]"),
+    ("an AWS secret key", r"\.aws/credentials", rb"(?m)^\s*aws_secret_access_key\s*=\s*\S"),
+    ("a login to a cluster", r"(\.kube/config|kubeconfig)", rb"(?m)^\s*(client-key-data|token|password):\s*\S"),
+)
+_SUSPICIOUS = (r"(?i)(^|/)([._]\w*rc$|[._]netrc$|\.env|\.git-credentials$|\.docker|\.aws/|\.kube/|\.ssh/|id_\w+$"
+               r"|[^/]*(secret|credential|token|passw|auth)[^/]*$|[^/]*\.(pem|key|p8)$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Known:
 
 def in_files(files: Mapping[ImagePath, File], given: Sequence[Known]) -> Iterator[tuple[ImagePath, str]]:
     """(path, what it holds), in the order of paths; each file is told once."""
-    wanted = sorted((not _SUSPICIOUS.search(path), file.size, path) for path, file in files.items()
+    wanted = sorted((not re.search(_SUSPICIOUS, path), file.size, path) for path, file in files.items()
                     if 0 < file.size < LARGEST)
     found, left = {}, BUDGET
     for _, size, path in wanted[:FILES]:
@@ -86,9 +85,9 @@ def _in_file(path: ImagePath, file: File, given: Sequence[Known]) -> str | None:
     if data is None:
         return None
     for what, named, form in _NAMED:
-        if named.search(path) and form.search(data):
+        if re.search(rf"(^|/){named}$", path) and re.search(form, data):
             return what
-    return _given_in(data, given) or (None if _PACKAGES.search(path) else _form_in(data))
+    return _given_in(data, given) or (None if re.search(_PACKAGES, path) else _form_in(data))
 
 
 def _given_in(data: bytes, given: Iterable[Known]) -> str | None:
@@ -96,7 +95,7 @@ def _given_in(data: bytes, given: Iterable[Known]) -> str | None:
 
 
 def _form_in(data: bytes) -> str | None:
-    return next((what for what, hint, form in _FORMS if hint in data and form.search(data)), None)
+    return next((what for what, hint, form in _FORMS if hint in data and re.search(form, data)), None)
 
 
 def _text_of(file: File) -> bytes | None:

@@ -10,9 +10,7 @@ from pathlib import Path
 
 from .errors import ImageNotFound, SourceError, UsageError
 from .oci.platform import Platform
-from .sources.archive import ArchiveSource
 from .store.images import Image
-from .store.importing import FolderReader, TreeReader, import_images, layout_names
 from .store.store import Store
 
 KINDS = ("oci", "oci-archive", "docker-archive")
@@ -26,6 +24,9 @@ def is_local(name: str) -> bool:
 
 def load_local(name: str, store: Store, platform: Platform, *, default_registry: str, tmp: Path) -> Image:
     """Into the store, without a name. Errors: ImageNotFound, SourceError, UsageError, UnsafeArchive, DiskFull."""
+    from .sources.archive import ArchiveSource
+    from .store.importing import TreeReader, import_images
+
     kind, _, place = name.partition(":")
     if kind == "oci":
         return load_layout(place, store, platform, default_registry)
@@ -47,6 +48,8 @@ def load_layout(place: str, store: Store, platform: Platform, default_registry: 
     """PATH, PATH:TAG or PATH@DIGEST of an image layout folder, into the store without a name; as buildx has it, TAG is
     "latest" unless given, and a layout of one image needs none. Errors: ImageNotFound.
     """
+    from .store.importing import FolderReader, import_images, layout_names
+
     path, at, wanted = place.partition("@")
     if not at:
         path, wanted = _split(place)

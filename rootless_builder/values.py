@@ -72,10 +72,18 @@ def is_dataclass(value: Any) -> bool:
 
 
 def asdict(value: Any) -> dict[str, Any]:
-    """The fields by name, values among them likewise. For those who print: the standard module is imported."""
-    import dataclasses
+    """The fields by name, values in them likewise."""
+    return {name: _plain(getattr(value, name)) for name in value.__value_fields__}
 
-    return dataclasses.asdict(value)
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__value_fields__"):
+        return asdict(value)
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return value
 
 
 def replace(value: T, /, **changes: Any) -> T:

@@ -4,9 +4,8 @@
     --cache-to   REF | type=registry,ref=REF[,mode=max…] | type=local,dest=DIR[,…] | type=inline
 """
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +58,8 @@ class CacheOptions:
 
 def attributes(text: str, option: str, known: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """type and the attributes of that type, each with its value. Errors: UsageError, UnsupportedError."""
+    import csv
+
     fields = next(csv.reader([text]), [])
     if all("=" not in field for field in fields):
         if len(fields) != 1 or not fields[0]:
@@ -83,10 +84,10 @@ def attributes(text: str, option: str, known: Mapping[str, Iterable[str]]) -> di
 
 def ttl(text: str | None) -> float | None:
     """Seconds. Errors: UsageError."""
-    from ..carriedcache import seconds
-
     if text is None:
         return None
+    from ..carriedcache import seconds
+
     try:
         found = seconds(text)
     except ValueError as error:
@@ -167,7 +168,7 @@ class Carried:
 
     options: CacheOptions
     cache: "CarriedCache"
-    imports: "CacheImports"
+    imports: "CacheImports | None"
     emit: "Emit"
 
     def built(self, build: "Callable[[], Image]", *, once: bool) -> "Image":
@@ -189,6 +190,8 @@ class Carried:
         return image
 
     def _export(self, image: "Image") -> None:
+        if self.imports is None:
+            return
         from ..cacheexport import export
         from ..events import Notice
 
@@ -208,14 +211,18 @@ class Carried:
 def carried(options: CacheOptions, settings: "Settings", store: "Store", platform: "Platform | None", *, now: float,
             emit: "Emit") -> Iterator[Carried]:
     """Until the end of the block the store's cache is this build's: with what its sources offer behind it."""
-    from ..cacheimport import CacheImports
     from ..carriedcache import CarriedCache
 
     own = store.cache
     cache = CarriedCache(own, store.blobs, now=now, ttl=options.ttl)
-    with CacheImports(settings=settings, store=store, platform=platform, emit=emit) as imports:
-        for offers in imports.read(options.sources):
-            cache.offer(offers)
+    with ExitStack() as stack:
+        imports = None
+        if options.sources or options.targets:
+            from ..cacheimport import CacheImports
+
+            imports = stack.enter_context(CacheImports(settings=settings, store=store, platform=platform, emit=emit))
+            for offers in imports.read(options.sources):
+                cache.offer(offers)
         store.cache = cache
         try:
             yield Carried(options=options, cache=cache, imports=imports, emit=emit)

@@ -1,9 +1,8 @@
 """What RUN may use of the user's: --secret, --ssh, --ulimit and --shm-size of `iechor build`, as values."""
 
-import csv
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,8 @@ def secrets(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, "Secr
 
 
 def _secret(text: str, environ: Mapping[str, str]) -> "tuple[str, Secret]":
+    import csv
+
     from ..runmounts import Secret
 
     fields = {}
@@ -74,17 +75,15 @@ def agents(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, tuple[
     return found
 
 
-def limits(texts: Iterable[str]) -> tuple["Limit", ...]:
-    """Of RUN. No core files unless they are asked for: one would end in the layer, secrets of the step in it.
-
-    Errors: UsageError.
-    """
+def limits(texts: Sequence[str]) -> tuple["Limit", ...]:
+    """Of RUN. Errors: UsageError."""
+    if not texts:
+        return ()
     from ..containers.options import Ulimit
     from ..sandbox.spec import Limit
 
     parsed = [Ulimit.parse(text) for text in texts]
-    found = tuple(Limit(name=one.name, soft=one.soft, hard=one.hard) for one in parsed)
-    return found if any(one.name == "core" for one in found) else (Limit(name="core", soft=0, hard=0), *found)
+    return tuple(Limit(name=one.name, soft=one.soft, hard=one.hard) for one in parsed)
 
 
 def shm_size(text: str | None) -> int:

@@ -1,5 +1,6 @@
 """`iechor build`: options → BuildRequest and RunSettings → the flow → what is printed and written."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from ..values import replace
 from .build_cache import CacheOptions, carried, ttl
 from .build_compat import platform, translated
 from .call import Call, env_lines, environment, host, pair
-from .do_check import ask, method
 from .output_options import destinations, wanted_warnings, write_ids
 from .registry_options import with_registry
 from .times import epoch_of
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..events import Emit
     from ..exporting import Destinations
-    from ..runstep import RunSettings
+    from ..runsettings import RunSettings
     from ..sandbox.launcher import Launcher
-    from ..sandbox.mounts import Bind
+    from ..sandbox.mounts import Bind, Mount
     from ..scratch.scratch import Scratch
 
 LEAST_JOBS = 4
@@ -38,32 +38,34 @@ def build(call: Call) -> int:
             raise UnsupportedError(f"cannot carry out {name}", hint=f"leave {name} out")
     call, notes = translated(call)
     settings = with_registry(call, call.settings())
-    chosen = method("check" if call.options.check else call.options.call)
-    if chosen.name != "build":
-        return ask(call, chosen, request(call, settings))
+    if call.options.check or call.options.call != "build":
+        from .do_check import ask, method
+
+        chosen = method("check" if call.options.check else call.options.call)
+        if chosen.name != "build":
+            return ask(call, chosen, request(call, settings))
     caching = CacheOptions.of(call, settings)
     found = destinations(call, settings)
     if found.pushed_to and call.options.creds:  # the registries of base images need not see them
         settings = replace(settings, access=replace(settings.access, hosts=found.pushed_to))
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
-    from .. import catalog
     from ..events import Notice
     from ..exporting import Warnings, export, metadata
+    from ..pulling import Puller
     from ..remotes import Remotes
-    from ..sandbox.launcher import Launcher
 
-    with Launcher() as launcher, call.store(settings) as store, call.showing() as shown, \
+    with contextlib.ExitStack() as stack, call.store(settings) as store, call.showing() as shown, \
             Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=(emit := Warnings(shown))) as remotes:
         for text in notes:
             emit(Notice(text=text))
-        run = run_settings(call, settings, announced(scratch, emit), launcher)
+        run = run_settings(call, settings, announced(scratch, emit), launching(stack))
         asked = request(call, settings, found)
         inline = caching.inline or flow.is_true(asked.build_args.get("BUILDKIT_INLINE_CACHE", ""))
         asked = replace(asked, inline_cache=inline)
         with carried(caching, settings, store, asked.platform, now=asked.now / 1e9, emit=emit) as carrying:
             image = carrying.built(lambda: flow.build(
-                asked, store, run, catalog.Puller(store, settings, emit), remotes=remotes, tmp=call.tmp(),
+                asked, store, run, Puller(store, settings, emit), remotes=remotes, tmp=call.tmp(),
                 clock=time.monotonic, emit=emit), once="-" in (call.options.context, call.options.file))
         write_ids(call, image)
         written = export(image, found, store, settings, emit=emit, forced=asked.rewrite == "force",
@@ -127,27 +129,52 @@ def build_args(call: Call) -> dict[str, str]:
 
 
 def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratch]",
-                 launcher: "Launcher") -> "RunSettings":
+                 launcher: "Callable[[], Launcher]") -> "RunSettings":
     """The scratch space is opened, and the sandbox server started, by the first RUN alone."""
-    from ..everyrun import mounts
-    from ..ownerloss import Loss, find_loss
-    from ..runstep import RunSettings
+    from ..runsettings import RunSettings
     from .build_inputs import agents, limits, secrets, shm_size
 
     options, own = call.options, build_args(call)
     if options.network == "private":
         raise UnsupportedError("cannot carry out --network=private for a build", hint="take host or none")
-    loss = find_loss(call.mode(settings)) if options.allow_lost_owners else Loss()
+    owners, proot = False, ""
+    if options.allow_lost_owners:
+        from ..ownerloss import find_loss
+
+        loss = find_loss(call.mode(settings))
+        owners, proot = loss.owners, loss.proot
     return RunSettings(
-        scratch=scratch, launcher=lambda: launcher, logs=settings.scratch / "logs",
+        scratch=scratch, launcher=launcher, logs=settings.scratch / "logs",
         network=options.network, compat_volumes=options.compat_volumes,
         hostname=own.get("BUILDKIT_SANDBOX_HOSTNAME", ""), cache_namespace=own.get("BUILDKIT_CACHE_MOUNT_NS", ""),
-        binds=(*(bind(text) for text in options.volume), *mounts(options.mount)),
+        binds=(*(bind(text) for text in options.volume), *every_run(options.mount)),
         add_hosts=tuple(host(text) for text in options.add_host), resolv_conf=host_file("/etc/resolv.conf"),
         hosts=known_hosts(host_file("/etc/hosts")),
         secrets=secrets(options.secret, call.environ), agents=agents(options.ssh, call.environ),
         environ=call.environ, shm_size=shm_size(options.shm_size), limits=limits(options.ulimit),
-        lose_owners=loss.owners, proot=loss.proot)
+        lose_owners=owners, proot=proot)
+
+
+def every_run(texts: "list[str]") -> "tuple[Mount, ...]":
+    """--mount. Errors: UsageError, UnsupportedError, SourceError."""
+    if not texts:
+        return ()
+    from ..everyrun import mounts
+
+    return mounts(texts)
+
+
+def launching(stack: contextlib.ExitStack) -> "Callable[[], Launcher]":
+    """The sandbox server of this command: begun by the first RUN that is not cached, in whichever thread."""
+    from ..once import Once
+
+    def begun() -> "Launcher":
+        from ..sandbox.launcher import Launcher
+
+        return stack.enter_context(Launcher())
+
+    once: Once[str, Launcher] = Once()
+    return lambda: once.get("launcher", begun)
 
 
 def announced(scratch: "Callable[[], Scratch]", emit: "Emit") -> "Callable[[], Scratch]":

@@ -9,6 +9,7 @@ Every way out, and what the user sees of it:
 """
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or "-D" in words[:2]
     call = None
+    gc.set_threshold(50_000)  # what we make is seldom garbage: the collector would only look at it again and again
     try:
         _raise_on_signals()
         call = parse(words)

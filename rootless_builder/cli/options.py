@@ -18,6 +18,15 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)  # a prefix that works today may be ambiguous tomorrow
         super().__init__(*args, **kwargs)
 
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        """Asked for by each add_argument, to look at one metavar: the terminal is measured for help alone."""
+        return argparse.HelpFormatter(self.prog, width=78)
+
+    def format_help(self) -> str:
+        with_terminal = argparse.HelpFormatter(self.prog)
+        self._get_formatter = lambda: with_terminal  # type: ignore[method-assign]
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f'see "{self.prog} --help"')
 

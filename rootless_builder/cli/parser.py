@@ -12,10 +12,9 @@ Each command's parser names its handler as "module:function" below rootless_buil
 that command was chosen, and only then, since start-up time is paid by every call.
 """
 
-
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 
-from . import parse_build, parse_host, parse_images, parse_run, parse_store
 from .options import Commands, Parser, command
 
 DESCRIPTION = (
@@ -46,11 +45,21 @@ def _add_here(commands: "Commands[Parser]") -> None:
 
 
 def _image_group(image: "Commands[Parser]") -> None:
+    from . import parse_build, parse_images
+
     parse_build.add_build(image)
     parse_images.add_image_group(image)
 
 
+def _container_group(container: "Commands[Parser]") -> None:
+    from . import parse_run
+
+    parse_run.add_container_group(container)
+
+
 def _system_group(system: "Commands[Parser]") -> None:
+    from . import parse_images, parse_store
+
     parse_images.add_prune(system)
     parse_store.add_check(system)
     _add_here(system)
@@ -58,9 +67,14 @@ def _system_group(system: "Commands[Parser]") -> None:
 
 GROUPS: Mapping[str, tuple[str, Callable[["Commands[Parser]"], None]]] = {
     "image": ("the commands on images, as docker and podman group them", _image_group),
-    "container": ("the commands on containers, as docker and podman group them", parse_run.add_container_group),
+    "container": ("the commands on containers, as docker and podman group them", _container_group),
     "system": ("the commands on the host and the store, as docker and podman group them", _system_group),
 }
+
+
+# Those that are called again and again: nothing of the others is made for them.
+ALONE: Mapping[str, str] = {"build": "parse_build:add_build", "run": "parse_run:add_run", "exec": "parse_run:add_exec"}
+VALUED = ("--store", "--scratch", "--config")
 
 
 def get_parser(words: Sequence[str] | None = None) -> Parser:
@@ -69,6 +83,31 @@ def get_parser(words: Sequence[str] | None = None) -> Parser:
                     epilog='"iechor COMMAND --help" and the page iechor-COMMAND(1) describe a command.')
     _add_globals(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="iechor", parser_class=Parser)
+    alone = ALONE.get(_command(words or ()))
+    if alone is not None:
+        module, _, function = alone.partition(":")
+        getattr(import_module(f"{__package__}.{module}"), function)(commands)
+    else:
+        _add_all(commands, words)
+    return parser
+
+
+def _command(words: Sequence[str]) -> str:
+    """The first word that is no global option; "" where the overview is asked for."""
+    left = iter(words)
+    for word in left:
+        if word in ("-h", "--help"):
+            break
+        if word in VALUED:
+            next(left, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def _add_all(commands: "Commands[Parser]", words: Sequence[str] | None) -> None:
+    from . import parse_build, parse_host, parse_images, parse_run, parse_store
+
     parse_build.add_build(commands)
     parse_run.add_all(commands)
     parse_images.add_all(commands)
@@ -81,4 +120,3 @@ def get_parser(words: Sequence[str] | None = None) -> Parser:
                                      parser_class=Parser)
         if words is None or name in words:
             fill(below)
-    return parser

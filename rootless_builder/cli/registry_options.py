@@ -1,7 +1,6 @@
 """The options about registries that build, pull, push and login share with podman's."""
 
 import argparse
-import getpass
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -64,6 +63,8 @@ def _credential(text: str) -> tuple[str, str]:
         if not sys.stdin.isatty():
             raise UsageError(f"cannot use --creds {user}: there is no terminal to ask for the password at",
                              hint="write --creds USER:PASSWORD, or use iechor login")
+        import getpass
+
         password = getpass.getpass("Password: ")
     return user, password
 

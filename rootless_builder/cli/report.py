@@ -8,7 +8,6 @@
 """
 
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,8 @@ LONGEST = 12  # lines of a span that are shown; a heredoc may have hundreds
 def error(known: IechorError, places: Sequence[Path], cause: BaseException | None) -> None:
     """cause: the exception itself, for --debug."""
     if cause is not None:
+        import traceback
+
         traceback.print_exception(cause, file=sys.stderr)
     print("\n".join(clean(line) for line in text(known, places).split("\n")), file=sys.stderr, flush=True)
 
@@ -76,6 +77,7 @@ def bug(found: BaseException, words: Sequence[str], *, show: bool) -> None:
     """One line, and a file with everything a bug report needs (not the environment: it may hold secrets)."""
     import platform
     import tempfile
+    import traceback
 
     from .. import __version__
 

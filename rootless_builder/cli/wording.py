@@ -2,7 +2,7 @@
 
 from .. import events
 from ..span import Span
-from . import report, tables
+from . import tables
 from .terminal import clean
 
 
@@ -21,6 +21,8 @@ def transfer(event: events.Transfer) -> str:
 
 def finding(event: events.CheckFound) -> list[str]:
     """iEchorfile:3: JSONArgsRecommended: CMD should be …, and the lines it is about."""
+    from . import report
+
     span = Span(event.file, event.line, event.end_line)
     lines = [f"{span}: {event.rule}: {event.detail}", *report.excerpt(span, event.source, event.first)]
     return [clean(line) for line in lines]

@@ -8,7 +8,8 @@ the first star do not fit, they fit nowhere later in that line, so no line is lo
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from ..values import dataclass
 
 # With "?" in a segment, each place is compared letter by letter; what takes longer than a second is refused.
 _LONGEST = 1 << 27  # letters of the pattern times letters of the value

@@ -13,7 +13,6 @@ import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from ..errors import UnsafeArchive
@@ -83,6 +82,8 @@ def _in_order(blocks: Iterator[bytes], pack: Callable[[bytes], bytes], jobs: int
     if jobs <= 1:
         yield from map(pack, blocks)
         return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(jobs) as pool:
         try:

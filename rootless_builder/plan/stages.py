@@ -7,7 +7,6 @@
     COPY --from=x ──▶ an edge, as RUN --mount=from= is; both also take a stage's number
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..errors import IechorfileError, UsageError
@@ -69,6 +68,8 @@ class StageGraph:
         if found is not None:
             return found
         names = [stage.name for stage in self.stages if stage.name]
+        import difflib
+
         near = difflib.get_close_matches(wanted.lower(), names, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"the stages are: {', '.join(names) or 'unnamed'}"
         raise UsageError(f'target stage "{wanted}" could not be found', hint=hint)

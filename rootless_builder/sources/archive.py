@@ -7,7 +7,6 @@ this process is; nodes read from there. Owners are the archive's.
 import errno
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -41,6 +40,8 @@ class ArchiveSource:
     def __init__(self, fd: int, *, what: str, tmp: Path, layer: bool = False, ignore: Ignore | None = None) -> None:
         self.what = what
         self._ignore = ignore
+        import tempfile
+
         self._tar, name = tempfile.mkstemp(dir=tmp, prefix="iechor-archive-")
         os.unlink(name)
         with open(fd, "rb") as stream:

@@ -6,8 +6,6 @@ fetch (credential helpers, ssh keys, insteadOf) is the user's git configuration.
 
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -92,6 +90,8 @@ class Git:
                           notes=(last.message,))
 
     def _run(self, arguments: list[str], *, what: str) -> str:
+        import subprocess  # late, as other imports of what only some builds need
+
         env = {key: value for key, value in self.environ.items() if not key.startswith("GIT_") or "SSH" in key}
         env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
         try:
@@ -133,6 +133,8 @@ def _date(folder: Path, seconds: int) -> None:
 
 def _remove_git(folder: Path) -> None:
     """.git, and the .git files of submodules."""
+    import shutil
+
     for place, folders, files in os.walk(folder):
         if ".git" in folders:
             folders.remove(".git")

@@ -28,6 +28,10 @@ class Blobs:
         self._leases.protect((digest,))
         self._promises[digest] = fetch
 
+    def promised(self, digest: Digest) -> bool:
+        """Whether it is to come, and has not."""
+        return digest in self._promises and not self.has(digest)
+
     def claim(self, digest: Digest) -> None:
         """Brings a promised blob here; any other is left as it is. Errors: those of its `fetch`."""
         fetch = self._promises.get(digest)

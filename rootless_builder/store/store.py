@@ -3,16 +3,18 @@
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from .blobs import Blobs
 from .buildcache import BuildCache, Cache
 from .compressed import Compressed
-from .gc import Collector, Policy, Report
 from .images import Images
 from .layout import Layout, open_layout, sweep_dead
 from .leases import Leases
 from .trees import Trees
+
+if TYPE_CHECKING:
+    from .gc import Policy, Report
 
 
 class Store:
@@ -41,8 +43,10 @@ class Store:
         store.images.catch_up()
         return store
 
-    def collect(self, policy: Policy | None = None) -> Report:
+    def collect(self, policy: "Policy | None" = None) -> "Report":
         """Removes what nothing needs, and what `policy` says besides. Errors: DiskFull, StoreError."""
+        from .gc import Collector, Policy
+
         return Collector(self.layout, self.blobs, self.images, self._records, self.leases).collect(policy or Policy())
 
     def close(self) -> None:

@@ -11,11 +11,11 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..layer import index
 from ..layer.content import Opener
-from ..layer.reader import read_layer
 from ..oci.descriptor import compression_of
 from ..oci.digest import Digest
 from ..tree.changes import Change, ChangeSet
@@ -23,8 +23,10 @@ from ..tree.tree import Tree
 from . import atomic
 from .blobs import Blobs
 from .images import LayerRef
-from .inflate import TarStream, tar_stream
 from .layout import Layout
+
+if TYPE_CHECKING:
+    from .inflate import TarStream
 
 TARS_REMEDY = "free space there (everything in it may be deleted), or set IECHOR_SCRATCH to a larger disk."
 _CHUNK = 1 << 20
@@ -52,6 +54,9 @@ class Trees:
         opener = self._opener(layer)
         with contextlib.suppress(OSError, StoreError):
             return index.load(self._layout.tree(layer.diff_id).read_bytes(), opener)
+        from ..layer.reader import read_layer
+        from .inflate import tar_stream
+
         with tar_stream(self._blobs, layer) as stream:
             entries = read_layer(stream)
             stream.finish()
@@ -68,8 +73,10 @@ class Trees:
         """
         self._layout.write(self._layout.tree(diff_id), index.dump(entries), "remember a layer's files")
 
-    def stream(self, layer: LayerRef) -> contextlib.AbstractContextManager[TarStream]:
+    def stream(self, layer: LayerRef) -> "contextlib.AbstractContextManager[TarStream]":
         """The uncompressed tar from its beginning, verified at the end by `finish`. Errors: as `changes`."""
+        from .inflate import tar_stream
+
         return tar_stream(self._blobs, layer)
 
     def tar(self, layer: LayerRef) -> int:
@@ -84,6 +91,8 @@ class Trees:
     def _inflate(self, layer: LayerRef, path: Path) -> int:
         """Of two that do so at once, each has its own file, and the later name wins. The fd is of a whole tar even
         when somebody removes the file at once."""
+        from .inflate import tar_stream
+
         part = atomic.temporary_name(path.parent, "part.")
         with atomic.explained("inflate a layer", path, remedy=TARS_REMEDY), tar_stream(self._blobs, layer) as stream:
             fd = atomic.create(part)

@@ -108,3 +108,5 @@ def test_replace_fields_and_what_is_one() -> None:
     assert dataclasses.is_dataclass(Point(1))
     with pytest.raises(TypeError):
         values.replace(Point(1), z=1)
+    both_ways = Identity((Point(1), {"k": [Named(2)]}))  # type: ignore[arg-type]
+    assert values.asdict(both_ways) == dataclasses.asdict(both_ways)  # type: ignore[call-overload]

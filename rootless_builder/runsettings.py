@@ -1,0 +1,48 @@
+"""How every RUN of a build is run, as values: nothing of the sandbox is imported before a RUN has to be run."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .values import dataclass, field
+
+if TYPE_CHECKING:
+    from .runmounts import Secret
+    from .sandbox.launcher import Launcher
+    from .sandbox.mounts import Mount
+    from .sandbox.spec import Limit
+    from .scratch.scratch import Scratch
+
+SHM_SIZE = 64 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """How every RUN of a build is run. binds: from --volume and --mount; compat_volumes: what RUN changes below a
+    VOLUME is not kept; hostname: "" for ours; cache_namespace: caches of one id in two namespaces are two;
+    add_hosts: (name, address); logs: a folder.
+
+    resolv_conf, hosts: the text of the host's own files. scratch, launcher: made at the first RUN, not before.
+    lose_owners: no supervisor can run here, and the user allowed to go on without. secrets, agents: by id, of
+    --secret and --ssh (a socket, or keys). proot: the program, where the sandbox can have no namespace. environ: the
+    user's, for ssh-agent. shm_size: bytes of /dev/shm.
+    """
+
+    scratch: "Callable[[], Scratch]"
+    launcher: "Callable[[], Launcher]"
+    logs: Path
+    network: str = "default"
+    binds: "tuple[Mount, ...]" = ()
+    compat_volumes: bool = False
+    hostname: str = ""
+    cache_namespace: str = ""
+    add_hosts: tuple[tuple[str, str], ...] = ()
+    resolv_conf: str = ""
+    hosts: str = ""
+    lose_owners: bool = False
+    proot: str = ""
+    secrets: "Mapping[str, Secret]" = field(default_factory=dict)
+    agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    shm_size: int = SHM_SIZE
+    limits: "tuple[Limit, ...]" = ()
