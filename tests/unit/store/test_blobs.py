@@ -165,3 +165,19 @@ def test_a_full_disk_is_named_and_nothing_stays(tmp_path: Path, others) -> None:
         assert "IECHOR_HOME" in line
     assert cache == "cache"
     assert digest.startswith("sha256:")
+
+
+def test_a_promised_blob_is_fetched_by_whoever_opens_it_and_not_before(store: Store) -> None:
+    data, asked = b"promised", []
+    digest = Digest.of(data)
+
+    def fetch() -> None:
+        asked.append(1)
+        store.blobs.put(data)
+
+    store.blobs.promise(digest, fetch)
+    assert not store.blobs.has(digest) and store.blobs.size(digest) is None and asked == []
+    assert store.blobs.read(digest) == data and store.blobs.read(digest) == data
+    store.blobs.claim(digest)
+    store.blobs.claim(Digest.of(b"nobody's"))
+    assert asked == [1]
