@@ -1,7 +1,7 @@
 """Where no fakeroot supervisor can run: a step is refused, or with --allow-lost-owners every lost owner is told."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .errors import NamespaceError, OwnershipError
@@ -16,6 +16,8 @@ from .scratch.rootfs import Rootfs
 from .tree.changes import ChangeSet, Put
 from .tree.node import Device, Node
 from .values import dataclass, replace
+
+SHOWN = 20  # lines; a file has all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +66,30 @@ def emulation(rootfs: Rootfs, *, lose_owners: bool) -> FakerootSpec | None:
     return spec
 
 
-def tell_losses(changes: ChangeSet, rootfs: Rootfs, folder: Path, emit: Emit) -> None:
-    """A warning for each path that had an owner and is root's now, and one that names a file with all the others: of
-    what the step made, nobody knows whom it wanted to give it to.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """seen: "OWNER PATH" of each that the command gave away in vain; None where nobody could look (proot, or ptrace
+    is forbidden). folder: for the lists.
+    """
+
+    seen: Sequence[str] | None
+    folder: Path
+    emit: Emit
+
+    def warn(self, text: str) -> None:
+        self.emit(Notice(level="warning", text=text))
+
+    def list(self, lines: Iterable[str]) -> str:
+        """Writes them down; the file's name."""
+        with tempfile.NamedTemporaryFile("w", prefix="lost-owners-", suffix=".log", dir=self.folder, delete=False,
+                                         errors="surrogateescape") as stream:
+            stream.writelines(f"{line}\n" for line in lines)
+        return stream.name
+
+
+def tell_losses(changes: ChangeSet, rootfs: Rootfs, losses: Losses) -> None:
+    """A warning for each path that had an owner and is root's now; and what the command gave away: the first ones as
+    warnings, all in a file. Where nobody saw that, a file names all that the step made or changed.
     """
     lowers = Lowers(rootfs.places.mode, rootfs.layers)
     made = []
@@ -75,17 +98,21 @@ def tell_losses(changes: ChangeSet, rootfs: Rootfs, folder: Path, emit: Emit) ->
             continue
         found = lowers.find(change.path)
         before = None if found is None else lowers.node(found)
-        losses = list(_lost(before, change.node)) if before is not None else []
-        if losses:
-            emit(Notice(level="warning", text=f"lost: /{change.path} was {' and '.join(losses)}"))
+        lost = list(_lost(before, change.node)) if before is not None else []
+        if lost:
+            losses.warn(f"lost: /{change.path} was {' and '.join(lost)}")
         elif (change.node.meta.uid, change.node.meta.gid) == (0, 0):
-            made.append(change.path)
+            made.append(f"/{change.path}")
+    seen = list(dict.fromkeys(losses.seen or ()))
+    for line in seen[:SHOWN]:
+        owner, _, path = line.partition(" /")
+        losses.warn(f"lost: /{path} was to be {owner if owner.startswith('device') else f'of {owner}'}")
+    if len(seen) > SHOWN:
+        losses.warn(f"{len(seen)} owners were given in vain: {losses.list(seen)} lists them")
     if made:
-        with tempfile.NamedTemporaryFile("w", prefix="lost-owners-", suffix=".log", dir=folder, delete=False,
-                                         errors="surrogateescape") as stream:
-            stream.writelines(f"/{path}\n" for path in made)
-        emit(Notice(level="warning", text=f"{len(made)} paths of this step are root's, whomever it gave them to: "
-                                          f"{stream.name} lists them"))
+        blind = "" if losses.seen is not None else "; a change of owner alone was not seen, and is not among them"
+        losses.warn(f"{len(made)} paths of this step are root's, whomever it gave them to: {losses.list(made)} lists "
+                    f"them{blind}")
 
 
 def _lost(before: Node, now: Node) -> Iterator[str]:

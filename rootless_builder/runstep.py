@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from .errors import IechorError, Interrupted, NamespaceError, StepFailed
 from .events import Emit, Notice, StepOutput
 from .foreign import of_interpreter
-from .ownerloss import detour, emulation, tell_losses
+from .ownerloss import Losses, detour, emulation, tell_losses
 from .paths import image_path
 from .plan.lower_run import PIPES
 from .plan.steps import RunStep
@@ -65,9 +65,10 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], world: "World", *,
             if status.code:
                 raise failed(step, status, log)
             table = None if settings.lose_owners else sandbox.final_table()
+            lost = sandbox.lost_owners() if settings.lose_owners else None
         changes = rootfs.changes(table, created=sandbox.created)
         if settings.lose_owners and rootfs.fakeroot is not None:
-            tell_losses(changes, rootfs, settings.logs, emit)
+            tell_losses(changes, rootfs, Losses(seen=lost, folder=settings.logs, emit=emit))
         yield changes, rootfs
 
 

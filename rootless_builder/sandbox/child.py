@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
 from ..values import dataclass
-from . import emulation, execute, hostroot, linux, mounts, network, privileges, proot, wire
+from . import emulation, execute, hostroot, linux, mounts, network, privileges, proot, tracing, wire
 from .causes import userns_cause
 from .failures import act, encode
 from .idmap import IdMode
@@ -278,16 +278,17 @@ def prepare_root(request: Request, link: socket.socket) -> int:
         if spec.hostname:
             with act(f"set the host name to {spec.hostname}"):
                 linux.sethostname(spec.hostname)
+    gate = tracing.Gate() if spec.fakeroot is not None and spec.fakeroot.lost and spec.init else None
     if spec.init and not request.join:
         pid = os.fork()
         if pid:
-            return reap_container(request, link, pid)
+            return reap_container(request, link, pid, gate)
         # P3: the command-to-be. Its death signal is the pid namespace.
     server = request.control if request.join else link
     command = execute.Command(
         spec=spec, stdio=request.stdio, passed=request.passed, joining=bool(request.join),
         show_master=lambda master: wire.send(request.report, {"master": True}, (master,)),
-        install_filter=emulation.filter_installer(spec.fakeroot, server))
+        install_filter=emulation.filter_installer(spec.fakeroot, server, gate))
     env = execute.prepare(command)
     privileges.die_with_parent()
     if launcher_side_closed(link):
@@ -336,9 +337,11 @@ def change_root(spec: SandboxSpec) -> mounts.Place:
     return place
 
 
-def reap_container(request: Request, link: socket.socket, command: int) -> int:
+def reap_container(request: Request, link: socket.socket, command: int, gate: tracing.Gate | None) -> int:
     """P2 as the reaper: pid 1, root inside with every capability there, so it shows its memory to nobody. Holds none
     of the step's output, whose readers wait for its end. When it returns, the kernel kills whoever is left.
+
+    gate: the command waits there; where it can be traced, the owners that it loses are noted.
     """
     privileges.hide_memory()
     linux.set_name("iechor-init")
@@ -346,6 +349,11 @@ def reap_container(request: Request, link: socket.socket, command: int) -> int:
         os.close(fd)
     request.report.close()
     forward_signals(command)
+    if gate is not None and gate.open(command) and request.final is not None:
+        final = request.final
+        os.write(final, tracing.HEADER)
+        wire.send(link, {"status": tracing.follow(command, lambda line: os.write(final, line))})
+        return 0
     while True:
         pid, status = os.wait()
         if pid == command:

@@ -9,6 +9,7 @@ from . import fakeroot, mounts, plainfilter
 from .failures import act
 from .fakeroot import MountTable
 from .spec import FakerootSpec, SandboxSpec, with_owners
+from .tracing import Gate
 
 
 def prepare_supervisor(spec: SandboxSpec, final: int | None,
@@ -37,17 +38,20 @@ def _open_table(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def filter_installer(spec: FakerootSpec | None, server: socket.socket | None) -> Callable[[], None] | None:
-    """How the command-to-be loads the filter: it hands its listener to the P1 that serves it from then on."""
-    return None if spec is None else lambda: _install(spec, server)
+def filter_installer(spec: FakerootSpec | None, server: socket.socket | None,
+                     gate: Gate | None) -> Callable[[], None] | None:
+    """How the command-to-be loads the filter: it hands its listener to the P1 that serves it from then on. Where
+    owners are lost, it waits at the gate for its tracer.
+    """
+    return None if spec is None else lambda: _install(spec, server, gate)
 
 
-def _install(spec: FakerootSpec, server: socket.socket | None) -> None:
+def _install(spec: FakerootSpec, server: socket.socket | None, gate: Gate | None) -> None:
     if server is None:
         raise SandboxError("cannot show the container's owners to a process that joins it: another process started it",
                            hint="Run `iechor exec`, which asks the container's monitor.")
     if spec.lost:
-        plainfilter.install()
+        plainfilter.install(traced=gate is not None and gate.wait())
         return
     listener = fakeroot.install(spec)
     socket.send_fds(server, [b"1"], [listener])

@@ -16,6 +16,7 @@ from .failures import cause, decode
 from .fakeroot import read_final
 from .idmap import IdMode, map_text
 from .spec import ExitStatus, Network, Port, SandboxSpec, Usage, with_owners
+from .tracing import HEADER
 
 PIPE = -1
 NO_WAY_OUT = ("the container reaches nothing outside: a private network needs slirp4netns and access to "
@@ -217,9 +218,16 @@ class Sandbox:
             return None
         return next(iter(read_final(self._final)), b"")
 
+    def lost_owners(self) -> tuple[str, ...] | None:
+        """Without a supervisor (FakerootSpec.lost): "OWNER PATH" for each given away in vain. None: nobody saw."""
+        text = b"" if self._final is None else os.pread(self._final, os.fstat(self._final).st_size, 0)
+        if not text.startswith(HEADER):
+            return None
+        return tuple(line.decode("utf-8", "surrogateescape") for line in text.splitlines()[1:])
+
     def final_mount_tables(self) -> dict[str, bytes]:
         """The same of mounts that have owners of their own, by target. None of them when the supervisor was killed."""
-        if self._final is None:
+        if self._final is None or self.spec.fakeroot is None or self.spec.fakeroot.lost:
             return {}
         targets = [mount.target for mount in with_owners(self.spec)]
         return dict(zip(targets, read_final(self._final)[1:], strict=False))

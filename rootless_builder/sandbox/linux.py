@@ -6,6 +6,7 @@ number where one of them lacks it (numbers above 423 are the same on every archi
 
 import ctypes
 import os
+import types
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -55,6 +56,7 @@ _NR_PIDFD_SEND_SIGNAL = 424
 _NR_PIDFD_OPEN = 434
 _NR_CLOSE_RANGE = 436
 _NR_MOUNT_SETATTR = 442
+_NR_PTRACE = 101 if os.uname().machine == "x86_64" else 117
 _NR_RT_SIGACTION = 13 if os.uname().machine == "x86_64" else 134  # 134: of the generic table (aarch64, riscv64)
 CLOSE_RANGE_CLOEXEC = 4
 
@@ -174,3 +176,50 @@ def set_default_action(number: int) -> None:
     action = (ctypes.c_ulong * 4)(0, 0, 0, 0)  # struct kernel_sigaction: handler, flags, restorer, mask
     _check(_libc.syscall(ctypes.c_long(_NR_RT_SIGACTION), ctypes.c_int(number), action, None, ctypes.c_size_t(8)),
            "rt_sigaction")
+
+
+_PEEKDATA, _GETREGSET, _SETREGSET, _GET_SYSCALL_INFO = 2, 0x4204, 0x4205, 0x420E
+_NT_PRSTATUS, _NT_ARM_SYSTEM_CALL = 1, 0x404
+# bytes of the register set → its words' size and the indices of (system call's number, result)
+_REGISTERS = types.MappingProxyType({27 * 8: (8, 15, 10), 17 * 4: (4, 11, 6)})  # x86-64, i386
+
+
+class _IoVec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+def ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
+    return _check(_libc.syscall(ctypes.c_long(_NR_PTRACE), ctypes.c_long(request), ctypes.c_long(pid),
+                                ctypes.c_void_p(address), ctypes.c_void_p(data)), "ptrace")
+
+
+def ptrace_peek(pid: int, address: int) -> int:
+    """The 8 bytes at `address`, as an unsigned number."""
+    word = ctypes.c_uint64()
+    ptrace(_PEEKDATA, pid, address, ctypes.addressof(word))
+    return word.value
+
+
+def ptrace_stopped_call(pid: int) -> tuple[int, int, tuple[int, ...]]:
+    """AUDIT_ARCH_*, number and the six arguments of the call that a seccomp filter stopped (Linux 5.3)."""
+    info = (ctypes.c_uint64 * 16)()
+    ptrace(_GET_SYSCALL_INFO, pid, ctypes.sizeof(info), ctypes.addressof(info))
+    return info[0] >> 32, info[3], tuple(info[4:10])
+
+
+def ptrace_answer_zero(pid: int) -> None:
+    """The stopped call is not carried out, and answered 0."""
+    registers = bytearray(512)
+    array = (ctypes.c_ubyte * len(registers)).from_buffer(registers)
+    vector = _IoVec(ctypes.addressof(array), len(registers))
+    ptrace(_GETREGSET, pid, _NT_PRSTATUS, ctypes.addressof(vector))
+    if vector.length in _REGISTERS:
+        size, number, result = _REGISTERS[vector.length]
+        registers[number * size:(number + 1) * size] = b"\xff" * size
+        registers[result * size:(result + 1) * size] = bytes(size)
+    else:  # aarch64: x0, and a register set for the number
+        registers[0:8] = bytes(8)
+        none = ctypes.c_int(-1)
+        other = _IoVec(ctypes.addressof(none), ctypes.sizeof(none))
+        ptrace(_SETREGSET, pid, _NT_ARM_SYSTEM_CALL, ctypes.addressof(other))
+    ptrace(_SETREGSET, pid, _NT_PRSTATUS, ctypes.addressof(vector))

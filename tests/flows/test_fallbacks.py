@@ -42,6 +42,12 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, ctypes.byref(Program(len(code) // 8, ctypes.addressof(buffer)))) == 0
 os.execvp(sys.argv[5], sys.argv[5:])
 """
+LOST = """FROM busybox
+RUN chown 3:4 /etc/group && chown -h 5 /bin/sh && cd /etc && chown :6 passwd && chown 0:0 passwd && \\
+    touch /f1 /f2 && chown 1:1 /f1 && chown 2:2 ../f2; mkdir /m && cd /m && \\
+    for i in $(seq 60); do touch $i; chown $i:8 $i; done; (sleep 0.1; chown 9:9 /old) & \\
+    kill -STOP $! && kill -CONT $! && touch /old && wait
+"""
 NUMBERS = {"x86_64": {"mount": 165, "seccomp": 317}, "aarch64": {"mount": 40, "seccomp": 277}}[os.uname().machine]
 MS_NODEV = 4  # how overlays are mounted, and nothing else
 EINVAL, ENODEV = 22, 19
@@ -150,10 +156,21 @@ def test_owners_may_be_lost_when_that_is_allowed_and_each_is_named(user: Person,
     assert done.returncode == 0, done.stderr
     assert "/o 0:0 4751" in done.stderr and "/home/app 0:0" in done.stderr
     assert "warning: lost: /home/app was 1000:1000's" in done.stderr
+    for line in ("/o was to be of 42:4204350", "/n was to be device c 1:3", "/home/app was to be of 7:0",
+                 "/tmp/mine was to be of 42:4204350", "/etc/group was to be of 9:0"):
+        assert f"warning: lost: {line}\n" in done.stderr, done.stderr
     [first, second] = re.findall(r"paths of this step are root's, whomever it gave them to: (\S+)", done.stderr)
     assert {"/o", "/o2", "/d", "/tmp/mine"} <= set(Path(first).read_text().split())
     assert {"/moved", "/d"} <= set(Path(second).read_text().split())
     assert diff_ids(user, "other")[1:] != usual[1:]
+    user.write("more/iEchorfile", LOST)
+    done = user.run(*without_notification(user.command(*words, "more", "more")))
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"lost: (\S+) was to be of (\S+)\n", done.stderr) == [
+        ("/etc/group", "3:4"), ("/bin/sh", "5:0"), ("/etc/passwd", "0:6"), ("/f1", "1:1"), ("/f2", "2:2"),
+        *((f"/m/{number}", f"{number}:8") for number in range(1, 16))]
+    [name] = re.findall(r"66 owners were given in vain: (\S+) lists them", done.stderr)
+    assert Path(name).read_text().splitlines()[-2:] == ["60:8 /m/60", "9:9 /old"]
     # Where nothing lacks the flag means nothing, and what was built without owners is not taken from the cache.
     shown = user.iechor(*words, "third", "c", env=EPOCH).stderr
     assert "lost" not in shown and diff_ids(user, "third") == usual
