@@ -15,7 +15,7 @@ from tests.reliability.operations import COUNT, KILL_GROUP, KILL_SELF, OPERATION
 
 IN_CI = 100
 SOAK = 1000
-EACH = 6  # of the calls that write, in CI
+EACH = 4  # of the calls that write, in CI
 
 operations = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 
