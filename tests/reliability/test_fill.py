@@ -1,7 +1,7 @@
 """A disk that is full, over quota or broken at any call: a clear error of its own, and nothing lost or half-written.
 
-The library makes calls fail from the Nth on (a full disk), or the Nth alone (an error that comes and goes). In CI two of
-the calls for each error; with -m soak 150, and both kinds.
+The library makes calls fail from the Nth on (a full disk), or the Nth alone (an error that comes and goes). In CI two
+of the calls for each error; with -m soak 150, and both kinds.
 """
 
 import errno
