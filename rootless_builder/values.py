@@ -95,6 +95,11 @@ def replace(value: T, /, **changes: Any) -> T:
     return type(value)(**changes)
 
 
+def prepare(cls: type) -> None:
+    """Compiles `__init__` now, for what is forked from here."""
+    cls.__init__ = _init(cls, cls.__value_fields__, frozen="__setattr__" in cls.__dict__)  # type: ignore[misc,attr-defined]
+
+
 def _fields(cls: type, kw_only: bool) -> tuple[dict[str, Field], dict[str, Any]]:
     """(all fields, those of bases first; the class's own members without the fields' defaults)."""
     found: dict[str, Field] = {}

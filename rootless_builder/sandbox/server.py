@@ -12,6 +12,7 @@ from ..errors import SandboxError
 from . import linux, privileges, wire
 from .child import supervise_step
 from .failures import encode
+from .spec import prepare_classes
 
 
 def main(control_fd: int) -> NoReturn:
@@ -24,6 +25,7 @@ def main(control_fd: int) -> NoReturn:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_inner, warn_on_full_buffer=False)
     running: dict[int, socket.socket | None] = {}  # P1 → where it takes the listeners of those who join
+    prepare_classes()
     gc.freeze()
     poll = select.poll()
     poll.register(control, select.POLLIN)

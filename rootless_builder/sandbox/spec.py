@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from ..values import dataclass, fields, is_dataclass
+from ..values import dataclass, fields, is_dataclass, prepare
 from . import mounts
 from .idmap import Extent, IdMap, IdMode
 from .mounts import Mount
@@ -131,6 +131,12 @@ _INNER: Mapping[str, type] = types.MappingProxyType({
     "overlay": mounts.KernelOverlay, "given": Given})
 
 
+def prepare_classes() -> None:
+    """For a process that forks others: what a spec is read into is compiled once, for all of them."""
+    for kind in (SandboxSpec, *_MOUNTS.values(), *_INNER.values()):
+        prepare(kind)
+
+
 def _encode(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
@@ -153,7 +159,7 @@ def _decode_field(kind: type, name: str, value: Any) -> Any:
         return tuple(_decode_field(kind, name, item) for item in value)
     if isinstance(value, dict):
         return _decode(_MOUNTS[value["kind"]] if name == "mounts" else _INNER[name], value)
-    annotation = typing.cast(Any, kind).__dataclass_fields__[name].type
+    annotation = typing.cast(Any, kind).__value_fields__[name].type
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return annotation(value)
     return value
