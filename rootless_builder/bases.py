@@ -11,7 +11,7 @@ from .contexts import Contexts, ImageSource, Source
 from .errors import AuthError, IechorError, ImageNotFound, RegistryError, UsageError
 from .events import Emit, Notice
 from .language import suggest
-from .oci.config import ImageConfig, RunConfig
+from .oci.config import History, ImageConfig, RunConfig
 from .oci.platform import Platform
 from .oci.reference import Reference
 from .once import Once
@@ -124,7 +124,8 @@ class Bases:
         if record is None or record.diff_id is None:
             changes = ChangeSet.of(Put(path, node) for path, node in source.tree().walk() if path)
             record = write_step(changes, key, "FROM a build context", self._store, clamp=None, facts={})
-        return Base(layers=layers_of(record), image=scratch_base(platform).image)
+        layers = layers_of(record)
+        return Base(layers=layers, image=with_history(scratch_base(platform).image, len(layers)))
 
 
 def meant(error: IechorError, name: str, stages: Iterable[str]) -> IechorError:
@@ -144,4 +145,11 @@ def image_base(image: Image) -> Base:
     config = image.config
     if not any(entry.startswith("PATH=") for entry in config.config.env):
         config = replace(config, config=replace(config.config, env=(*config.config.env, f"PATH={DEFAULT_PATH}")))
-    return Base(layers=image.layers, image=config)
+    return Base(layers=image.layers, image=with_history(config, len(image.layers)))
+
+
+def with_history(config: ImageConfig, layers: int) -> ImageConfig:
+    """An entry for each layer that has none: others read the history and the layers side by side."""
+    missing = layers - sum(not entry.empty_layer for entry in config.history)
+    entry = History(created=config.created, comment="no history was given for this layer")
+    return replace(config, history=(*config.history, *(entry,) * missing))

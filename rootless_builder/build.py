@@ -31,7 +31,7 @@ from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
 from .perform import Rewrite, World
 from .plan.lower_run import PROXIES
-from .plan.stages import Stage, StageGraph, based_on
+from .plan.stages import Stage, StageGraph, based_on, last_name
 from .remotes import Remotes
 from .schedule import Schedule
 from .squashing import squashed
@@ -95,7 +95,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
         script = based_on(parse(file.text, file=file.name), request.base)
         note_what_is_odd(script, request, emit)
         platform = request.platform or host_platform()
-        automatic = platform_args(platform, request.target)
+        automatic = platform_args(platform, request.target or last_name(script))
         graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.has)
         request = with_epoch(request, graph, contexts)
         bases = Bases(contexts, store, pull=pull, policy=request.pull, waiting=schedule.waiting,
@@ -166,16 +166,18 @@ def note_what_is_odd(script: Script, request: BuildRequest, emit: Emit) -> None:
         emit(Notice(level="warning", text=f"{syntax.span}: # syntax={syntax.value} is not built in; the file is read "
                                           "as iechor/iechorfile:1, and no frontend image is fetched"))
     declared = {name for one in script.instructions if isinstance(one, Arg) for name, _ in one.args}
-    known = declared | RESERVED_ARGS | platform_args(host_platform(), None).keys()
+    known = declared | RESERVED_ARGS | platform_args(host_platform(), "").keys()
     unused = [name for name in request.build_args if name not in known and name.lower() not in PROXIES]
     if unused:
         emit(Notice(level="warning", text=f"one or more build-args {unused} were not consumed: no ARG declares them"))
 
 
-def platform_args(platform: Platform, target: str | None) -> dict[str, str]:
-    """The ARGs every file has without declaring them globally (reference, "Automatic platform ARGs")."""
+def platform_args(platform: Platform, target: str) -> dict[str, str]:
+    """The ARGs every file has without declaring them globally (reference, "Automatic platform ARGs"). target: the name
+    of the stage that is built.
+    """
     host = host_platform()
     return {"BUILDPLATFORM": str(host), "BUILDOS": host.os, "BUILDARCH": host.architecture,
             "BUILDVARIANT": host.variant, "TARGETPLATFORM": str(platform), "TARGETOS": platform.os,
             "TARGETARCH": platform.architecture, "TARGETVARIANT": platform.variant,
-            "TARGETSTAGE": target or "default"}
+            "TARGETSTAGE": target or "default", "BUILDOSVERSION": "", "TARGETOSVERSION": ""}

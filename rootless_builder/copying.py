@@ -8,11 +8,12 @@ A folder that had to be made for the target is 0755, or has the mode and owner t
 there keeps its own, except below the copied one, where the source's wins. Nothing here reads a file's bytes.
 """
 
+import stat
 from collections.abc import Iterator
 
 from .errors import SourceError
 from .language.ignore import IgnorePatterns
-from .paths import ROOT, ImagePath, basename, image_path, join, parent
+from .paths import ROOT, ImagePath, ancestors, basename, image_path, join, parent
 from .plan.filemode import FileMode
 from .plan.wildcard import has_wildcards, matches
 from .tree.node import Directory, File, Meta, Node, Symlink
@@ -102,11 +103,22 @@ class Copier:
         uid, gid = self._rules.owner or (0, 0)
         fixed = self._rules.mode.fixed if self._rules.mode is not None else None
         meta = Meta(0o755 if fixed is None else fixed & 0o777, uid, gid, self._rules.made)
-        try:
-            self._overlay.make_folders(real, meta)
-        except NotADirectoryError as error:
-            raise SourceError(f"cannot make the folder /{real}: /{error} is not a folder") from error
+        self._make_folders(real, meta, given=self._rules.owner is not None)
         return real
+
+    def _make_folders(self, path: ImagePath, meta: Meta, *, given: bool) -> None:
+        """As mkdir(2): below a set-group-id folder the new one has that bit, and its group where no owner is given."""
+        for folder in [*ancestors(path), path]:
+            node = self._overlay.tree.lookup(folder)
+            if isinstance(node, Directory):
+                continue
+            if node is not None:
+                raise SourceError(f"cannot make the folder /{path}: /{folder} is not a folder")
+            above = self._overlay.tree.lookup(parent(folder))
+            own = meta
+            if above is not None and above.meta.mode & stat.S_ISGID:
+                own = replace(meta, mode=meta.mode | stat.S_ISGID, gid=meta.gid if given else above.meta.gid)
+            self._overlay.put(folder, Directory(own))
 
     def _place(self, node: Node, found: ImagePath, target: ImagePath) -> ImagePath:
         """Into an existing folder goes a file under its own name; else `target` is the name."""
@@ -156,9 +168,14 @@ class Copier:
         else:
             self._put_below(target, node.with_meta(self._meta(node)))
 
-    def replace(self, target: ImagePath, node: Node) -> None:
-        """An archive's entry: a folder on a folder takes its metadata, every other pair replaces what is there."""
-        real = join(resolve(self._overlay.tree, parent(target)), basename(target))
+    def unpack(self, folder: ImagePath, inner: ImagePath, node: Node) -> None:
+        """An archive's entry: a folder on a folder takes its metadata, every other pair replaces what is there. The
+        symlinks on the way are those below `folder`, which is their root. Errors: SourceError.
+        """
+        root = self._overlay.tree.lookup(folder)
+        assert isinstance(root, Directory)
+        real = image_path(f"{folder}/{resolve(Tree(root), parent(inner))}/{basename(inner)}")
+        self._make_folders(parent(real), Meta(0o755, mtime=self._rules.made), given=True)
         if isinstance(node, Directory):
             if not isinstance(self._overlay.tree.lookup(real), Directory):
                 self._clear(real)

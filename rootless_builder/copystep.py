@@ -21,6 +21,7 @@ from .plan.remotes import HttpSource
 from .plan.steps import CopyStep, InlineFile
 from .plan.wildcard import has_wildcards
 from .sources.archive import ArchiveSource
+from .tree.changes import Put
 from .tree.node import Directory, File, Inline, Meta, Node
 from .tree.overlay import Overlay
 from .tree.tree import Tree
@@ -173,9 +174,9 @@ def _unpack(tree: Tree, path: ImagePath, step: CopyStep, copier: Copier, world: 
         fd = _whole(fd, offset, node.size, world.tmp)
     archive = world.contexts.keep(ArchiveSource(fd, what=f"the archive {path}", tmp=world.tmp))
     target = copier.make_folders(step.dest)
-    for inner, entry in archive.tree().walk():
-        if inner:
-            copier.replace(image_path(f"{target}/{inner}"), entry)
+    for change in archive.changes:
+        if isinstance(change, Put) and change.path:
+            copier.unpack(target, change.path, change.node)
     return True
 
 

@@ -164,7 +164,7 @@ class Fold:
         """Of its base; and can its RUNs run here?"""
         platform = Platform.parse(stage.platform) if stage.platform else self._world.platform
         check_runs(stage, platform)
-        return platform
+        return self._world.platform if stage.base == "scratch" else platform  # as in BuildKit
 
     def _cache_of(self, stage: Stage) -> Cache:
         """A step that is run anew is recorded all the same."""
@@ -272,6 +272,8 @@ class Fold:
 
 
 def _configured(state: StageState, step: ConfigStep) -> StageState:
+    if not step.shown.created_by:
+        return replace(state, image=step.image)
     return replace(state, image=step.image, history=(
         *state.history, History(created_by=step.shown.created_by, comment=COMMENT, empty_layer=True)))
 

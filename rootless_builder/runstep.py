@@ -109,7 +109,7 @@ def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings, more: Attached
     outer_first = sorted(mounts.values(), key=lambda mount: image_path(mount.target).count("/"))
     return SandboxSpec(
         root=str(rootfs.root), mounts=(*rootfs.mounts, *outer_first), argv=step.argv,
-        env=(*step.env, *step.proxies, *more.env), cwd=step.cwd, user=step.user, ids=rootfs.ids,
+        env=(*step.env, *step.proxies, *more.env), cwd=step.cwd, make_cwd=True, user=step.user, ids=rootfs.ids,
         hostname=settings.hostname or HOSTNAME,
         network=NETWORKS[network], init=True, limits=limits_of(settings),
         capabilities=tuple(CAPABILITIES) if step.insecure else DEFAULT_CAPABILITIES,

@@ -22,7 +22,7 @@ from .oci.config import ImageConfig
 from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
 from .plan.lower import Arguments, Inherited, Lowering
-from .plan.stages import Stage, StageGraph, based_on
+from .plan.stages import Stage, StageGraph, based_on, last_name
 from .plan.steps import CopyStep
 from .remotes import Remotes
 from .store.store import Store
@@ -120,7 +120,7 @@ class Inquiry:
               contexts: Contexts) -> tuple[Checks, StageGraph, list[Stage]]:
         """The checks, and the stages that are asked about."""
         request = self._request
-        automatic = platform_args(self._platform, request.target)
+        automatic = platform_args(self._platform, request.target or last_name(script))
         graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.has)
         self._names = tuple(stage.name for stage in graph.stages if stage.name)
         stages = list(graph.stages) if request.target is None else graph.reachable(graph.target(request.target))

@@ -14,6 +14,7 @@ from ..language.words import expand, expand_words
 from ..oci.config import Healthcheck, ImageConfig, RunConfig
 from ..paths import absolute, image_path
 from ..values import dataclass, replace
+from .durations import spoken
 from .lower_copy import copy_step
 from .lower_run import run_step
 from .ports import exposed_ports
@@ -129,9 +130,11 @@ def _user(low: Lowering, this: i.User) -> Step:
 
 
 def _workdir(low: Lowering, this: i.Workdir) -> Step:
-    path = absolute(image_path(low.expand(this.path), cwd=image_path(low.config.working_dir)))
-    low.configure(working_dir=path)
-    created_by = f"WORKDIR {path}"
+    """The config has an absolute path as it is written, as BuildKit's has."""
+    written = low.expand(this.path)
+    path = absolute(image_path(written, cwd=image_path(low.config.working_dir)))
+    low.configure(working_dir=written if written.startswith("/") else path)
+    created_by = f"WORKDIR {low.config.working_dir}"
     if path == "/":
         return low.config_step(this, created_by)
     return WorkdirStep(shown=low.shown(this, created_by), image=low.image, path=path, user=low.config.user)
@@ -156,14 +159,14 @@ def _volume(low: Lowering, this: i.Volume) -> Step:
 
 
 def _cmd(low: Lowering, this: i.Cmd) -> Step:
-    low.configure(cmd=low.command(this), args_escaped=True)
+    low.configure(cmd=low.command(this) or None, args_escaped=True)
     low._cmd_set = True
     return low.config_step(this, f"CMD {_quoted(low.config.cmd)}")
 
 
 def _entrypoint(low: Lowering, this: i.Entrypoint) -> Step:
     """Resets a CMD that came from the base: it was meant for another program."""
-    low.configure(entrypoint=low.command(this), **({} if low._cmd_set else {"cmd": None}))
+    low.configure(entrypoint=low.command(this) or None, **({} if low._cmd_set else {"cmd": None}))
     return low.config_step(this, f"ENTRYPOINT {_quoted(low.config.entrypoint)}")
 
 
@@ -184,12 +187,17 @@ def _healthcheck(low: Lowering, this: i.HealthCheck) -> Step:
     low.configure(healthcheck=Healthcheck(
         test=this.test, interval=this.interval, timeout=this.timeout, start_period=this.start_period,
         start_interval=this.start_interval, retries=this.retries))
-    return low.config_step(this, f"HEALTHCHECK {' '.join(this.test)}")
+    times = (("Interval", this.interval), ("Timeout", this.timeout), ("StartPeriod", this.start_period),
+             ("StartInterval", this.start_interval))
+    told = [f"Test:[{' '.join(this.test)}]", *(f"{name}:{spoken(time)}" for name, time in times),
+            f"Retries:{this.retries}"]
+    return low.config_step(this, f"HEALTHCHECK {{{' '.join(told)}}}")
 
 
 def _onbuild(low: Lowering, this: i.OnBuild) -> Step:
+    """The history has nothing of it, as BuildKit's has not."""
     low.configure(onbuild=(*low.config.onbuild, this.trigger))
-    return low.config_step(this, f"ONBUILD {this.trigger}")
+    return low.config_step(this, "")
 
 
 def _maintainer(low: Lowering, this: i.Maintainer) -> Step:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UnsupportedError
 from ..language import instructions as i
+from ..paths import absolute, image_path
 from .mounts import step_mounts
 from .steps import InlineFile, RunStep
 
@@ -22,7 +23,7 @@ def run_step(low: "Lowering", this: i.Run) -> RunStep:
         raise UnsupportedError(f"RUN --device={required},required is understood, and not carried out by this release",
                                hint="build without --device, or without required")
     script = None
-    text = this.script or " ".join(this.argv)
+    text = this.script if this.heredocs else " ".join(this.argv)
     if this.shebang:
         name = this.heredocs[0].name
         script = InlineFile(name=name, data=text.encode("utf-8", "surrogateescape"))
@@ -33,16 +34,18 @@ def run_step(low: "Lowering", this: i.Run) -> RunStep:
     return RunStep(
         shown=low.shown(this, f"RUN {_with_args(low, argv)} # iechor"), image=low.image, argv=argv,
         env=tuple(f"{key}={value}" for key, value in low.env.items()), proxies=tuple(_proxies(low)),
-        user=low.config.user, cwd=low.config.working_dir or "/", script=script, network=network,
+        user=low.config.user, cwd=absolute(image_path(low.config.working_dir)), script=script, network=network,
         devices=tuple(device.name for device in this.devices),
         insecure=this.security == "insecure", mounts=step_mounts(low, this))
 
 
 def _proxies(low: "Lowering") -> Iterator[str]:
-    """Predefined ARGs that nobody declared: RUN sees them, the cache and the history do not."""
+    """Predefined ARGs: RUN sees them in small and capital letters, the cache and the history do not."""
     declared = {name for name, _ in low.args}
-    for name, value in sorted(low.arguments.build.items()):
-        if name.lower() in PROXIES and name not in declared:
+    given = {name: value for name, value in low.arguments.build.items() if name.lower() in PROXIES}
+    both = {form: value for name, value in given.items() for form in (name.lower(), name.upper())}
+    for name, value in sorted({**both, **given}.items()):
+        if name not in declared:
             yield f"{name}={value}"
 
 

@@ -131,6 +131,11 @@ def based_on(script: Script, image: str | None) -> Script:
         replace(one, image=image) if one is first and isinstance(one, From) else one for one in script.instructions))
 
 
+def last_name(script: Script) -> str:
+    """Of the stage that is built when nobody says which; "" when it has none."""
+    return next((one.name for one in reversed(script.instructions) if isinstance(one, From)), "")
+
+
 def _from_names(instruction: Instruction) -> Iterator[str]:
     if isinstance(instruction, Copy) and instruction.from_:
         yield instruction.from_

@@ -4,6 +4,7 @@ Runs in the process that becomes the command, with the container's root as its o
 namespace. Nothing may be imported from here on: a module would be looked for in the image.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -110,6 +111,31 @@ def enter_directory(path: str) -> bool:
     return True
 
 
+def make_folders(path: str) -> list[str]:
+    """mkdir -p; those that were made. What is in the way is said by whoever enters it."""
+    missing = [path]
+    while not os.path.lexists(above := os.path.dirname(missing[-1])):
+        missing.append(above)
+    if os.path.lexists(path):
+        return []
+    umask = os.umask(0o022)
+    try:
+        with contextlib.suppress(OSError):
+            os.makedirs(path, 0o755)
+    finally:
+        os.umask(umask)
+    return [folder for folder in missing if os.path.isdir(folder)]
+
+
+def give(path: str, uid: int, gid: int) -> None:
+    """Where uid 0 alone exists, and nobody keeps owners, it stays root's. Errors: OSError."""
+    try:
+        os.chown(path, uid, gid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+
+
 def become(identity: Identity, *, emulated: bool) -> None:
     """The change of user, group and supplementary groups. emulated: the fakeroot supervisor carries it out."""
     try:
@@ -158,6 +184,7 @@ def prepare(command: Command) -> dict[str, str]:
             bind_console(slave)
         stdio = (slave, slave, slave)
     own_pipes(stdio, identity)
+    made = make_folders(spec.cwd) if spec.make_cwd and not command.joining else []
     entered = enter_directory(spec.cwd)
     place_fds([*stdio, *command.passed])
     limit(spec)
@@ -170,6 +197,8 @@ def prepare(command: Command) -> dict[str, str]:
         for one in spec.given:
             with act(f"give {one.path} to {one.uid}:{one.gid}"):
                 os.chown(one.path, one.uid, one.gid)
+    for folder in made:
+        give(folder, identity.uid, identity.gid)
     with act(f"become user {spec.user or 'root'}"):
         become(identity, emulated=emulated)
     if not entered and not enter_directory(spec.cwd):

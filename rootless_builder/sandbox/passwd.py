@@ -13,7 +13,9 @@ LARGEST_FILE = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """groups: the supplementary ones. home: for HOME where the environment lacks it."""
+    """groups: the supplementary ones, the group itself among them, as other runtimes have it. home: for HOME where
+    the environment lacks it.
+    """
 
     uid: int
     gid: int
@@ -38,11 +40,12 @@ def resolve(text: str, passwd: str, group: str) -> Identity:
         raise UserNotFound(f"cannot run as {text}: the id is not between 0 and {LARGEST_ID}")
     home = entry[5] if entry else ""
     if named_group:
-        return Identity(uid=uid, gid=_group_id(text, named_group, group), home=home or "/")
+        own = _group_id(text, named_group, group)
+        return Identity(uid=uid, gid=own, groups=(own,), home=home or "/")
     name = entry[0] if entry else None
-    groups = tuple(dict.fromkeys(found for fields in _lines(group, 4) if name and name in fields[3].split(",")
-                                 and (found := _id(fields[2])) is not None))
-    return Identity(uid=uid, gid=gid, groups=groups, home=home or "/")
+    groups = (found for fields in _lines(group, 4) if name and name in fields[3].split(",")
+              and (found := _id(fields[2])) is not None)
+    return Identity(uid=uid, gid=gid, groups=tuple(dict.fromkeys((gid, *groups))), home=home or "/")
 
 
 def _find_user(passwd: str, user: str) -> list[str] | None:

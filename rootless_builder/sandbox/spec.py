@@ -74,6 +74,7 @@ class Given:
 class SandboxSpec:
     """root: the folder that becomes / (a mount point for a KernelOverlay, or the tree itself); "": none, the host's own
     root stays, and mounts, hostname and read_only have no meaning.
+    make_cwd: a cwd that is not there is made, as the user's own.
     env: "K=V"; HOME is added from the image's passwd where it is missing, nothing else is.
     user: "", name, uid, name:group, uid:gid …, resolved from the image's own /etc/passwd and /etc/group.
     ids: None for no user namespace. init: a reaper of ours is pid 1, and forwards signals; else the command is.
@@ -88,6 +89,7 @@ class SandboxSpec:
     argv: tuple[str, ...]
     env: tuple[str, ...] = ()
     cwd: str = "/"
+    make_cwd: bool = False
     user: str = ""
     ids: IdMap | None = None
     hostname: str = ""

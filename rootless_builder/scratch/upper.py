@@ -11,7 +11,7 @@ the same whichever way the root file system was made (checkout.py sees no opaque
 import os
 from collections.abc import Mapping
 
-from ..paths import ImagePath, decode
+from ..paths import ImagePath, ancestors, decode
 from ..sandbox.idmap import IdMode
 from ..tree.changes import Change, ChangeSet, Put, Remove
 from ..tree.node import Directory, File
@@ -36,6 +36,7 @@ class Collected:
     _files: dict[Key, File] = field(default_factory=dict)
     _unchanged_links: dict[Key, list[ImagePath]] = field(default_factory=dict)
     _changed_links: set[Key] = field(default_factory=set)
+    _points: dict[ImagePath, Directory] = field(default_factory=dict)
 
     def put(self, entry: Entry, *, only_made_below: bool = False) -> None:
         """Errors: OSError."""
@@ -50,14 +51,19 @@ class Collected:
         if self.original.same(path, node, only_made_below=only_made_below):
             if linked:
                 self._unchanged_links.setdefault(key, []).append(path)
+            elif isinstance(node, Directory) and path in self.original.made:
+                self._points[path] = node
             return
         if linked:
             self._changed_links.add(key)
         self.changes.append(Put(path, node))
 
     def finish(self) -> ChangeSet:
+        """The mount points in which something stays are told after all."""
         for key in self._changed_links:
             self.changes.extend(Put(path, self._files[key]) for path in self._unchanged_links.get(key, ()))
+        needed = {above for change in self.changes for above in ancestors(change.path)}
+        self.changes.extend(Put(path, node) for path, node in self._points.items() if path in needed)
         return ChangeSet.of(self.changes)
 
 

@@ -20,7 +20,8 @@ from rootless_builder.sandbox.rootdir import open_in_root
 from rootless_builder.sandbox.spec import FakerootSpec, Given, Limit, Network, Port, SandboxSpec
 
 FULL = SandboxSpec(
-    root="/r\udc80", argv=("a", "b c"), env=("A=1",), cwd="/x", user="u:g", hostname="h", init=True, tty=True,
+    root="/r\udc80", argv=("a", "b c"), env=("A=1",), cwd="/x", make_cwd=True, user="u:g", hostname="h", init=True,
+    tty=True,
     network=Network.PRIVATE, ports=(Port(host_ip="::1", host_port=1, container_port=2),),
     limits=(Limit(name="nofile", soft=1, hard=-1),), capabilities=(), no_new_privileges=True, read_only=True,
     proot="/p", size=(24, 80),
@@ -78,15 +79,15 @@ GROUP = "root:x:0:\nadm:x:4:root,app\nwww:x:33:\n1234:x:99:\n"
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("", Identity(uid=0, gid=0, groups=(4,), home="/root")),
-    ("app", Identity(uid=1000, gid=1001, groups=(4,), home="/srv/app")),
-    ("1000", Identity(uid=1000, gid=1001, groups=(4,), home="/srv/app")),
-    ("app:www", Identity(uid=1000, gid=33, home="/srv/app")),
-    ("app:", Identity(uid=1000, gid=1001, groups=(4,), home="/srv/app")),
-    ("5:6", Identity(uid=5, gid=6)),
-    ("5", Identity(uid=5, gid=0)),
-    ("5:1234", Identity(uid=5, gid=99)),  # a group may be named by digits
-    ("2147483647", Identity(uid=2147483647, gid=0)),
+    ("", Identity(uid=0, gid=0, groups=(0, 4), home="/root")),
+    ("app", Identity(uid=1000, gid=1001, groups=(1001, 4), home="/srv/app")),
+    ("1000", Identity(uid=1000, gid=1001, groups=(1001, 4), home="/srv/app")),
+    ("app:www", Identity(uid=1000, gid=33, groups=(33,), home="/srv/app")),
+    ("app:", Identity(uid=1000, gid=1001, groups=(1001, 4), home="/srv/app")),
+    ("5:6", Identity(uid=5, gid=6, groups=(6,))),
+    ("5", Identity(uid=5, gid=0, groups=(0,))),
+    ("5:1234", Identity(uid=5, gid=99, groups=(99,))),  # a group may be named by digits
+    ("2147483647", Identity(uid=2147483647, gid=0, groups=(0,))),
 ])
 def test_users_resolve_as_runc_does_it(text: str, expected: Identity) -> None:
     assert passwd.resolve(text, PASSWD, GROUP) == expected

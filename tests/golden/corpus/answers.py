@@ -42,7 +42,7 @@ Tree = dict[str, Node]
 
 def answer(config: dict[str, Any], layers: Sequence[IO[bytes]], bases: dict[str, Sequence[str]]) -> dict[str, Any]:
     """config: of the image; layers: uncompressed, the lowest first; bases: name → diff ids."""
-    ids = config["rootfs"]["diff_ids"]
+    ids = config["rootfs"].get("diff_ids") or []
     base = max((name for name, below in bases.items() if ids[:len(below)] == list(below)),
                key=lambda name: len(bases[name]), default="")
     below = len(bases.get(base, ()))
@@ -56,7 +56,7 @@ def answer(config: dict[str, Any], layers: Sequence[IO[bytes]], bases: dict[str,
     told = {key: value for key, value in config.items() if key not in ("created", "rootfs", "history")}
     if (told.get("architecture"), told.get("os")) == ("amd64", "linux"):
         del told["architecture"], told["os"]
-    history = config.get("history", [])[below:]
+    history = (config.get("history") or [])[below:]
     return {"base": base, "config": told, "history": list(said(history, changes)),
             "layers": [change for change in changes if change]}
 
@@ -150,8 +150,10 @@ def plain(text: str) -> str:
 
 
 def without(one: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-    """An answer, but for these paths."""
+    """An answer, but for these paths, and the history if it is among them."""
     if "layers" not in one:
         return one
+    if "history" in paths:
+        one = {**one, "history": []}
     left = [{path: node for path, node in layer.items() if path not in paths} for layer in one["layers"]]
     return {**one, "layers": [layer for layer in left if layer]}

@@ -10,11 +10,11 @@
     @error words [|| words]       no image comes of it; the words are in BuildKit's message, the second ones in ours
     @ours refuses: words          BuildKit makes an image of it, we say this         \
     @ours builds: why             BuildKit refuses, we make an image                   } where we differ on purpose
-    @ours without PATH…: why      these paths of the image are not compared          /
+    @ours without PATH…: why      these paths are not compared; "history" is that    /
     FROM box                      the build file: all from the first line on that does not begin with "@"
 
-bases.txt is written in the same way: `@layer` adds a layer, `@busybox` puts the programs into it, the body is the
-config as JSON.
+bases.txt is written in the same way: `@layer` adds a layer, `@busybox` puts the programs into the first, the body is
+the config as JSON, and "history": null in it leaves the base without one.
 """
 
 import bz2
@@ -252,10 +252,6 @@ def base_layers(base: Case) -> list[bytes]:
     return [tar(layer) for layer in files]
 
 
-def base_config(base: Case) -> dict[str, object]:
-    return json.loads(base.text)  # type: ignore[no-any-return]
-
-
 def layout(case: Case, folder: Path) -> list[str]:
     """A base as an OCI image layout; its diff ids."""
     blobs = folder / "blobs" / "sha256"
@@ -268,11 +264,11 @@ def layout(case: Case, folder: Path) -> list[str]:
 
     layers = [put(data, "layer.v1.tar") for data in base_layers(case)]
     ids = [layer["digest"] for layer in layers]
+    given = json.loads(case.text)
+    history = given.pop("history", [{"created": "2001-01-01T00:00:00Z", "created_by": "a base"}] * len(ids))
     config = put(json.dumps({
-        "architecture": ARCHITECTURE, "os": "linux", "config": base_config(case), "created": "2001-01-01T00:00:00Z",
-        "rootfs": {"type": "layers", "diff_ids": ids},
-        "history": [{"created": "2001-01-01T00:00:00Z", "created_by": "a base"}] * len(ids),
-    }).encode(), "config.v1+json")
+        "architecture": ARCHITECTURE, "os": "linux", "config": given, "created": "2001-01-01T00:00:00Z",
+        "rootfs": {"type": "layers", "diff_ids": ids}, "history": history}).encode(), "config.v1+json")
     manifest = put(json.dumps({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config,
         "layers": layers}).encode(), "manifest.v1+json")

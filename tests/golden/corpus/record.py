@@ -2,7 +2,7 @@
 
 BUILDCTL: the program; ADDRESS: of a buildkitd whose docker.io has the mirror REGISTRY ("127.0.0.1:PORT", plain HTTP,
 filled here by skopeo); FOLDER: for what is made on the way. README.md says how to get one. Rewrites answers/*.jsonl:
-a case that has an answer keeps it unless it is named; "all" asks for every case anew.
+a case that has an answer keeps it unless it or its group is named; "all" asks for every case anew.
 """
 
 import gzip
@@ -50,7 +50,7 @@ def words(case: Case, folder: Path) -> list[str]:
         given += ["--local", f"{name}={folder / 'contexts' / name}"]
     for option in case.options:
         key, _, value = option.partition("=")
-        options.append(f"{key}:{value}" if key == "label" else option)
+        options.append({"label": f"label:{value}", "add-host": f"add-hosts={value}"}.get(key, option))
     return given + [word for option in options for word in ("--opt", option)]
 
 
@@ -58,7 +58,7 @@ def ask(case: Case, buildctl: str, address: str, folder: Path, known: dict[str, 
     shutil.rmtree(folder, ignore_errors=True)
     done = subprocess.run(
         [buildctl, "--addr", address, "build", "--progress=plain", "--frontend=dockerfile.v0", *words(case, folder),
-         "--allow=security.insecure", "--output",
+         "--allow=security.insecure", "--allow=network.host", "--output",
          f"type=oci,tar=false,dest={folder / 'out'},compression=uncompressed,force-compression=true"],
         capture_output=True, text=True)
     if done.returncode:
@@ -71,24 +71,30 @@ def ask(case: Case, buildctl: str, address: str, folder: Path, known: dict[str, 
     index = json.loads((folder / "out/index.json").read_text())
     manifest = json.loads(blob(index["manifests"][0]["digest"]))
     config = json.loads(blob(manifest["config"]["digest"]))
-    layers = [blob(layer["digest"]) for layer in manifest["layers"]]
+    layers = [blob(layer["digest"]) for layer in manifest["layers"] or ()]
     layers = [gzip.decompress(layer) if layer[:2] == b"\x1f\x8b" else layer for layer in layers]
     return {"name": case.name, **answer(config, [io.BytesIO(layer) for layer in layers], known)}
+
+
+def write(cases: list[Case], answers: dict[str, dict[str, Any]]) -> None:
+    for group in {case.group for case in cases}:
+        lines = [json.dumps(answers[case.name]) for case in cases if case.group == group and case.name in answers]
+        (ANSWERS / f"{group}.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
 def record(buildctl: str, address: str, registry: str, folder: Path, names: set[str]) -> None:
     known = fill(registry, folder)
     cases = read_all()
     answers = kept()
-    wanted = [case for case in cases if "all" in names or case.name in names or case.name not in answers]
+    wanted = [case for case in cases if "all" in names or case.name in names or case.group in names
+              or case.name not in answers]
     for case in wanted:
+        print(f"{case.group}: {case.name}", file=sys.stderr)
         answers[case.name] = ask(case, buildctl, address, folder / "case", known)
         # else the next context is an update of this one, and its folders have the time of that
         subprocess.run([buildctl, "--addr", address, "prune", "--filter=type==source.local"], check=True,
                        capture_output=True)
-    for group in sorted({case.group for case in cases}):
-        lines = [json.dumps(answers[case.name], ensure_ascii=True) for case in cases if case.group == group]
-        (ANSWERS / f"{group}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        write(cases, answers)
     for case in cases:
         error = answers[case.name].get("error")
         if (error is None) != (not case.error[0] and not case.builds) or plain(case.error[0]) not in plain(error or ""):

@@ -57,7 +57,7 @@ def test_a_global_arg_comes_into_a_stage_only_when_it_is_declared_there():
 def test_predefined_proxies_reach_run_and_neither_key_nor_history():
     step = lowered("FROM scratch\nRUN x\n", build_args={"HTTP_PROXY": "http://u:p@h"})[0][-1]
     plain = lowered("FROM scratch\nRUN x\n")[0][-1]
-    assert step.proxies == ("HTTP_PROXY=http://u:p@h",)
+    assert step.proxies == ("HTTP_PROXY=http://u:p@h", "http_proxy=http://u:p@h")
     assert "HTTP_PROXY" not in step.shown.created_by
     assert cache_key("p", step) == cache_key("p", plain)
 
