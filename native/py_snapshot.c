@@ -16,6 +16,24 @@ static struct lc_snapshot *snapshot_of(PyObject *py_self)
     return &((struct snapshot_object *)py_self)->snapshot;
 }
 
+const struct lc_snapshot *lc_py_snapshot(PyObject *py_module, PyObject *py_value)
+{
+    struct lc_state *state = PyModule_GetState(py_module);
+    if (Py_TYPE(py_value) == state->py_snapshot_type)
+        return snapshot_of(py_value);
+    PyErr_SetString(PyExc_TypeError, "not a Snapshot");
+    return NULL;
+}
+
+PyObject *lc_py_new_snapshot(PyObject *py_module, struct lc_snapshot **snapshot)
+{
+    struct lc_state *state = PyModule_GetState(py_module);
+    PyObject *py_snapshot = PyType_GenericAlloc(state->py_snapshot_type, 0);
+    if (py_snapshot != NULL)
+        *snapshot = snapshot_of(py_snapshot);
+    return py_snapshot;
+}
+
 static void snapshot_dealloc(PyObject *py_self)
 {
     PyTypeObject *py_type = Py_TYPE(py_self);
@@ -46,7 +64,15 @@ static PyObject *snapshot_get(PyObject *py_self, PyObject *py_path)
                          (unsigned long long)record->rdev);
 }
 
+static PyObject *snapshot_facts(PyObject *py_self, PyObject *Py_UNUSED(py_none))
+{
+    const struct lc_snapshot *snapshot = snapshot_of(py_self);
+    return Py_BuildValue("(KKi)", (unsigned long long)snapshot->files, (unsigned long long)snapshot->bytes,
+                         snapshot->odd);
+}
+
 static PyMethodDef SNAPSHOT_METHODS[] = {
+    {"facts", snapshot_facts, METH_NOARGS, "facts() -> (files, their bytes, odd: what add_survey cannot take)"},
     {"get", snapshot_get, METH_O,
      "get(path, /) -> (mode, uid, gid, size, mtime_ns, ctime_ns, dev, ino, nlink, rdev) | None"},
     {NULL, NULL, 0, NULL},

@@ -34,6 +34,16 @@ static int take_turn(struct sink_object *self)
     return -1;
 }
 
+struct lc_sink *lc_py_take_sink(PyObject *py_sink)
+{
+    return take_turn(sink_of(py_sink)) < 0 ? NULL : &sink_of(py_sink)->sink;
+}
+
+void lc_py_end_turn(PyObject *py_sink, int failed)
+{
+    sink_of(py_sink)->turn = failed ? SINK_DEAD : SINK_FREE;
+}
+
 static PyObject *end_turn(struct sink_object *self, int result, const struct lc_error *error)
 {
     self->turn = result < 0 ? SINK_DEAD : SINK_FREE;
@@ -228,6 +238,9 @@ static PyMethodDef SINK_METHODS[] = {
     {"add_many", FAST(sink_add_many), "add_many(dir_fd, entries, /): add for each (header, path or None, size)."},
     {"add_range", FAST(sink_add_range), "add_range(header, fd, offset, size, /): a header and a part of a file."},
     {"add_bytes", FAST(sink_add_bytes), "add_bytes(header, data=b'', /): a header and bytes."},
+    {"add_survey", lc_py_sink_add_survey, METH_VARARGS,
+     "add_survey(root_fd, survey, contents, first, strip, prefix, uid, gid, latest, modes, /) -> (records, paths, "
+     "targets): a folder whole."},
     {"finish", sink_finish, METH_NOARGS, "finish() -> (sha256, length): end the archive."},
     {NULL, NULL, 0, NULL},
 };

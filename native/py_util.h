@@ -23,7 +23,24 @@ extern PyType_Spec lc_snapshot_spec, lc_sink_spec;
 PyObject *lc_py_scan(PyObject *py_module, PyObject *py_fd);
 PyObject *lc_py_diff(PyObject *py_module, PyObject *const *py_args, Py_ssize_t count);
 PyObject *lc_py_hash_files(PyObject *py_module, PyObject *const *py_args, Py_ssize_t count);
+PyObject *lc_py_survey(PyObject *py_module, PyObject *py_args);
+PyObject *lc_py_recall(PyObject *py_module, PyObject *py_args);
+PyObject *lc_py_learn(PyObject *py_module, PyObject *py_args);
+PyObject *lc_py_tell(PyObject *py_module, PyObject *py_args);
+PyObject *lc_py_remember(PyObject *py_module, PyObject *py_args);
+PyObject *lc_py_sink_add_survey(PyObject *py_self, PyObject *py_args);
 PyObject *lc_py_sha256(PyObject *py_module, PyObject *const *py_args, Py_ssize_t count);
+
+struct lc_snapshot;
+struct lc_sink;
+
+/* Of a Snapshot; NULL with TypeError set for anything else. */
+const struct lc_snapshot *lc_py_snapshot(PyObject *py_module, PyObject *py_value);
+PyObject *lc_py_new_snapshot(PyObject *py_module, struct lc_snapshot **snapshot);
+
+/* The kernel of a TarSink, ours until lc_py_end_turn; NULL with RuntimeError set when it is not free. */
+struct lc_sink *lc_py_take_sink(PyObject *py_sink);
+void lc_py_end_turn(PyObject *py_sink, int failed);
 
 /* Sets OSError(errno, message[, path]), Python choosing the subclass; returns NULL. */
 static inline PyObject *lc_py_raise(const struct lc_error *error)

@@ -32,6 +32,8 @@ struct frame {
 
 struct walk {
     struct lc_snapshot *snapshot;
+    const struct lc_survey *survey; /* NULL: a plain scan */
+    size_t skipped;                 /* of survey->skipped: the walk is past them */
     struct lc_error *error;
     struct frame *frames;
     size_t depth, capacity;
@@ -122,6 +124,28 @@ static int read_names(struct walk *walk, struct frame *frame)
     return 0;
 }
 
+/* Of the outermost folder, where a survey names what it wants. */
+static int given_names(struct walk *walk, struct frame *frame)
+{
+    const struct lc_survey *survey = walk->survey;
+    size_t used = 0;
+    for (size_t i = 0; i < survey->name_count; i++)
+        used += survey->names[i].length + 1;
+    frame->count = survey->name_count;
+    frame->names = malloc(used + 1);
+    frame->sorted = calloc(frame->count + 1, sizeof *frame->sorted);
+    if (frame->names == NULL || frame->sorted == NULL)
+        return out_of_memory(walk);
+    char *next = frame->names;
+    for (size_t i = 0; i < frame->count; i++) {
+        frame->sorted[i] = next;
+        memcpy(next, survey->names[i].bytes, survey->names[i].length);
+        next[survey->names[i].length] = '\0';
+        next += survey->names[i].length + 1;
+    }
+    return 0;
+}
+
 static int enter(struct walk *walk, size_t prefix)
 {
     struct stat info;
@@ -134,6 +158,8 @@ static int enter(struct walk *walk, size_t prefix)
         return lc_fail(walk->error, errno, NULL, walk->path, prefix);
     frame->dev = info.st_dev;
     frame->ino = info.st_ino;
+    if (prefix == 0 && walk->survey != NULL && walk->survey->names != NULL)
+        return given_names(walk, frame);
     return read_names(walk, frame);
 }
 
@@ -186,7 +212,52 @@ static int record(struct walk *walk, size_t length, const struct stat *info)
         .rdev = info->st_rdev,
     };
     snapshot->paths_used += length;
+    if (S_ISREG(info->st_mode)) {
+        snapshot->files++;
+        snapshot->bytes += (uint64_t)info->st_size;
+    }
     return 0;
+}
+
+/* Survey ──────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static int is_skipped(struct walk *walk, size_t length)
+{
+    const struct lc_survey *survey = walk->survey;
+    while (walk->skipped < survey->skipped_count) {
+        const struct lc_text *next = &survey->skipped[walk->skipped];
+        int order = lc_path_order(next->bytes, next->length, walk->path, length);
+        if (order >= 0)
+            return order == 0;
+        walk->skipped++;
+    }
+    return 0;
+}
+
+/* Where the symlink just recorded leads: kept behind the paths. */
+static int record_target(struct walk *walk, const char *name)
+{
+    struct lc_snapshot *snapshot = walk->snapshot;
+    struct lc_record *record = &snapshot->records[snapshot->count - 1];
+    size_t room = 4096;
+    if (reserve(&snapshot->paths, &snapshot->paths_capacity, snapshot->paths_used, room, 1) < 0)
+        return out_of_memory(walk);
+    ssize_t got = readlinkat(walk->folder, name, snapshot->paths + snapshot->paths_used, room);
+    if (got < 0)
+        return lc_fail(walk->error, errno, NULL, walk->path, record->path_length);
+    record->target = snapshot->paths_used;
+    record->target_length = (uint32_t)got;
+    snapshot->paths_used += (size_t)got;
+    return 0;
+}
+
+static int survey_entry(struct walk *walk, const char *name, const struct stat *info)
+{
+    int hard_link = S_ISREG(info->st_mode) && info->st_nlink > 1;
+    int special = !S_ISREG(info->st_mode) && !S_ISDIR(info->st_mode) && !S_ISLNK(info->st_mode);
+    if (hard_link || special || strncmp(name, ".wh.", 4) == 0)
+        walk->snapshot->odd = 1;
+    return S_ISLNK(info->st_mode) ? record_target(walk, name) : 0;
 }
 
 static int visit(struct walk *walk, const char *name, size_t prefix)
@@ -199,9 +270,13 @@ static int visit(struct walk *walk, const char *name, size_t prefix)
         return lc_fail(walk->error, ENAMETOOLONG, NULL, walk->path, 255);
     }
     memcpy(walk->path + prefix, name, length - prefix);
+    if (walk->survey != NULL && is_skipped(walk, length))
+        return 0;
     if (fstatat(walk->folder, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
         return lc_fail(walk->error, errno, NULL, walk->path, length);
-    if (record(walk, length, &info) < 0)
+    if (walk->survey != NULL && S_ISSOCK(info.st_mode))
+        return 0;
+    if (record(walk, length, &info) < 0 || (walk->survey != NULL && survey_entry(walk, name, &info) < 0))
         return -1;
     if (!S_ISDIR(info.st_mode))
         return 0;
@@ -230,10 +305,16 @@ static int walk_all(struct walk *walk)
 
 int lc_scan(int root_fd, struct lc_snapshot *snapshot, struct lc_error *error)
 {
+    return lc_scan_survey(root_fd, NULL, snapshot, error);
+}
+
+int lc_scan_survey(int root_fd, const struct lc_survey *survey, struct lc_snapshot *snapshot, struct lc_error *error)
+{
     struct walk *walk = calloc(1, sizeof *walk);
     if (walk == NULL)
         return lc_fail(error, ENOMEM, NULL, NULL, 0);
     walk->snapshot = snapshot;
+    walk->survey = survey;
     walk->error = error;
     walk->folder = openat(root_fd, ".", FOLDER);
     int result = walk->folder < 0 ? lc_fail(error, errno, NULL, ".", 1) : walk_all(walk);

@@ -95,6 +95,14 @@ static void scalar_blocks(uint32_t state[8], const uint8_t *data, size_t count)
     }
 }
 
+static void scalar_both(uint32_t one[8], uint32_t two[8], const uint8_t *data, size_t count)
+{
+    for (; count > 0; count--, data += 64) {
+        scalar_blocks(one, data, 1);
+        scalar_blocks(two, data, 1);
+    }
+}
+
 /* x86 with the SHA extensions ─────────────────────────────────────────────────────────────────────────────────── */
 
 #if defined(__x86_64__)
@@ -107,42 +115,87 @@ static int has_sha_ni(void)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) != 0;
 }
 
-static __attribute__((target("sha,sse4.1,ssse3"))) void sha_ni_blocks(uint32_t state[8], const uint8_t *data,
-                                                                      size_t count)
+#define SHA_NI static __attribute__((target("sha,sse4.1,ssse3")))
+
+/* The instructions want the halves ABEF and CDGH, highest lane first. */
+struct halves {
+    __m128i abef, cdgh;
+};
+
+SHA_NI inline struct halves loaded(const uint32_t state[8])
 {
-    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
-    /* The instructions want the halves ABEF and CDGH, highest lane first. */
     __m128i cdab = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)state), 0xb1);
     __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(state + 4)), 0x1b);
-    __m128i abef = _mm_alignr_epi8(cdab, efgh, 8);
-    __m128i cdgh = _mm_blend_epi16(efgh, cdab, 0xf0);
+    return (struct halves){_mm_alignr_epi8(cdab, efgh, 8), _mm_blend_epi16(efgh, cdab, 0xf0)};
+}
 
-    for (; count > 0; count--, data += 64) {
-        const __m128i abef_before = abef, cdgh_before = cdgh;
-        __m128i words[4];
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) { /* four rounds each */
-            __m128i *now = &words[i % 4];
-            if (i < 4) {
-                *now = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data + 16 * i)), swap);
-            } else {
-                __m128i last = words[(i + 3) % 4];
-                __m128i seven_back = _mm_alignr_epi8(last, words[(i + 2) % 4], 4);
-                __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(*now, words[(i + 1) % 4]), seven_back);
-                *now = _mm_sha256msg2_epu32(sum, last);
-            }
-            __m128i input = _mm_add_epi32(*now, _mm_load_si128((const __m128i *)(ROUND_CONSTANTS + 4 * i)));
-            cdgh = _mm_sha256rnds2_epu32(cdgh, abef, input);
-            abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(input, 0x0e));
-        }
-        abef = _mm_add_epi32(abef, abef_before);
-        cdgh = _mm_add_epi32(cdgh, cdgh_before);
-    }
-
-    __m128i feba = _mm_shuffle_epi32(abef, 0x1b);
-    __m128i dchg = _mm_shuffle_epi32(cdgh, 0xb1);
+SHA_NI inline void stored(struct halves halves, uint32_t state[8])
+{
+    __m128i feba = _mm_shuffle_epi32(halves.abef, 0x1b);
+    __m128i dchg = _mm_shuffle_epi32(halves.cdgh, 0xb1);
     _mm_storeu_si128((__m128i *)state, _mm_blend_epi16(feba, dchg, 0xf0));
     _mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+/* Words 4i…4i+3 of the schedule, with their constants, for four rounds; `words` holds the last 16. */
+SHA_NI inline __m128i scheduled(__m128i words[4], int i, const uint8_t *data)
+{
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+    __m128i *now = &words[i % 4];
+    if (i < 4) {
+        *now = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data + 16 * i)), swap);
+    } else {
+        __m128i last = words[(i + 3) % 4];
+        __m128i seven_back = _mm_alignr_epi8(last, words[(i + 2) % 4], 4);
+        __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(*now, words[(i + 1) % 4]), seven_back);
+        *now = _mm_sha256msg2_epu32(sum, last);
+    }
+    return _mm_add_epi32(*now, _mm_load_si128((const __m128i *)(ROUND_CONSTANTS + 4 * i)));
+}
+
+SHA_NI inline struct halves four_rounds(struct halves now, __m128i input)
+{
+    now.cdgh = _mm_sha256rnds2_epu32(now.cdgh, now.abef, input);
+    now.abef = _mm_sha256rnds2_epu32(now.abef, now.cdgh, _mm_shuffle_epi32(input, 0x0e));
+    return now;
+}
+
+SHA_NI inline struct halves added(struct halves now, struct halves before)
+{
+    return (struct halves){_mm_add_epi32(now.abef, before.abef), _mm_add_epi32(now.cdgh, before.cdgh)};
+}
+
+SHA_NI void sha_ni_blocks(uint32_t state[8], const uint8_t *data, size_t count)
+{
+    struct halves now = loaded(state);
+    for (; count > 0; count--, data += 64) {
+        const struct halves before = now;
+        __m128i words[4];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            now = four_rounds(now, scheduled(words, i, data));
+        now = added(now, before);
+    }
+    stored(now, state);
+}
+
+SHA_NI void sha_ni_both(uint32_t one[8], uint32_t two[8], const uint8_t *data, size_t count)
+{
+    struct halves now = loaded(one), other = loaded(two);
+    for (; count > 0; count--, data += 64) {
+        const struct halves before = now, other_before = other;
+        __m128i words[4];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            __m128i input = scheduled(words, i, data);
+            now = four_rounds(now, input);
+            other = four_rounds(other, input);
+        }
+        now = added(now, before);
+        other = added(other, other_before);
+    }
+    stored(now, one);
+    stored(other, two);
 }
 
 #endif
@@ -183,19 +236,27 @@ static __attribute__((target("+crypto"))) void armv8_blocks(uint32_t state[8], c
     vst1q_u32(state + 4, efgh);
 }
 
+static void armv8_both(uint32_t one[8], uint32_t two[8], const uint8_t *data, size_t count)
+{
+    for (; count > 0; count--, data += 64) {
+        armv8_blocks(one, data, 1);
+        armv8_blocks(two, data, 1);
+    }
+}
+
 #endif
 
 /* ─────────────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
 const struct lc_sha256_kernel lc_sha256_kernels[] = {
 #if defined(__x86_64__)
-    {"sha-ni", sha_ni_blocks, has_sha_ni},
+    {"sha-ni", sha_ni_blocks, sha_ni_both, has_sha_ni},
 #endif
 #if defined(__aarch64__) && defined(__linux__)
-    {"armv8", armv8_blocks, has_armv8_sha2},
+    {"armv8", armv8_blocks, armv8_both, has_armv8_sha2},
 #endif
-    {"scalar", scalar_blocks, always},
-    {NULL, NULL, NULL},
+    {"scalar", scalar_blocks, scalar_both, always},
+    {NULL, NULL, NULL, NULL},
 };
 
 const struct lc_sha256_kernel *lc_sha256_choose(const char *name)
@@ -208,7 +269,7 @@ const struct lc_sha256_kernel *lc_sha256_choose(const char *name)
 
 void lc_sha256_start(struct lc_sha256 *hash, const struct lc_sha256_kernel *kernel)
 {
-    hash->blocks = kernel->blocks;
+    hash->kernel = kernel;
     hash->length = 0;
     memcpy(hash->state, START, sizeof START);
 }
@@ -223,14 +284,26 @@ void lc_sha256_update(struct lc_sha256 *hash, const void *data, size_t size)
         memcpy(hash->rest + held, bytes, missing);
         if (held + missing < 64)
             return;
-        hash->blocks(hash->state, hash->rest, 1);
+        hash->kernel->blocks(hash->state, hash->rest, 1);
         bytes += missing;
         size -= missing;
     }
     if (size >= 64)
-        hash->blocks(hash->state, bytes, size / 64);
+        hash->kernel->blocks(hash->state, bytes, size / 64);
     if (size % 64 > 0)
         memcpy(hash->rest, bytes + size / 64 * 64, size % 64);
+}
+
+void lc_sha256_update_both(struct lc_sha256 *one, struct lc_sha256 *two, const void *data, size_t size)
+{
+    size_t whole = one->length % 64 == 0 && two->length % 64 == 0 ? size / 64 : 0;
+    const uint8_t *rest = (const uint8_t *)data + 64 * whole;
+    if (whole > 0)
+        one->kernel->both(one->state, two->state, data, whole);
+    one->length += 64 * whole;
+    two->length += 64 * whole;
+    lc_sha256_update(one, rest, size - 64 * whole);
+    lc_sha256_update(two, rest, size - 64 * whole);
 }
 
 void lc_sha256_finish(struct lc_sha256 *hash, uint8_t digest[LC_SHA256_SIZE])

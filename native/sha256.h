@@ -9,9 +9,13 @@
 
 typedef void (*lc_sha256_blocks)(uint32_t state[8], const uint8_t *data, size_t count);
 
+/* The same blocks into two states: one schedule, and the rounds of one fill the waits of the other. */
+typedef void (*lc_sha256_both)(uint32_t one[8], uint32_t two[8], const uint8_t *data, size_t count);
+
 struct lc_sha256_kernel {
     const char *name;
     lc_sha256_blocks blocks;
+    lc_sha256_both both;
     int (*runs_here)(void);
 };
 
@@ -22,7 +26,7 @@ extern const struct lc_sha256_kernel lc_sha256_kernels[];
 const struct lc_sha256_kernel *lc_sha256_choose(const char *name);
 
 struct lc_sha256 {
-    lc_sha256_blocks blocks;
+    const struct lc_sha256_kernel *kernel;
     uint64_t length;
     uint32_t state[8];
     uint8_t rest[64];
@@ -30,6 +34,8 @@ struct lc_sha256 {
 
 void lc_sha256_start(struct lc_sha256 *hash, const struct lc_sha256_kernel *kernel);
 void lc_sha256_update(struct lc_sha256 *hash, const void *data, size_t size);
+/* As two updates, and faster where both have had whole blocks so far. */
+void lc_sha256_update_both(struct lc_sha256 *one, struct lc_sha256 *two, const void *data, size_t size);
 void lc_sha256_finish(struct lc_sha256 *hash, uint8_t digest[LC_SHA256_SIZE]);
 
 #endif

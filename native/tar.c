@@ -8,6 +8,8 @@
 
 #define BLOCK 512
 #define BUFFER ((size_t)1 << 18) /* small enough to be hashed and written while it is in the cache */
+#define WRITE_BACK ((size_t)1 << 23) /* so much at a time is sent to the disk while we go on */
+#define LONG_FILE ((uint64_t)1 << 20) /* worth telling the kernel that all of it will be read */
 
 static const char CHANGED[] = "file changed while it was read";
 static const char NOT_REGULAR[] = "not a regular file";
@@ -33,6 +35,8 @@ int lc_sink_open(struct lc_sink *sink, int out_fd, const struct lc_sha256_kernel
     sink->out_fd = out_fd;
     sink->length = 0;
     sink->waiting = 0;
+    sink->hashed = 0;
+    sink->unsent = 0;
     sink->leaves_holes = is_at_end_of_file(out_fd);
     lc_sha256_start(&sink->hash, kernel);
     sink->buffer = malloc(BUFFER);
@@ -45,11 +49,28 @@ void lc_sink_close(struct lc_sink *sink)
     sink->buffer = NULL;
 }
 
+static void hash_waiting(struct lc_sink *sink)
+{
+    lc_sha256_update(&sink->hash, sink->buffer + sink->hashed, sink->waiting - sink->hashed);
+    sink->hashed = sink->waiting;
+}
+
+/* The file will be fdatasync'ed: what the disk has by then need not be waited for. */
+static void begin_write_back(struct lc_sink *sink)
+{
+    sink->unsent += sink->waiting;
+    if (sink->leaves_holes && sink->unsent >= WRITE_BACK) {
+        sync_file_range(sink->out_fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        sink->unsent = 0;
+    }
+}
+
 /* To the digest and the file; of a long run of zeros the file gets a hole. */
 static int flush(struct lc_sink *sink, struct lc_error *error)
 {
     size_t done = 0;
-    lc_sha256_update(&sink->hash, sink->buffer, sink->waiting);
+    hash_waiting(sink);
+    sink->hashed = 0;
     if (sink->leaves_holes && sink->waiting == BUFFER && is_zeros(sink->buffer, BUFFER)) {
         if (lseek(sink->out_fd, (off_t)BUFFER, SEEK_CUR) < 0)
             return lc_fail(error, errno, NULL, NULL, 0);
@@ -64,6 +85,7 @@ static int flush(struct lc_sink *sink, struct lc_error *error)
             return lc_fail(error, errno, NULL, NULL, 0);
         done += (size_t)written;
     }
+    begin_write_back(sink);
     sink->waiting = 0;
     return 0;
 }
@@ -123,6 +145,45 @@ int lc_sink_copy(struct lc_sink *sink, int fd, uint64_t offset, uint64_t size, c
             return -1;
     }
     return lc_sink_pad(sink, size, error);
+}
+
+/* Into the buffer, one byte more than there should be where it has room → bytes read, or -1. */
+static ssize_t read_piece(const struct lc_sink *sink, int fd, uint64_t left)
+{
+    size_t room = BUFFER - sink->waiting;
+    ssize_t got;
+    do
+        got = read(fd, sink->buffer + sink->waiting, left < room ? (size_t)left + 1 : room);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+int lc_sink_copy_hashed(struct lc_sink *sink, int fd, uint64_t size, struct lc_sha256 *content, const char *path,
+                        size_t path_length, struct lc_error *error)
+{
+    uint64_t left = size;
+    if (counted(sink, size, error) < 0)
+        return -1;
+    if (size >= LONG_FILE)
+        posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    hash_waiting(sink);
+    for (;;) {
+        ssize_t got = read_piece(sink, fd, left);
+        if (got < 0)
+            return lc_fail(error, errno, NULL, path, path_length);
+        if (got == 0 && left == 0)
+            return lc_sink_pad(sink, size, error);
+        if (got == 0 || (uint64_t)got > left)
+            return lc_fail(error, ESTALE, CHANGED, path, path_length);
+        lc_sha256_update_both(&sink->hash, content, sink->buffer + sink->waiting, (size_t)got);
+        sink->waiting += (size_t)got;
+        sink->hashed = sink->waiting;
+        left -= (uint64_t)got;
+        if (left == 0 && sink->waiting < BUFFER)
+            return lc_sink_pad(sink, size, error); /* there was room for one byte more, and none came */
+        if (sink->waiting == BUFFER && flush(sink, error) < 0)
+            return -1;
+    }
 }
 
 static int add_file(struct lc_sink *sink, int dir_fd, const struct lc_entry *entry, struct lc_error *error)
@@ -192,7 +253,7 @@ struct open_how_v0 {
 };
 
 /* Folder by folder, for kernels and seccomp filters without openat2(2). */
-static int open_by_steps(int dir_fd, const char *path)
+static int open_by_steps(int dir_fd, const char *path, int flags)
 {
     LC_AUTO_FD held = -1;
     const char *slash;
@@ -219,18 +280,27 @@ static int open_by_steps(int dir_fd, const char *path)
         here = held = below;
         path = slash + 1;
     }
-    return openat(here, path, OPEN_FILE);
+    return openat(here, path, flags);
 }
 
-static int open_file(int dir_fd, const char *path)
+static int open_path(int dir_fd, const char *path, int flags)
 {
-    struct open_how_v0 how = {.flags = (uint64_t)OPEN_FILE, .resolve = BELOW_ONLY | NO_SYMLINKS};
+    struct open_how_v0 how = {.flags = (uint64_t)flags, .resolve = BELOW_ONLY | NO_SYMLINKS};
     if (strchr(path, '/') != NULL) {
         long fd = syscall(OPENAT2, dir_fd, path, &how, sizeof how);
         if (fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != EAGAIN))
             return (int)fd;
     }
-    return open_by_steps(dir_fd, path);
+    return open_by_steps(dir_fd, path, flags);
+}
+
+int lc_open_folder_beneath(int dir_fd, const char *path)
+{
+    if (leads_out(path)) {
+        errno = EXDEV;
+        return -1;
+    }
+    return open_path(dir_fd, path, OPEN_FOLDER);
 }
 
 int lc_open_beneath(int dir_fd, const char *path, size_t path_length, struct lc_error *error)
@@ -238,7 +308,7 @@ int lc_open_beneath(int dir_fd, const char *path, size_t path_length, struct lc_
     struct stat info;
     if (leads_out(path))
         return lc_fail(error, EXDEV, NULL, path, path_length);
-    int fd = open_file(dir_fd, path);
+    int fd = open_path(dir_fd, path, OPEN_FILE);
     if (fd < 0)
         return lc_fail(error, errno, NULL, path, path_length);
     if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode)) {

@@ -11,6 +11,8 @@ struct lc_sink {
     struct lc_sha256 hash;
     uint64_t length;   /* bytes given so far */
     size_t waiting;    /* of them, in the buffer */
+    size_t hashed;     /* of those, hashed already */
+    size_t unsent;     /* bytes written since the disk was last told to begin */
     uint8_t *buffer;
 };
 
@@ -34,6 +36,11 @@ int lc_sink_pad(struct lc_sink *sink, uint64_t size, struct lc_error *error);
 int lc_sink_copy(struct lc_sink *sink, int fd, uint64_t offset, uint64_t size, const char *path, size_t path_length,
                  struct lc_error *error);
 
+/* All of `fd`, a file of `size` bytes read from its start, padded; its content goes to `content` in the same pass. A
+ * longer or shorter one is ESTALE. */
+int lc_sink_copy_hashed(struct lc_sink *sink, int fd, uint64_t size, struct lc_sha256 *content, const char *path,
+                        size_t path_length, struct lc_error *error);
+
 /* Header and content of each; a file that is not of its entry's size is ESTALE. */
 int lc_sink_add(struct lc_sink *sink, int dir_fd, const struct lc_entry *entries, size_t count,
                 struct lc_error *error);
@@ -44,6 +51,9 @@ int lc_sink_finish(struct lc_sink *sink, uint8_t digest[LC_SHA256_SIZE], struct 
 /* The regular file `path` below `dir_fd`, opened for reading without following any symlink; ".." is EXDEV. → a
  * descriptor, or -1. path must end with a NUL. */
 int lc_open_beneath(int dir_fd, const char *path, size_t path_length, struct lc_error *error);
+
+/* The folder `path` below `dir_fd`, no symlink followed: a descriptor for openat, or -1 with errno. */
+int lc_open_folder_beneath(int dir_fd, const char *path);
 
 /* SHA-256 of files of `dir_fd`, from paths[*done] on, until some `budget` of bytes is used up. */
 int lc_hash_files(int dir_fd, const struct lc_entry *files, size_t count, size_t *done, uint64_t budget,

@@ -1,0 +1,232 @@
+#define _GNU_SOURCE
+#include "survey.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+static const char ATTRIBUTES[] = "extended attributes";
+static const lc_digest SEEN = {1};
+
+int lc_bytes_reserve(struct lc_bytes *bytes, size_t capacity)
+{
+    if (capacity <= bytes->capacity)
+        return 0;
+    capacity += capacity / 2 + 4096;
+    uint8_t *grown = realloc(bytes->data, capacity);
+    if (grown == NULL)
+        return -1;
+    bytes->data = grown;
+    bytes->capacity = capacity;
+    return 0;
+}
+
+int lc_bytes_add(struct lc_bytes *bytes, const void *data, size_t size)
+{
+    size_t wanted;
+    if (__builtin_add_overflow(bytes->used, size, &wanted) || lc_bytes_reserve(bytes, wanted) < 0)
+        return -1;
+    if (size > 0)
+        memcpy(bytes->data + bytes->used, data, size);
+    bytes->used = wanted;
+    return 0;
+}
+
+static int is_known(const lc_digest digest)
+{
+    for (size_t i = 0; i < sizeof(lc_digest); i++)
+        if (digest[i] != 0)
+            return 1;
+    return 0;
+}
+
+/* Memory ──────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* One entry of a memory; its path follows. Native byte order: a memory never leaves its machine. */
+struct remembered {
+    uint64_t dev, ino;
+    int64_t size, mtime_ns, ctime_ns;
+    uint32_t mode, path_length;
+    uint32_t settled, unused;
+    lc_digest digest;
+};
+
+struct reader {
+    const uint8_t *data;
+    size_t size, at;
+    struct remembered entry;
+    const char *path;
+    int has_entry;
+};
+
+static void next_entry(struct reader *reader)
+{
+    size_t left = reader->size - reader->at;
+    reader->has_entry = 0;
+    if (left < sizeof reader->entry)
+        return;
+    memcpy(&reader->entry, reader->data + reader->at, sizeof reader->entry);
+    if (reader->entry.path_length > left - sizeof reader->entry)
+        return;
+    reader->path = (const char *)reader->data + reader->at + sizeof reader->entry;
+    reader->at += sizeof reader->entry + reader->entry.path_length;
+    reader->has_entry = 1;
+}
+
+/* The entry for this record, when it is as it was: surveys and memories are in the same order. */
+static int find_entry(struct reader *reader, const struct lc_snapshot *survey, const struct lc_record *record)
+{
+    while (reader->has_entry) {
+        int order = lc_path_order(reader->path, reader->entry.path_length, lc_record_path(survey, record),
+                                  record->path_length);
+        if (order > 0)
+            return 0;
+        if (order == 0)
+            return reader->entry.dev == record->dev && reader->entry.ino == record->ino &&
+                   reader->entry.size == record->size && reader->entry.mtime_ns == record->mtime_ns &&
+                   reader->entry.ctime_ns == record->ctime_ns && reader->entry.mode == record->mode;
+        next_entry(reader);
+    }
+    return 0;
+}
+
+void lc_recall(const struct lc_snapshot *survey, const uint8_t *memory, size_t size, lc_digest *digests)
+{
+    struct reader reader = {.data = memory, .size = size};
+    next_entry(&reader);
+    for (size_t i = 0; i < survey->count; i++) {
+        const struct lc_record *record = &survey->records[i];
+        if (S_ISLNK(record->mode))
+            memcpy(digests[i], SEEN, sizeof SEEN); /* the kernel lets no symlink have attributes of the user's */
+        else if (find_entry(&reader, survey, record) && reader.entry.settled)
+            memcpy(digests[i], reader.entry.digest, sizeof(lc_digest));
+    }
+}
+
+int lc_remember(const struct lc_snapshot *survey, const lc_digest *digests, const uint8_t *before, size_t before_size,
+                int64_t quiet, struct lc_bytes *out, struct lc_error *error)
+{
+    struct reader reader = {.data = before, .size = before_size};
+    next_entry(&reader);
+    for (size_t i = 0; i < survey->count; i++) {
+        const struct lc_record *record = &survey->records[i];
+        if (S_ISLNK(record->mode) || !is_known(digests[i]))
+            continue;
+        struct remembered entry = {
+            .dev = record->dev, .ino = record->ino, .size = record->size, .mtime_ns = record->mtime_ns,
+            .ctime_ns = record->ctime_ns, .mode = record->mode, .path_length = record->path_length,
+        };
+        entry.settled = (record->ctime_ns < quiet && record->mtime_ns < quiet) || find_entry(&reader, survey, record);
+        memcpy(entry.digest, digests[i], sizeof entry.digest);
+        if (lc_bytes_add(out, &entry, sizeof entry) < 0 ||
+            lc_bytes_add(out, lc_record_path(survey, record), record->path_length) < 0)
+            return lc_fail(error, ENOMEM, NULL, NULL, 0);
+    }
+    return 0;
+}
+
+/* Telling ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static int tell_record(const struct lc_snapshot *survey, const struct lc_record *record, size_t strip,
+                       struct lc_bytes *text)
+{
+    char told[64];
+    const char *path = lc_record_path(survey, record);
+    unsigned special = record->mode & 07000;
+    int failed = lc_bytes_add(text, path + strip, record->path_length - strip) | lc_bytes_add(text, "", 1);
+    if (S_ISLNK(record->mode))
+        return failed | lc_bytes_add(text, "l", 1) |
+               lc_bytes_add(text, survey->paths + record->target, record->target_length) | lc_bytes_add(text, "\0", 2);
+    int length = S_ISDIR(record->mode)
+                     ? snprintf(told, sizeof told, "d%o:", special)
+                     : snprintf(told, sizeof told, "f%o:%d:%lld:", special, (record->mode & S_IXUSR) != 0,
+                                (long long)record->size);
+    return failed | lc_bytes_add(text, told, (size_t)length + 1);
+}
+
+int lc_tell(const struct lc_snapshot *survey, const lc_digest *digests, size_t first, size_t strip,
+            struct lc_bytes *text, struct lc_bytes *contents, struct lc_error *error)
+{
+    for (size_t i = first; i < survey->count; i++) {
+        const struct lc_record *record = &survey->records[i];
+        size_t cut = strip < record->path_length ? strip : record->path_length;
+        int failed = tell_record(survey, record, cut, text);
+        if (S_ISREG(record->mode))
+            failed |= lc_bytes_add(contents, digests[i], sizeof(lc_digest));
+        if (failed)
+            return lc_fail(error, ENOMEM, NULL, NULL, 0);
+    }
+    return 0;
+}
+
+/* Looking ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* Extended attributes of the user's are not for us; security.* and system.* are this host's, not the image's. */
+static int has_no_attributes(int fd, const char *path, size_t path_length, struct lc_error *error)
+{
+    char names[4096];
+    ssize_t got = flistxattr(fd, names, sizeof names);
+    if (got <= 0)
+        return got == 0 || errno != ERANGE ? 0 : lc_fail(error, ENOTSUP, ATTRIBUTES, path, path_length);
+    for (const char *name = names; name < names + got; name += strlen(name) + 1)
+        if (strncmp(name, "user.", 5) == 0)
+            return lc_fail(error, ENOTSUP, ATTRIBUTES, path, path_length);
+    return 0;
+}
+
+static int look_at_folder(int root_fd, const char *path, size_t path_length, struct lc_error *error)
+{
+    LC_AUTO_FD fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return lc_fail(error, errno, NULL, path, path_length);
+    return has_no_attributes(fd, path, path_length, error);
+}
+
+/* A record's path with a NUL behind it, for the kernel; it holds until the next call. */
+static const char *terminated(struct lc_bytes *room, const struct lc_snapshot *survey, const struct lc_record *record)
+{
+    room->used = 0;
+    if (lc_bytes_add(room, lc_record_path(survey, record), record->path_length) < 0 || lc_bytes_add(room, "", 1) < 0)
+        return NULL;
+    return (const char *)room->data;
+}
+
+static int learn_record(int root_fd, const char *path, const struct lc_record *record, uint8_t *digest,
+                        uint64_t *used, struct lc_error *error)
+{
+    size_t none = 0;
+    if (S_ISDIR(record->mode)) {
+        memcpy(digest, SEEN, sizeof SEEN);
+        return look_at_folder(root_fd, path, record->path_length, error);
+    }
+    LC_AUTO_FD fd = lc_open_beneath(root_fd, path, record->path_length, error);
+    if (fd < 0 || has_no_attributes(fd, path, record->path_length, error) < 0)
+        return -1;
+    struct lc_entry file = {.path = path, .path_length = record->path_length};
+    *used += (uint64_t)record->size + 4096;
+    return lc_hash_files(root_fd, &file, 1, &none, UINT64_MAX, (lc_digest *)digest, error);
+}
+
+int lc_learn(int root_fd, const struct lc_snapshot *survey, lc_digest *digests, size_t *done, uint64_t budget,
+             struct lc_error *error)
+{
+    struct lc_bytes room = {0};
+    uint64_t used = 0;
+    int result = 0;
+    for (; *done < survey->count && used < budget && result == 0; ++*done) {
+        const struct lc_record *record = &survey->records[*done];
+        if (is_known(digests[*done]))
+            continue;
+        if (S_ISLNK(record->mode)) {
+            memcpy(digests[*done], SEEN, sizeof SEEN);
+            continue;
+        }
+        const char *path = terminated(&room, survey, record);
+        result = path == NULL ? lc_fail(error, ENOMEM, NULL, NULL, 0)
+                              : learn_record(root_fd, path, record, digests[*done], &used, error);
+    }
+    free(room.data);
+    return result;
+}
