@@ -94,10 +94,11 @@ PyObject *lc_py_recall(PyObject *py_module, PyObject *py_args)
     const struct lc_snapshot *survey = lc_py_snapshot(py_module, py_survey);
     lc_digest *digests = survey == NULL ? NULL : contents_of(&contents, survey);
     if (digests != NULL) {
+        struct lc_unknown unknown;
         Py_BEGIN_ALLOW_THREADS
-        lc_recall(survey, memory.buf, (size_t)memory.len, digests);
+        unknown = lc_recall(survey, memory.buf, (size_t)memory.len, digests);
         Py_END_ALLOW_THREADS
-        py_result = Py_NewRef(Py_None);
+        py_result = Py_BuildValue("(nK)", (Py_ssize_t)unknown.records, (unsigned long long)unknown.bytes);
     }
     PyBuffer_Release(&memory);
     PyBuffer_Release(&contents);
@@ -138,14 +139,14 @@ PyObject *lc_py_learn(PyObject *py_module, PyObject *py_args)
     return py_result;
 }
 
-static PyObject *told(const struct lc_snapshot *survey, const lc_digest *digests, Py_ssize_t first, Py_ssize_t strip)
+static PyObject *told(const struct lc_snapshot *survey, const lc_digest *digests, const struct lc_telling *how)
 {
     struct lc_bytes text = {0}, found = {0};
     struct lc_error error;
     PyObject *py_result = NULL;
     int result;
     Py_BEGIN_ALLOW_THREADS
-    result = lc_tell(survey, digests, (size_t)first, (size_t)strip, &text, &found, &error);
+    result = lc_tell(survey, digests, how, &text, &found, &error);
     Py_END_ALLOW_THREADS
     if (result < 0)
         lc_py_raise(&error);
@@ -160,16 +161,20 @@ static PyObject *told(const struct lc_snapshot *survey, const lc_digest *digests
 PyObject *lc_py_tell(PyObject *py_module, PyObject *py_args)
 {
     PyObject *py_survey, *py_result = NULL;
-    Py_buffer contents;
+    Py_buffer contents, modes;
     Py_ssize_t first, strip;
-    if (!PyArg_ParseTuple(py_args, "Oy*nn:tell", &py_survey, &contents, &first, &strip))
+    if (!PyArg_ParseTuple(py_args, "Oy*nny*:tell", &py_survey, &contents, &first, &strip, &modes))
         return NULL;
     const struct lc_snapshot *survey = lc_py_snapshot(py_module, py_survey);
     const lc_digest *digests = survey == NULL ? NULL : contents_of(&contents, survey);
+    const struct lc_telling how = {(size_t)first, (size_t)strip, modes.buf};
     if (digests != NULL && (first < 0 || strip < 0))
         PyErr_SetString(PyExc_ValueError, "first and strip must not be negative");
+    else if (digests != NULL && modes.len != 4096 * sizeof *how.modes)
+        PyErr_SetString(PyExc_ValueError, "modes must hold 4096 numbers of 32 bits");
     else if (digests != NULL)
-        py_result = told(survey, digests, first, strip);
+        py_result = told(survey, digests, &how);
+    PyBuffer_Release(&modes);
     PyBuffer_Release(&contents);
     return py_result;
 }

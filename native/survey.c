@@ -92,9 +92,10 @@ static int find_entry(struct reader *reader, const struct lc_snapshot *survey, c
     return 0;
 }
 
-void lc_recall(const struct lc_snapshot *survey, const uint8_t *memory, size_t size, lc_digest *digests)
+struct lc_unknown lc_recall(const struct lc_snapshot *survey, const uint8_t *memory, size_t size, lc_digest *digests)
 {
     struct reader reader = {.data = memory, .size = size};
+    struct lc_unknown unknown = {0};
     next_entry(&reader);
     for (size_t i = 0; i < survey->count; i++) {
         const struct lc_record *record = &survey->records[i];
@@ -102,7 +103,12 @@ void lc_recall(const struct lc_snapshot *survey, const uint8_t *memory, size_t s
             memcpy(digests[i], SEEN, sizeof SEEN); /* the kernel lets no symlink have attributes of the user's */
         else if (find_entry(&reader, survey, record) && reader.entry.settled)
             memcpy(digests[i], reader.entry.digest, sizeof(lc_digest));
+        else if (!is_known(digests[i])) {
+            unknown.records++;
+            unknown.bytes += S_ISREG(record->mode) ? (uint64_t)record->size : 0;
+        }
     }
+    return unknown;
 }
 
 int lc_remember(const struct lc_snapshot *survey, const lc_digest *digests, const uint8_t *before, size_t before_size,
@@ -129,30 +135,33 @@ int lc_remember(const struct lc_snapshot *survey, const lc_digest *digests, cons
 
 /* Telling ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-static int tell_record(const struct lc_snapshot *survey, const struct lc_record *record, size_t strip,
-                       struct lc_bytes *text)
+static int tell_record(const struct lc_snapshot *survey, const struct lc_record *record,
+                       const struct lc_telling *how, struct lc_bytes *text)
 {
     char told[64];
-    const char *path = lc_record_path(survey, record);
-    unsigned special = record->mode & 07000;
-    int failed = lc_bytes_add(text, path + strip, record->path_length - strip) | lc_bytes_add(text, "", 1);
+    size_t strip = how->strip < record->path_length ? how->strip : record->path_length;
+    unsigned mode = how->modes[record->mode & 07777];
+    int length = 1;
+    int failed = lc_bytes_add(text, lc_record_path(survey, record) + strip, record->path_length - strip) |
+                 lc_bytes_add(text, "", 1);
     if (S_ISLNK(record->mode))
         return failed | lc_bytes_add(text, "l", 1) |
                lc_bytes_add(text, survey->paths + record->target, record->target_length) | lc_bytes_add(text, "\0", 2);
-    int length = S_ISDIR(record->mode)
-                     ? snprintf(told, sizeof told, "d%o:", special)
-                     : snprintf(told, sizeof told, "f%o:%d:%lld:", special, (record->mode & S_IXUSR) != 0,
-                                (long long)record->size);
+    if (S_ISREG(record->mode))
+        length = snprintf(told, sizeof told, "f%o:%lld:", mode, (long long)record->size);
+    else if (record->path_length > strip)
+        length = snprintf(told, sizeof told, "d%o:", mode);
+    else
+        memcpy(told, "d", 2); /* of the folder itself what it holds is taken */
     return failed | lc_bytes_add(text, told, (size_t)length + 1);
 }
 
-int lc_tell(const struct lc_snapshot *survey, const lc_digest *digests, size_t first, size_t strip,
+int lc_tell(const struct lc_snapshot *survey, const lc_digest *digests, const struct lc_telling *how,
             struct lc_bytes *text, struct lc_bytes *contents, struct lc_error *error)
 {
-    for (size_t i = first; i < survey->count; i++) {
+    for (size_t i = how->first; i < survey->count; i++) {
         const struct lc_record *record = &survey->records[i];
-        size_t cut = strip < record->path_length ? strip : record->path_length;
-        int failed = tell_record(survey, record, cut, text);
+        int failed = tell_record(survey, record, how, text);
         if (S_ISREG(record->mode))
             failed |= lc_bytes_add(contents, digests[i], sizeof(lc_digest));
         if (failed)

@@ -20,8 +20,12 @@ struct lc_bytes {
 int lc_bytes_reserve(struct lc_bytes *bytes, size_t capacity);
 int lc_bytes_add(struct lc_bytes *bytes, const void *data, size_t size);
 
-/* What this file says of the records that are as it knew them, into `digests`; damaged bytes say nothing. */
-void lc_recall(const struct lc_snapshot *survey, const uint8_t *memory, size_t size, lc_digest *digests);
+/* What this memory says of the records that are as it knew them, into `digests`. What stays unknown is counted. */
+struct lc_unknown {
+    size_t records;
+    uint64_t bytes;
+};
+struct lc_unknown lc_recall(const struct lc_snapshot *survey, const uint8_t *memory, size_t size, lc_digest *digests);
 
 /* The memory of this survey, for lc_recall. An entry is settled, and will be believed, when its last change was before
  * `quiet` (nanoseconds), or when `before`, the memory of an earlier survey, knows it just so, settled or not. */
@@ -34,8 +38,12 @@ int lc_learn(int root_fd, const struct lc_snapshot *survey, lc_digest *digests, 
              struct lc_error *error);
 
 /* The text that sources/selection.py hashes, of the records from `first` on, paths without their first `strip` bytes;
- * and the digests of the files among them. */
-int lc_tell(const struct lc_snapshot *survey, const lc_digest *digests, size_t first, size_t strip,
+ * and the digests of the files among them. modes: what is told of each of 4096 modes. */
+struct lc_telling {
+    size_t first, strip;
+    const uint32_t *modes;
+};
+int lc_tell(const struct lc_snapshot *survey, const lc_digest *digests, const struct lc_telling *how,
             struct lc_bytes *text, struct lc_bytes *contents, struct lc_error *error);
 
 /* Packing: record `first` and those after it, at `prefix` instead of the first `strip` bytes of their paths. */

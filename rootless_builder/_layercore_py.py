@@ -10,8 +10,14 @@ import hashlib
 import os
 import stat
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import final
+
+from . import _survey_py
+from ._survey_py import learn, recall, remember, tell
+
+__all__ = ["ADDED", "CHANGED", "KERNEL", "REMOVED", "Snapshot", "TarSink", "diff", "hash_files", "learn", "recall",
+           "remember", "scan", "survey", "tell"]
 
 KERNEL = "hashlib"
 ADDED, CHANGED, REMOVED = 1, 2, 3
@@ -34,16 +40,20 @@ def _order(path: bytes) -> bytes:
 class Snapshot:
     """What `scan` saw. Immutable: threads may share it."""
 
-    __slots__ = ("_keys", "_records")
+    __slots__ = ("_keys", "_odd", "_records", "_targets")
     _keys: list[bytes]
     _records: list[tuple[bytes, Record]]
+    _targets: dict[bytes, bytes]
+    _odd: int
 
     def __init__(self) -> None:
         raise TypeError("cannot create 'Snapshot' instances")
 
     @classmethod
-    def _of(cls, found: list[tuple[bytes, Record]]) -> "Snapshot":
+    def _of(cls, found: list[tuple[bytes, Record]], targets: dict[bytes, bytes] | None = None,
+            odd: int = 0) -> "Snapshot":
         self = cls.__new__(cls)
+        self._targets, self._odd = targets or {}, odd
         self._keys = [_order(path) for path, _ in found]
         self._records = found
         return self
@@ -56,13 +66,40 @@ class Snapshot:
         at = bisect_left(self._keys, _order(path))
         return self._records[at][1] if at < len(self._keys) and self._records[at][0] == path else None
 
+    def facts(self) -> tuple[int, int, int]:
+        """(regular files, the bytes they hold, odd: whether a survey met what add_survey cannot take)."""
+        sizes = [record[3] for _, record in self._records if stat.S_ISREG(record[0])]
+        return len(sizes), sum(sizes), self._odd
+
 
 def scan(root_fd: int, /) -> Snapshot:
     """Every path below the folder `root_fd` (itself left out), no symlink followed. Errors: OSError."""
-    found: list[tuple[bytes, Record]] = []
+    return Snapshot._of(list(_walk(root_fd, None, frozenset(), {})))
+
+
+def survey(root_fd: int, names: Sequence[bytes] | None = None, skipped: Sequence[bytes] = (), /) -> Snapshot:
+    """A scan for COPY: of `names` (sorted) of the folder alone, without the paths `skipped` (in canonical order) and
+    without sockets, and with the targets of symlinks. Errors: OSError.
+    """
+    targets: dict[bytes, bytes] = {}
+    found = [(path, record) for path, record in _walk(root_fd, names, frozenset(skipped), targets)
+             if not stat.S_ISSOCK(record[0])]
+    return Snapshot._of(found, targets, int(any(_is_odd(path, record) for path, record in found)))
+
+
+def _is_odd(path: bytes, record: Record) -> bool:
+    mode, links = record[0], record[8]
+    if path.rpartition(b"/")[2].startswith(b".wh."):
+        return True
+    return links > 1 if stat.S_ISREG(mode) else not stat.S_ISDIR(mode) and not stat.S_ISLNK(mode)
+
+
+def _walk(root_fd: int, only: Sequence[bytes] | None, skipped: frozenset[bytes],
+          targets: dict[bytes, bytes]) -> Iterator[tuple[bytes, Record]]:
     folder = os.open(".", _FOLDER, dir_fd=root_fd)
     try:
-        pending = [(b"", _identity(folder), _names(folder))]
+        names = _names(folder) if only is None else list(only)[::-1]
+        pending = [(b"", _identity(folder), names)]
         while pending:
             prefix, _, names = pending[-1]
             if not names:
@@ -72,10 +109,14 @@ def scan(root_fd: int, /) -> Snapshot:
                 continue
             name = names.pop()
             path = prefix + name
+            if path in skipped:
+                continue
             if len(path) >= _MAX_PATH:
                 raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path[:255])
             info = _at(path, os.lstat, name, dir_fd=folder)
-            found.append((path, _record(info)))
+            if stat.S_ISLNK(info.st_mode):
+                targets[path] = os.readlink(name, dir_fd=folder)
+            yield path, _record(info)
             if stat.S_ISDIR(info.st_mode):
                 below = _at(path, os.open, name, _FOLDER, dir_fd=folder)
                 os.close(folder)
@@ -83,7 +124,6 @@ def scan(root_fd: int, /) -> Snapshot:
                 pending.append((path + b"/", _identity(folder), _names(folder)))
     finally:
         os.close(folder)
-    return Snapshot._of(found)
 
 
 def _at(path: bytes, call, name: bytes, *args, **where):  # type: ignore[no-untyped-def]
@@ -253,6 +293,22 @@ class TarSink:
             self._put(header)
             self._put(bytes(data))
             self._put(bytes(-len(data) % _BLOCK))
+
+    def add_survey(self, root_fd: int, survey: Snapshot, contents: bytearray, first: int, strip: int, prefix: bytes,
+                   uid: int, gid: int, latest: int, modes: bytes | None, /) -> tuple[bytes, bytes, bytes]:
+        """The records of `survey` from `first` on, read below `root_fd`, at `prefix` instead of the first `strip` bytes
+        of their paths; a mtime after `latest` becomes that one. modes: None, or 2 × 4096 numbers of 16 bits: what each
+        mode of a file, and of a folder, becomes. contents gets all digests; → (records, paths, targets) for the index.
+
+        Errors: OSError; ENOTSUP for what cannot be packed whole.
+        """
+        _survey_py.check(survey, contents)
+        if first < 0 or strip < 0:
+            raise ValueError("first and strip must not be negative")
+        if modes is not None and len(modes) != 2 * 4096 * 2:
+            raise ValueError("modes must hold 2 × 4096 numbers of 16 bits")
+        with _Turn(self):
+            return _survey_py.pack(self, root_fd, survey, contents, first, strip, prefix, uid, gid, latest, modes)
 
     def finish(self) -> tuple[bytes, int]:
         """Write the two blocks that end an archive; (SHA-256 of all bytes, their number)."""

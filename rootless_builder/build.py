@@ -14,6 +14,7 @@ from .bases import Bases, PullPolicy
 from .carriedcache import CacheSourceFailed
 from .checking import Checks, violation
 from .committing import commit
+from .contextmemory import ContextMemory
 from .contexts import Contexts
 from .effects import Effects
 from .epochs import NAME as EPOCH
@@ -76,6 +77,7 @@ class BuildRequest:
     no_cache_filter: tuple[str, ...] = ()
     pull: PullPolicy = "missing"
     platform: Platform | None = None
+    memory: Path | None = None
     ignorefile: str | None = None
     source_date_epoch: int | None = None
     rewrite: Rewrite = "clamp"
@@ -128,7 +130,8 @@ def open_contexts(request: BuildRequest, remotes: Remotes, tmp: Path, emit: Emit
     return Contexts(request.context, request.build_contexts, remotes=remotes, tmp=tmp,
                     default_registry=request.default_registry, emit=emit,
                     keep_git_dir=is_true(request.build_args.get(KEEP_GIT_DIR, "")),
-                    commit_times=request.source_date_epoch is not None or EPOCH in request.build_args)
+                    commit_times=request.source_date_epoch is not None or EPOCH in request.build_args,
+                    memory=ContextMemory(request.memory, request.now) if request.memory else None)
 
 
 def is_true(text: str) -> bool:

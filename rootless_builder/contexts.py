@@ -13,9 +13,9 @@ import errno
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from . import buildfile
 from .buildfile import BuildFile
@@ -30,10 +30,12 @@ from .remotes import Remotes, TempFile
 from .sources.archive import ArchiveSource, write_all
 from .sources.directory import DirectorySource
 from .sources.fetched import NAME, FetchedSource
+from .sources.survey import Memory
 from .tree.node import File, Meta
 from .tree.tree import Tree
 from .values import dataclass, replace
 
+T = TypeVar("T")
 Source = DirectorySource | ArchiveSource | FetchedSource
 STDIN = "-"
 HEAD = 1 << 20  # bytes that tell an archive from other files: a bzip2 block is up to 900 kB
@@ -52,11 +54,12 @@ class ImageSource:
 class Contexts:
     """A context manager; one for each build, for several threads. tmp: a folder for inflated archives.
 
-    keep_git_dir: of the main context; commit_times: files of a repository have the time of the commit.
+    memory: of what folders held at earlier builds. keep_git_dir: of the main context; commit_times: files of a repository have the time of the commit.
     """
 
     def __init__(self, main: str, named: Mapping[str, str], *, remotes: Remotes, tmp: Path, default_registry: str,
-                 emit: Emit, keep_git_dir: bool = False, commit_times: bool = False) -> None:
+                 emit: Emit, keep_git_dir: bool = False, commit_times: bool = False,
+                 memory: Memory | None = None) -> None:
         self._main = main
         self._remotes = remotes
         self.tmp = tmp
@@ -65,6 +68,7 @@ class Contexts:
         self._emit = emit
         self._keep_git_dir = keep_git_dir
         self._commit_times = commit_times
+        self._memory = memory
         self._open: dict[str, Source] = {}
         self._stack = ExitStack()
         self._lock = threading.Lock()
@@ -108,7 +112,7 @@ class Contexts:
         if path is not None:
             text = buildfile.read_local(path)
         ignore = buildfile.patterns(folder, path, ignorefile)
-        self._opens(DirectorySource(folder, ignore))
+        self._opens(DirectorySource(folder, ignore, self._memory))
         return BuildFile(text, name, ignore)
 
     def _from_git(self, place: GitSource, file: str | None, ignore: IgnorePatterns | None) -> BuildFile:
@@ -189,9 +193,9 @@ class Contexts:
         """What was given for `name`, as the user wrote it."""
         return self._named[_normal(name, self._default_registry)][1]
 
-    def keep(self, archive: ArchiveSource) -> ArchiveSource:
-        """Closed with the contexts: nodes of its tree are read when the layer is written."""
-        return self._stack.enter_context(archive)
+    def keep(self, opened: AbstractContextManager[T]) -> T:
+        """Closed with the contexts: of an archive, nodes are read when the layer is written."""
+        return self._stack.enter_context(opened)
 
     def _source(self, text: str) -> Source:
         if text.startswith("target:") and not os.path.exists(text):
@@ -204,7 +208,7 @@ class Contexts:
         if isinstance(place, HttpSource):
             return FetchedSource(self._fetched(place))
         if place.is_dir():
-            return DirectorySource(place, buildfile.patterns(place, None, None))
+            return DirectorySource(place, buildfile.patterns(place, None, None), self._memory)
         return ArchiveSource(_opened(place), what=text, tmp=self.tmp)
 
     def _fetched(self, source: HttpSource) -> File:

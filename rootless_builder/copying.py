@@ -75,14 +75,25 @@ class Copier:
 
         Errors: SourceError, saying which path is in the way.
         """
+        followed, node, target = self.begin(source, found, dest)
+        self._files.clear()
+        _Walk(self, selection).copy(node, ROOT, target)
+        self.end(followed, node, target)
+
+    def begin(self, source: Tree, found: ImagePath, dest: str) -> tuple[ImagePath, Node, ImagePath]:
+        """(where `found` leads, what is there, where it goes); the folders above that place are there then.
+
+        Errors: SourceError.
+        """
         followed = resolve(source, found)
         node = source.lookup(followed)
         if node is None:
             raise SourceError(f'"/{found}" not found', hint="it is a symlink that leads nowhere inside the context")
         self.make_folders(dest if dest.endswith("/") else dest.rpartition("/")[0])
-        target = self._place(node, found, resolve(self._overlay.tree, image_path(dest)))
-        self._files.clear()
-        _Walk(self, selection).copy(node, ROOT, target)
+        return followed, node, self._place(node, found, resolve(self._overlay.tree, image_path(dest)))
+
+    def end(self, followed: ImagePath, node: Node, target: ImagePath) -> None:
+        """What was begun is copied."""
         if isinstance(node, Directory):
             self._set_time(target, node.meta.mtime if followed else self._rules.made)
         elif parent(target) in self._timed:

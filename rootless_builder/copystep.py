@@ -21,6 +21,8 @@ from .plan.remotes import HttpSource
 from .plan.steps import CopyStep, InlineFile
 from .plan.wildcard import has_wildcards
 from .sources.archive import ArchiveSource
+from .sources.directory import DirectorySource
+from .sources.survey import Survey
 from .tree.changes import Put
 from .tree.node import Directory, File, Inline, Meta, Node
 from .tree.overlay import Overlay
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 HEAD = 1 << 20  # bytes that tell an archive from other files: a bzip2 block is up to 900 kB
 
+FEW = 16  # sources of one step that are surveyed each by itself
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -45,7 +48,7 @@ class _Wanted:
 def copy(step: CopyStep, overlay: Overlay, world: "World") -> None:
     """Errors: SourceError, UnsafeArchive, DiskFull, and those of where the sources are."""
     owner = find_owner(step.owner, overlay.tree, world.emit) if step.owner else None
-    copier = Copier(overlay, CopyRules(owner=owner, mode=_mode(step), made=world.now))
+    copier = Copier(overlay, CopyRules(owner=owner, mode=mode_of(step), made=world.now))
     unpacker = Copier(overlay, CopyRules(owner=owner, made=world.now))
     tree = tree_of(step.origin, world) if step.patterns else Tree.empty()
     for source in step.sources:
@@ -96,7 +99,21 @@ def _digests(step: CopyStep, source: Digested, world: "World") -> list[tuple[str
     return given
 
 
-def _mode(step: CopyStep) -> FileMode | None:
+def surveyed(step: CopyStep, world: "World") -> list[tuple[ImagePath, Survey]]:
+    """(source, its survey) of all that the step copies, if that is a few whole files and folders of a folder of the
+    host; none at all where something is to be taken file by file. Errors: SourceError.
+    """
+    plain = not (step.inline or step.excludes or step.parents or step.unpack)
+    source = source_of(step.origin, world) if step.patterns and plain else None
+    if not isinstance(source, DirectorySource) or len(step.patterns) != len(step.sources):
+        return []
+    tree = source.tree()
+    paths = [path for pattern in step.patterns for path in _found(tree, _wanted(pattern, step), step, world)]
+    surveys = [source.survey(resolve(tree, path)) for path in paths] if len(paths) <= FEW else [None]
+    return [(path, survey) for path, survey in zip(paths, surveys, strict=False) if survey is not None and all(surveys)]
+
+
+def mode_of(step: CopyStep) -> FileMode | None:
     if step.mode is None:
         return None
     return FileMode.parse(f"{step.mode:04o}" if isinstance(step.mode, int) else step.mode)

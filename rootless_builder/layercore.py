@@ -4,6 +4,8 @@
     diff(before, after) -> [(kind, path)]  ADDED, CHANGED or REMOVED, canonical order
     hash_files(root_fd, paths) -> [sha256]
     TarSink(out_fd)                        add, add_many, add_range, add_bytes, finish: writes, pads and hashes a tar
+    survey, recall, learn, tell, remember
+                                           what COPY takes from a folder (sources/survey.py): TarSink.add_survey packs it
     NATIVE, KERNEL                         whether C is in use, and what computes SHA-256: "sha-ni", "armv8", "hashlib"
 
 Paths are bytes, relative to a folder given by descriptor; no symlink is followed. Errors are OSError, and
@@ -16,7 +18,22 @@ import os
 try:
     if os.environ.get("IECHOR_NO_NATIVE", "") not in ("", "0"):
         raise ImportError("IECHOR_NO_NATIVE is set")
-    from ._layercore import ADDED, CHANGED, KERNEL, REMOVED, Snapshot, TarSink, diff, hash_files, scan
+    from ._layercore import (
+        ADDED,
+        CHANGED,
+        KERNEL,
+        REMOVED,
+        Snapshot,
+        TarSink,
+        diff,
+        hash_files,
+        learn,
+        recall,
+        remember,
+        scan,
+        survey,
+        tell,
+    )
 
     NATIVE = True
 except ImportError:  # asked for, or installed without a compiler
@@ -29,7 +46,12 @@ except ImportError:  # asked for, or installed without a compiler
         TarSink,
         diff,
         hash_files,
+        learn,
+        recall,
+        remember,
         scan,
+        survey,
+        tell,
     )
 
     NATIVE = False
@@ -37,4 +59,5 @@ except ImportError:  # asked for, or installed without a compiler
 if KERNEL == "scalar":  # a CPU without instructions for SHA-256, where OpenSSL's code is twice as fast as ours
     from ._layercore_py import KERNEL, TarSink, hash_files  # type: ignore[assignment]
 
-__all__ = ["ADDED", "CHANGED", "KERNEL", "NATIVE", "REMOVED", "Snapshot", "TarSink", "diff", "hash_files", "scan"]
+__all__ = ["ADDED", "CHANGED", "KERNEL", "NATIVE", "REMOVED", "Snapshot", "TarSink", "diff", "hash_files", "learn",
+           "recall", "remember", "scan", "survey", "tell"]

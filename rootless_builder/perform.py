@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from .bases import Bases
 from .contexts import Contexts
 from .copying import Copier, CopyRules
-from .copystep import copy, copy_inputs
+from .copystep import copy, copy_inputs, surveyed
 from .effects import Effects
 from .events import Emit
 from .mountsources import mount_inputs
@@ -34,6 +34,7 @@ from .tree.tree import Tree
 from .values import dataclass, field
 
 if TYPE_CHECKING:
+    from .packing import Packing
     from .runsettings import RunSettings
 
 
@@ -96,6 +97,7 @@ class World:
     def timing(self) -> str:
         """All of that, for the keys of the cache."""
         return str(self.clamp) if self.clamp is None or self.rewrite == "clamp" else f"{self.clamp} {self.rewrite}"
+    packed: "dict[int, Packing]" = field(default_factory=dict)
 
     def tree(self, layers: tuple[LayerRef, ...]) -> Tree:
         """The files of these layers, grown from the longest chain below them that this build has looked at."""
@@ -103,12 +105,19 @@ class World:
             return Tree.empty()
         return self.trees.get(layers, lambda: self.tree(layers[:-1]).apply(self.store.trees.changes(layers[-1])))
 
+    def drop(self, step: Step) -> None:
+        """The layer that was written ahead is there already."""
+        ready = self.packed.pop(id(step), None)
+        if ready is not None:
+            ready.close()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performed:
-    """keep: to be called with the written layer's diff id, for whoever can use what is on the disk once more."""
+    """What a step made: changes, or (of a COPY taken whole) its layer, written already. keep: to be called with the written layer's diff id, for whoever can use what is on the disk once more."""
 
-    changes: ChangeSet
+    changes: ChangeSet = ChangeSet()
+    packing: "Packing | None" = None
     keep: Callable[[Digest], object] = bool
 
 
@@ -125,6 +134,14 @@ def perform(step: Step, state: StageState, world: World, number: int) -> Iterato
                 keep = partial(rootfs.adopt, clamp=world.latest)
             yield Performed(changes=kept, keep=keep)
         return
+    if isinstance(step, CopyStep):
+        from .packing import written
+
+        ready = world.packed.pop(id(step), None) or written(step, below(step, state), world)
+        if ready is not None:
+            with ready:
+                yield Performed(packing=ready)
+            return
     overlay = Overlay(Tree.empty() if is_independent(step) else world.tree(state.layers))
     if isinstance(step, CopyStep):
         copy(step, overlay, world)
@@ -133,14 +150,31 @@ def perform(step: Step, state: StageState, world: World, number: int) -> Iterato
     yield Performed(changes=overlay.changes())
 
 
-def inputs(step: Step, world: World) -> list[tuple[str, str]]:
-    """(label, digest) of everything `step` reads besides the state before it; labels explain a miss."""
+def inputs(step: Step, world: World, state: StageState | None = None) -> list[tuple[str, str]]:
+    """(label, digest) of everything `step` reads besides the state before it; labels explain a miss.
+
+    state: the one before it, where that is known. A COPY whose contents nobody has read yet is then written as they
+    are digested, and `perform` has it ready; `world.drop` is due when the step turns out to be cached.
+    """
     if isinstance(step, RunStep):
         volumes = step.image.config.volumes if world.run.compat_volumes else ()
         settings = [("--compat-volumes", " ".join(volumes)), ("the host name", world.run.hostname),
                     ("--add-host", " ".join(f"{name}={address}" for name, address in world.run.add_hosts))]
         return [*(one for one in settings if one[1]), *mount_inputs(step, world)]
-    return copy_inputs(step, world) if isinstance(step, CopyStep) else []
+    if not isinstance(step, CopyStep):
+        return []
+    if state is not None and any(survey.is_cold for _, survey in surveyed(step, world)):
+        from .packing import written
+
+        ready = written(step, below(step, state), world)
+        if ready is not None:
+            world.packed[id(step)] = world.contexts.keep(ready)
+    return copy_inputs(step, world)
+
+
+def below(step: CopyStep, state: StageState) -> tuple[LayerRef, ...] | None:
+    """The layers that the step's own depends on; None for none."""
+    return None if is_independent(step) else state.layers
 
 
 def without_volumes(changes: ChangeSet, step: RunStep) -> ChangeSet:

@@ -1,6 +1,7 @@
 """What a step made, on disk: its layer as a blob, the layer's index, and the record that the cache finds it by."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from .oci.descriptor import MEDIA_TYPE_LAYER, Descriptor
 from .store.buildcache import StepRecord
@@ -9,15 +10,22 @@ from .store.store import Store
 from .tree.changes import ChangeSet
 from .values import replace
 
+if TYPE_CHECKING:
+    from .packing import Packing
+
 
 def write_step(changes: ChangeSet, key: str, created_by: str, store: Store, *, clamp: int | None,
-               forced: bool = False, facts: Mapping[str, str]) -> StepRecord:
+               forced: bool = False, facts: Mapping[str, str], packing: "Packing | None" = None) -> StepRecord:
     """Writes the layer, hashed in the same pass, then its record. No changes, no layer.
 
-    facts: what a later hit is to say again ("created", RFC 3339; "effect"). Errors: DiskFull, SourceError.
+    packing: the layer instead of changes, written already. facts: what a later hit is to say again ("created",
+    RFC 3339; "effect"). Errors: DiskFull, SourceError.
     """
     record = StepRecord(created_by=created_by, facts=facts)
-    if changes.changes:
+    if packing is not None:
+        diff_id, size = packing.commit(store)
+        record = replace(record, diff_id=diff_id, size=size)
+    elif changes.changes:
         from .layer.writer import write_layer
 
         with store.blobs.writer() as writer:
@@ -35,3 +43,11 @@ def layers_of(record: StepRecord) -> tuple[LayerRef, ...]:
         return ()
     blob = Descriptor(media_type=MEDIA_TYPE_LAYER, digest=record.diff_id, size=record.size)
     return (LayerRef(diff_id=record.diff_id, blob=blob),)
+
+
+def effect(files: int, others: int, gone: int, size: int) -> str:
+    """What a step did, in one line: "+312 files, 84.1 MB, -3"; "" for nothing of that kind."""
+    told = [f"+{files} files, {size / 1e6:.1f} MB"] if files else []
+    told += [f"+{others} links and devices"] if others else []
+    told += [f"-{gone}"] if gone else []
+    return ", ".join(told) or "folders"

@@ -86,7 +86,7 @@ def request(call: Call, settings: "Settings", to: "Destinations | None" = None) 
     epoch, rewrite = epoch_of(call, args)
     return BuildRequest(
         context=options.context, file=options.file, target=options.target,
-        tags=to.names_here if to else (), keep=to is None or to.keeps,
+        memory=settings.scratch / "contexts", tags=to.names_here if to else (), keep=to is None or to.keeps,
         build_args=args, labels=dict(pair(text, "--label") for text in options.label),
         annotations=dict(annotation(text) for text in options.annotation),
         squash="all" if options.squash_all else "new" if options.squash else "",

@@ -86,6 +86,14 @@ class IgnorePatterns:
         return any(pattern.may_hit_below(folder) for pattern in self._exclusions)
 
 
+    def may_match_below(self, folder: str) -> bool:
+        """Whether a pattern could say anything of a path below `folder`, which is not left out itself; True when in
+        doubt. The context itself is "".
+        """
+        folder = clean(folder) if folder else ""
+        return any(not folder or pattern.error or pattern.may_hit_below(folder) for pattern in self._compiled)
+
+
 def _covers(pattern: IgnorePattern, path: str) -> bool:
     if path.startswith("/"):
         return any(map(pattern.hits, [path, *ancestors(path)]))

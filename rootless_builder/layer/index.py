@@ -30,13 +30,10 @@ _REMOVE, _OPAQUE, _FILE, _SPARSE, _LINK, _DIRECTORY, _SYMLINK, _DEVICE = range(8
 
 def dump(changes: Iterable[Change]) -> bytes:
     """Pack `changes`, in canonical order, as `write_layer` and `read_layer` give them."""
-    packer = _Packer()
+    packer = Packer()
     for number, change in enumerate(changes):
         packer.add(number, change)
-    parts = (b"".join(packer.records), b"\0".join(packer.paths), b"\0".join(packer.targets),
-             b"".join(packer.xattrs), b"".join(packer.extents))
-    head = _HEAD.pack(_MAGIC, *(len(part) for part in parts))
-    return head + zlib.compress(b"".join(parts), 1)
+    return packer.dump()
 
 
 def load(data: bytes, opener: Opener) -> ChangeSet:
@@ -70,7 +67,9 @@ def _parts(data: bytes) -> list[bytes]:
     return parts
 
 
-class _Packer:
+class Packer:
+    """An index while it is put together. Hard links need each change's number, its place in the order."""
+
     def __init__(self) -> None:
         self.records: list[bytes] = []
         self.paths: list[bytes] = []
@@ -79,6 +78,19 @@ class _Packer:
         self.extents: list[bytes] = []
         self._first: dict[File, int] = {}
         self._xattr_numbers: dict[tuple[tuple[str, bytes], ...], int] = {(): 0}
+
+    def add_packed(self, records: bytes, paths: bytes, targets: bytes) -> None:
+        """As TarSink.add_survey returns them: each text ends with NUL."""
+        self.records.append(records)
+        for texts, held in ((paths, self.paths), (targets, self.targets)):
+            if texts:
+                held.append(texts[:-1])
+
+    def dump(self) -> bytes:
+        parts = (b"".join(self.records), b"\0".join(self.paths), b"\0".join(self.targets), b"".join(self.xattrs),
+                 b"".join(self.extents))
+        head = _HEAD.pack(_MAGIC, *(len(part) for part in parts))
+        return head + zlib.compress(b"".join(parts), 1)
 
     def add(self, number: int, change: Change) -> None:
         self.paths.append(encode(change.path))

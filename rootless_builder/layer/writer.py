@@ -113,7 +113,7 @@ class _Writer:
         try:
             digest, size = self._sink.finish()
         except OSError as error:
-            _refuse(error, None)
+            refuse(error, None)
         return WrittenLayer(Digest.of_raw(digest), size, tuple(self._entries))
 
     def _put_file(self, path: ImagePath, node: File) -> TarRange:
@@ -145,7 +145,7 @@ class _Writer:
             finally:
                 os.close(fd)
         except OSError as error:
-            _refuse(error, path)
+            refuse(error, path)
 
     def _queue(self, header: bytes, dir_fd: int = -1, path: bytes | None = None, size: int = 0) -> None:
         full = len(self._batch) >= _BATCH or self._batch_size >= _PIECE
@@ -161,11 +161,11 @@ class _Writer:
         try:
             self._sink.add_many(self._batch_fd, self._batch)
         except OSError as error:
-            _refuse(error, None)
+            refuse(error, None)
         self._batch, self._batch_size = [], 0
 
 
-def _refuse(error: OSError, path: ImagePath | None) -> NoReturn:
+def refuse(error: OSError, path: ImagePath | None) -> NoReturn:
     """The core names a file in what it could not read, and none in what it could not write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise DiskFull(f"cannot write the layer: {error.strerror}",

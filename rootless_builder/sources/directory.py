@@ -4,6 +4,7 @@ Nothing is copied. What the ignore file excludes is not in the tree; an excluded
 a "!" rule may bring something below it back. Owners are 0:0, as BuildKit sends a context; sockets are left out.
 """
 
+import contextlib
 import functools
 import os
 import stat
@@ -16,7 +17,8 @@ from ..paths import ROOT, ImagePath, decode, encode, join
 from ..tree.node import Device, Directory, File, HostFile, Meta, Node, Symlink
 from ..tree.tree import Tree
 from .pruned import Ignore
-from .selection import on_host, selection_digest
+from .selection import on_host, selection_digest, survey_digest
+from .survey import Memory, NotWhole, Survey, skipped_below
 from .umask import umask_of
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -25,7 +27,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class DirectorySource:
     """The folder `path`. Keep it open (it is a context manager) for as long as nodes of its tree are read."""
 
-    def __init__(self, path: Path, ignore: Ignore | None = None) -> None:
+    def __init__(self, path: Path, ignore: Ignore | None = None, memory: Memory | None = None) -> None:
         try:
             self._fd = os.open(path, _DIRECTORY)
         except OSError as error:
@@ -33,6 +35,8 @@ class DirectorySource:
                               hint="give an existing folder that you may read") from error
         self.path = path
         self._ignore = ignore
+        self._memory = memory
+        self._surveys: dict[ImagePath, Survey | None] = {}
         self._links: dict[tuple[int, int], File] = {}
         self._tree = Tree(Directory(_meta(os.stat(self._fd)), _Listing(self, ROOT)))
 
@@ -40,6 +44,9 @@ class DirectorySource:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        for survey in self._surveys.values():
+            if survey is not None:
+                survey.close()
         os.close(self._fd)
 
     def tree(self) -> Tree:
@@ -50,11 +57,35 @@ class DirectorySource:
         """Of what `found` names, contents read now: see selection.selection_digest. part: a tree of some of our
         nodes, to be looked at instead of all.
         """
+        found = list(found)
+        with contextlib.suppress(NotWhole):
+            surveys = [self.survey(path) for _, path in found] if part is None else []
+            if surveys and None not in surveys:
+                return survey_digest([(named, survey) for (named, _), survey in
+                                                  zip(found, surveys, strict=True) if survey is not None], self._umask)
         return selection_digest(part or self._tree, on_host(self._fd), found, self._umask)
 
     @functools.cached_property
     def _umask(self) -> int:
         return umask_of(self._fd)
+
+    def survey(self, path: ImagePath) -> Survey | None:
+        """What is at `path`, a file or folder, looked at once; None when it has to be taken file by file."""
+        if path not in self._surveys:
+            self._surveys[path] = None
+            with contextlib.suppress(NotWhole, OSError, SourceError):  # the tree, walked, tells what is wrong
+                self._surveys[path] = self._surveyed(path)
+        found = self._surveys[path]
+        return None if found is None or found.is_odd else found
+
+    def _surveyed(self, path: ImagePath) -> Survey:
+        node = self._tree.lookup(path)
+        if not isinstance(node, File | Directory) or node.meta.xattrs:
+            raise NotWhole
+        skipped: Iterable[ImagePath] = ()
+        if self._ignore is not None and isinstance(node, Directory) and self._ignore.may_match_below(path):
+            skipped = skipped_below(self._fd, path, self._ignore)
+        return Survey(self._fd, path, Path(os.path.realpath(self.path)) / path, self._memory, skipped)
 
     def ignores(self, path: ImagePath) -> bool:
         """Is `path` excluded by the ignore file?"""

@@ -6,6 +6,7 @@ users gives one digest. Owners that an archive or an image tells count, as they 
 
 import hashlib
 import os
+import struct
 from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import SourceError
@@ -13,10 +14,12 @@ from ..layercore import hash_files
 from ..paths import ImagePath, encode
 from ..tree.node import Device, Directory, File, HostFile, Node, Symlink
 from ..tree.tree import Tree
+from .survey import Survey
 from .umask import counted
 
 Hashes = Callable[[list[File]], Iterable[bytes]]  # files → the sha256 of each, 32 bytes
 CHUNK = 1 << 20
+PERMISSIONS = 0o10000
 
 
 def selection_digest(tree: Tree, hashes: Hashes, found: Iterable[tuple[ImagePath, ImagePath]],
@@ -38,6 +41,21 @@ def selection_digest(tree: Tree, hashes: Hashes, found: Iterable[tuple[ImagePath
                 files.append(node)
     for content in hashes(files):
         digest.update(content)
+    return digest.hexdigest()
+
+
+def survey_digest(found: Iterable[tuple[ImagePath, Survey]], umask: int) -> str:
+    """The same digest of what was surveyed. Errors: NotWhole, SourceError."""
+    digest = hashlib.sha256()
+    modes = struct.pack(f"={PERMISSIONS}I", *(counted(mode, umask) for mode in range(PERMISSIONS)))
+    contents = []
+    for named, survey in found:
+        digest.update(b"source\0" + encode(named) + b"\0" + (b"" if survey.path else b"\0d\0"))
+        text, files = survey.told(modes)
+        digest.update(text)
+        contents.append(files)
+    for files in contents:
+        digest.update(files)
     return digest.hexdigest()
 
 

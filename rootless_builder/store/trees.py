@@ -71,7 +71,11 @@ class Trees:
         """The index of a layer just written or read: its changes in canonical order, each File's content a place
         in its tar. Errors: DiskFull, StoreError.
         """
-        self._layout.write(self._layout.tree(diff_id), index.dump(entries), "remember a layer's files")
+        self.keep(diff_id, index.dump(entries))
+
+    def keep(self, diff_id: Digest, packed: bytes) -> None:
+        """`remember`, of an index that is packed already."""
+        self._layout.write(self._layout.tree(diff_id), packed, "remember a layer's files")
 
     def stream(self, layer: LayerRef) -> "contextlib.AbstractContextManager[TarStream]":
         """The uncompressed tar from its beginning, verified at the end by `finish`. Errors: as `changes`."""
