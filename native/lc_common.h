@@ -20,6 +20,11 @@ struct lc_error {
     char path[LC_PATH_SHOWN];
 };
 
+struct lc_text {
+    const char *bytes;
+    size_t length;
+};
+
 /* Returns -1, so that a kernel can say `return lc_fail(...)`. */
 static inline int lc_fail(struct lc_error *error, int err, const char *what, const char *path, size_t path_length)
 {

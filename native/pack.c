@@ -155,20 +155,28 @@ static int open_file(struct pack *pack, const struct lc_record *record)
     return openat(pack->folder, slash + 1, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 }
 
+/* The record just put. */
+static int put_hinted(struct pack *pack)
+{
+    uint8_t number[4];
+    little(number, pack->packed->records.used / INDEX_RECORD - 1, sizeof number);
+    return lc_bytes_add(&pack->packed->hinted, number, sizeof number) < 0 ? no_memory(pack) : 0;
+}
+
 static int put_file(struct pack *pack, const struct lc_record *record, uint8_t *digest)
 {
-    struct lc_sha256 hash;
+    struct lc_onlooker onlooker = {.hints = pack->rules->hints};
     LC_AUTO_FD fd = open_file(pack, record);
     if (fd < 0)
         return fail(pack, errno, NULL);
     if (check_attributes(pack, fd) < 0 || put_header(pack, record) < 0)
         return -1;
-    lc_sha256_start(&hash, pack->sink->hash.kernel);
-    if (lc_sink_copy_hashed(pack->sink, fd, (uint64_t)record->size, &hash, (const char *)pack->path.data,
-                            record->path_length, pack->error) < 0)
+    lc_sha256_start(&onlooker.hash, pack->sink->hash.kernel);
+    if (lc_sink_copy_watched(pack->sink, fd, (uint64_t)record->size, &onlooker, (const char *)pack->path.data,
+                             record->path_length, pack->error) < 0)
         return -1;
-    lc_sha256_finish(&hash, digest);
-    return 0;
+    lc_sha256_finish(&onlooker.hash, digest);
+    return onlooker.has_hint ? put_hinted(pack) : 0;
 }
 
 static int put_folder(struct pack *pack, const struct lc_record *record, uint8_t *digest)
@@ -205,9 +213,9 @@ int lc_pack(struct lc_sink *sink, int root_fd, const struct lc_snapshot *survey,
 {
     struct pack pack = {.sink = sink, .root_fd = root_fd, .survey = survey, .rules = rules, .packed = packed,
                         .error = error, .folder = -1};
-    uint64_t end = sink->length + budget;
+    uint64_t start = sink->length;
     int result = 0;
-    for (; *done < survey->count && sink->length < end && result == 0; ++*done) {
+    for (; *done < survey->count && sink->length - start < budget && result == 0; ++*done) {
         const struct lc_record *record = &survey->records[*done];
         if (record->path_length < rules->strip)
             result = lc_fail(error, EINVAL, "a path is shorter than what is taken off it", NULL, 0);

@@ -218,7 +218,9 @@ static PyObject *index_of(struct lc_packed *packed)
     PyObject *py_records = bytes_of(&packed->records);
     PyObject *py_paths = py_records == NULL ? NULL : bytes_of(&packed->paths);
     PyObject *py_targets = py_paths == NULL ? NULL : bytes_of(&packed->targets);
-    PyObject *py_result = py_targets == NULL ? NULL : PyTuple_Pack(3, py_records, py_paths, py_targets);
+    PyObject *py_hinted = py_targets == NULL ? NULL : bytes_of(&packed->hinted);
+    PyObject *py_result = py_hinted == NULL ? NULL : PyTuple_Pack(4, py_records, py_paths, py_targets, py_hinted);
+    Py_XDECREF(py_hinted);
     Py_XDECREF(py_records);
     Py_XDECREF(py_paths);
     Py_XDECREF(py_targets);
@@ -251,6 +253,7 @@ static PyObject *pack_all(PyObject *py_sink, int root_fd, const struct lc_snapsh
     free(packed.records.data);
     free(packed.paths.data);
     free(packed.targets.data);
+    free(packed.hinted.data);
     return py_result;
 }
 
@@ -265,17 +268,53 @@ static int are_right(const struct lc_pack_rules *rules, Py_ssize_t first, Py_ssi
     return 0;
 }
 
+/* → a list of ours that holds the texts, NULL with an exception set. */
+static PyObject *hints_of(PyObject *py_hints, unsigned long long largest, struct lc_hints *hints)
+{
+    struct lc_text *texts = NULL;
+    PyObject *py_list = PySequence_List(py_hints);
+    Py_ssize_t count = py_list == NULL ? -1 : PyList_Size(py_list), i;
+    texts = count < 0 ? NULL : calloc((size_t)count + 1, sizeof *texts);
+    if (count >= 0 && texts == NULL)
+        PyErr_NoMemory();
+    for (i = 0; texts != NULL && i < count; i++) {
+        char *bytes;
+        Py_ssize_t length;
+        if (PyBytes_AsStringAndSize(PyList_GetItem(py_list, i), &bytes, &length) < 0)
+            break;
+        if (length < 2) {
+            PyErr_SetString(PyExc_ValueError, "a hint must have two bytes at least");
+            break;
+        }
+        texts[i] = (struct lc_text){bytes, (size_t)length};
+    }
+    if (texts == NULL || i < count) {
+        free(texts);
+        Py_XDECREF(py_list);
+        return NULL;
+    }
+    hints->texts = texts;
+    hints->count = (size_t)count;
+    hints->largest = largest;
+    lc_hints_prepare(hints);
+    return py_list;
+}
+
 PyObject *lc_py_sink_add_survey(PyObject *py_self, PyObject *py_args)
 {
     PyObject *py_survey, *py_result = NULL;
     struct lc_pack_rules rules = {0};
+    struct lc_hints hints;
     Py_buffer contents, modes = {0};
     Py_ssize_t first, strip, prefix_length;
     long long latest;
+    unsigned long long largest;
+    PyObject *py_hints;
     int root_fd;
-    if (!PyArg_ParseTuple(py_args, "iOw*nny#IILz*:add_survey", &root_fd, &py_survey, &contents, &first, &strip,
-                          &rules.prefix, &prefix_length, &rules.uid, &rules.gid, &latest, &modes))
+    if (!PyArg_ParseTuple(py_args, "iOw*nny#IILz*OK:add_survey", &root_fd, &py_survey, &contents, &first, &strip,
+                          &rules.prefix, &prefix_length, &rules.uid, &rules.gid, &latest, &modes, &py_hints, &largest))
         return NULL;
+    PyObject *py_list = hints_of(py_hints, largest, &hints);
     rules.first = (size_t)first;
     rules.strip = (size_t)strip;
     rules.prefix_length = (size_t)prefix_length;
@@ -283,8 +322,12 @@ PyObject *lc_py_sink_add_survey(PyObject *py_self, PyObject *py_args)
     rules.modes = modes.buf;
     const struct lc_snapshot *survey = lc_py_snapshot(PyType_GetModule(Py_TYPE(py_self)), py_survey);
     lc_digest *digests = survey == NULL ? NULL : contents_of(&contents, survey);
-    if (digests != NULL && are_right(&rules, first, strip, &modes))
+    rules.hints = &hints;
+    if (py_list != NULL && digests != NULL && are_right(&rules, first, strip, &modes))
         py_result = pack_all(py_self, root_fd, survey, digests, &rules);
+    if (py_list != NULL)
+        free((void *)hints.texts);
+    Py_XDECREF(py_list);
     PyBuffer_Release(&contents);
     PyBuffer_Release(&modes);
     return py_result;

@@ -239,8 +239,8 @@ static PyMethodDef SINK_METHODS[] = {
     {"add_range", FAST(sink_add_range), "add_range(header, fd, offset, size, /): a header and a part of a file."},
     {"add_bytes", FAST(sink_add_bytes), "add_bytes(header, data=b'', /): a header and bytes."},
     {"add_survey", lc_py_sink_add_survey, METH_VARARGS,
-     "add_survey(root_fd, survey, contents, first, strip, prefix, uid, gid, latest, modes, /) -> (records, paths, "
-     "targets): a folder whole."},
+     "add_survey(root_fd, survey, contents, first, strip, prefix, uid, gid, latest, modes, hints, largest, /) -> "
+     "(records, paths, targets, hinted): a folder whole."},
     {"finish", sink_finish, METH_NOARGS, "finish() -> (sha256, length): end the archive."},
     {NULL, NULL, 0, NULL},
 };

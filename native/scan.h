@@ -26,11 +26,6 @@ struct lc_snapshot {
     int odd;               /* a survey: something that lc_pack cannot take (survey.h) */
 };
 
-struct lc_text {
-    const char *bytes;
-    size_t length;
-};
-
 /* What a survey looks at. names: those of the folder itself, sorted, or NULL for all; skipped: paths that are left
  * out, in canonical order. */
 struct lc_survey {

@@ -34,7 +34,7 @@ int lc_bytes_add(struct lc_bytes *bytes, const void *data, size_t size)
     return 0;
 }
 
-static int is_known(const lc_digest digest)
+static int is_known(const uint8_t *digest)
 {
     for (size_t i = 0; i < sizeof(lc_digest); i++)
         if (digest[i] != 0)

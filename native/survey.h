@@ -54,11 +54,12 @@ struct lc_pack_rules {
     uint32_t uid, gid;
     int64_t latest;        /* a later mtime becomes this one */
     const uint16_t *modes; /* NULL, or what each of 4096 modes becomes: of files, then of folders */
+    const struct lc_hints *hints; /* NULL, or what to look for */
 };
 
-/* What was packed, as layer/index.py keeps it. */
+/* What was packed, as layer/index.py keeps it; hinted: numbers (u32) of the records that hold a hint. */
 struct lc_packed {
-    struct lc_bytes records, paths, targets;
+    struct lc_bytes records, paths, targets, hinted;
 };
 
 int lc_pack(struct lc_sink *sink, int root_fd, const struct lc_snapshot *survey, lc_digest *digests,

@@ -158,8 +158,15 @@ static ssize_t read_piece(const struct lc_sink *sink, int fd, uint64_t left)
     return got;
 }
 
-int lc_sink_copy_hashed(struct lc_sink *sink, int fd, uint64_t size, struct lc_sha256 *content, const char *path,
-                        size_t path_length, struct lc_error *error)
+static void look(struct lc_onlooker *onlooker, const uint8_t *data, size_t got, uint64_t size)
+{
+    const struct lc_hints *hints = onlooker->hints;
+    if (hints != NULL && onlooker->hash.length == got && size < hints->largest && lc_hints_is_text(data, got))
+        onlooker->has_hint = got < size || lc_hints_found(hints, data, got);
+}
+
+int lc_sink_copy_watched(struct lc_sink *sink, int fd, uint64_t size, struct lc_onlooker *onlooker, const char *path,
+                         size_t path_length, struct lc_error *error)
 {
     uint64_t left = size;
     if (counted(sink, size, error) < 0)
@@ -175,7 +182,8 @@ int lc_sink_copy_hashed(struct lc_sink *sink, int fd, uint64_t size, struct lc_s
             return lc_sink_pad(sink, size, error);
         if (got == 0 || (uint64_t)got > left)
             return lc_fail(error, ESTALE, CHANGED, path, path_length);
-        lc_sha256_update_both(&sink->hash, content, sink->buffer + sink->waiting, (size_t)got);
+        lc_sha256_update_both(&sink->hash, &onlooker->hash, sink->buffer + sink->waiting, (size_t)got);
+        look(onlooker, sink->buffer + sink->waiting, (size_t)got, size);
         sink->waiting += (size_t)got;
         sink->hashed = sink->waiting;
         left -= (uint64_t)got;

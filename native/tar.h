@@ -3,6 +3,7 @@
 #define LC_TAR_H
 
 #include "lc_common.h"
+#include "hints.h"
 #include "sha256.h"
 
 struct lc_sink {
@@ -36,10 +37,16 @@ int lc_sink_pad(struct lc_sink *sink, uint64_t size, struct lc_error *error);
 int lc_sink_copy(struct lc_sink *sink, int fd, uint64_t offset, uint64_t size, const char *path, size_t path_length,
                  struct lc_error *error);
 
-/* All of `fd`, a file of `size` bytes read from its start, padded; its content goes to `content` in the same pass. A
- * longer or shorter one is ESTALE. */
-int lc_sink_copy_hashed(struct lc_sink *sink, int fd, uint64_t size, struct lc_sha256 *content, const char *path,
-                        size_t path_length, struct lc_error *error);
+/* Who else is to see a file's content as it passes. */
+struct lc_onlooker {
+    struct lc_sha256 hash;
+    const struct lc_hints *hints; /* or NULL */
+    int has_hint;                 /* out: it holds one of them, or may (it did not pass in one piece) */
+};
+
+/* All of `fd`, a file of `size` bytes read from its start, padded. A longer or shorter one is ESTALE. */
+int lc_sink_copy_watched(struct lc_sink *sink, int fd, uint64_t size, struct lc_onlooker *onlooker, const char *path,
+                         size_t path_length, struct lc_error *error);
 
 /* Header and content of each; a file that is not of its entry's size is ESTALE. */
 int lc_sink_add(struct lc_sink *sink, int dir_fd, const struct lc_entry *entries, size_t count,

@@ -295,20 +295,25 @@ class TarSink:
             self._put(bytes(-len(data) % _BLOCK))
 
     def add_survey(self, root_fd: int, survey: Snapshot, contents: bytearray, first: int, strip: int, prefix: bytes,
-                   uid: int, gid: int, latest: int, modes: bytes | None, /) -> tuple[bytes, bytes, bytes]:
+                   uid: int, gid: int, latest: int, modes: bytes | None, hints: Sequence[bytes], largest: int,
+                   /) -> tuple[bytes, bytes, bytes, bytes]:
         """The records of `survey` from `first` on, read below `root_fd`, at `prefix` instead of the first `strip` bytes
         of their paths; a mtime after `latest` becomes that one. modes: None, or 2 × 4096 numbers of 16 bits: what each
-        mode of a file, and of a folder, becomes. contents gets all digests; → (records, paths, targets) for the index.
+        mode of a file, and of a folder, becomes. contents gets all digests; → (records, paths, targets) for the
+        index, and numbers (u32) of records whose file, a text of less than `largest` bytes, holds one of `hints`.
 
         Errors: OSError; ENOTSUP for what cannot be packed whole.
         """
         _survey_py.check(survey, contents)
         if first < 0 or strip < 0:
             raise ValueError("first and strip must not be negative")
+        if any(len(hint) < 2 for hint in hints):
+            raise ValueError("a hint must have two bytes at least")
         if modes is not None and len(modes) != 2 * 4096 * 2:
             raise ValueError("modes must hold 2 × 4096 numbers of 16 bits")
         with _Turn(self):
-            return _survey_py.pack(self, root_fd, survey, contents, first, strip, prefix, uid, gid, latest, modes)
+            return _survey_py.pack(self, root_fd, survey, contents, first, strip, prefix, uid, gid, latest, modes,
+                                   hints, largest)
 
     def finish(self) -> tuple[bytes, int]:
         """Write the two blocks that end an archive; (SHA-256 of all bytes, their number)."""

@@ -108,14 +108,16 @@ def remember(survey: "Snapshot", contents: bytes | bytearray, before: bytes, qui
 
 
 def pack(sink: "TarSink", root_fd: int, survey: "Snapshot", contents: bytearray, first: int, strip: int, prefix: bytes,
-         uid: int, gid: int, latest: int, modes: bytes | None) -> tuple[bytes, bytes, bytes]:
+         uid: int, gid: int, latest: int, modes: bytes | None, hints: Sequence[bytes],
+         largest: int) -> tuple[bytes, bytes, bytes, bytes]:
     """TarSink.add_survey, its turn taken."""
     from .layer.header import node_header
     from .paths import ImagePath, decode
     from .tree.node import Directory, File, Inline, Meta, Node, Symlink
 
     table = struct.unpack(f"={2 * 4096}H", modes) if modes is not None else None
-    records, paths, targets = [], [], []
+    records: list[bytes] = []
+    paths, targets, hinted = [], [], []
     for at in range(first, len(survey)):
         path, record = survey._records[at]
         if len(path) < strip:
@@ -130,6 +132,8 @@ def pack(sink: "TarSink", root_fd: int, survey: "Snapshot", contents: bytearray,
         meta = Meta(bits, uid, gid, min(record[4], latest))
         node: Node
         digest = _looked_at(root_fd, path, mode)
+        if stat.S_ISREG(mode) and 0 < size < largest and _holds(root_fd, path, hints):
+            hinted.append(struct.pack("<I", len(records)))
         kind, stored, offset = _DIRECTORY, 0, 0
         if stat.S_ISLNK(mode):
             node, kind = Symlink(meta, decode(survey._targets[path])), _SYMLINK
@@ -147,7 +151,7 @@ def pack(sink: "TarSink", root_fd: int, survey: "Snapshot", contents: bytearray,
         contents[DIGEST * at:DIGEST * (at + 1)] = digest
         records.append(_INDEX.pack(kind << 16 | bits, uid, gid, meta.mtime, stored, offset, 0))
         paths.append(name + b"\0")
-    return b"".join(records), b"".join(paths), b"".join(targets)
+    return b"".join(records), b"".join(paths), b"".join(targets), b"".join(hinted)
 
 
 def _identity(record: tuple[int, ...]) -> tuple[int, int, int, int, int, int]:
@@ -188,6 +192,14 @@ def _looked_at(root_fd: int, path: bytes, mode: int) -> bytes:
         return digest.digest()
     finally:
         os.close(fd)
+
+
+def _holds(root_fd: int, path: bytes, hints: Sequence[bytes]) -> bool:
+    from ._layercore_py import open_beneath
+
+    with open(open_beneath(root_fd, path), "rb") as stream:
+        data = stream.read()
+    return b"\0" not in data[:1024] and any(hint in data for hint in hints)
 
 
 def _attributes(fd: int) -> Sequence[str]:

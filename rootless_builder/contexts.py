@@ -54,7 +54,8 @@ class ImageSource:
 class Contexts:
     """A context manager; one for each build, for several threads. tmp: a folder for inflated archives.
 
-    memory: of what folders held at earlier builds. keep_git_dir: of the main context; commit_times: files of a repository have the time of the commit.
+    memory: of what folders held at earlier builds. keep_git_dir: of the main context; commit_times: files of a
+    repository have the time of the commit.
     """
 
     def __init__(self, main: str, named: Mapping[str, str], *, remotes: Remotes, tmp: Path, default_registry: str,

@@ -37,6 +37,10 @@ class Effects:
         self._lock = threading.Lock()
         self._given = tuple(_given(secrets, build_args))
 
+    def given(self) -> list[bytes]:
+        """The values that are looked for."""
+        return [one.value for one in self._given]
+
     def facts(self, step: Step, changes: ChangeSet, state: "StageState", world: "World") -> dict[str, str]:
         """For the record of a step that was just run; contents of `changes` are read."""
         def below() -> Tree:

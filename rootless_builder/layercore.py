@@ -5,7 +5,7 @@
     hash_files(root_fd, paths) -> [sha256]
     TarSink(out_fd)                        add, add_many, add_range, add_bytes, finish: writes, pads and hashes a tar
     survey, recall, learn, tell, remember
-                                           what COPY takes from a folder (sources/survey.py): TarSink.add_survey packs it
+                                           what COPY takes from a folder (sources/survey.py); TarSink.add_survey too
     NATIVE, KERNEL                         whether C is in use, and what computes SHA-256: "sha-ni", "armv8", "hashlib"
 
 Paths are bytes, relative to a folder given by descriptor; no symlink is followed. Errors are OSError, and
@@ -57,7 +57,16 @@ except ImportError:  # asked for, or installed without a compiler
     NATIVE = False
 
 if KERNEL == "scalar":  # a CPU without instructions for SHA-256, where OpenSSL's code is twice as fast as ours
-    from ._layercore_py import KERNEL, TarSink, hash_files  # type: ignore[assignment]
+    from ._layercore_py import (  # type: ignore[assignment]
+        KERNEL,
+        TarSink,
+        hash_files,
+        learn,
+        recall,
+        remember,
+        survey,
+        tell,
+    )
 
 __all__ = ["ADDED", "CHANGED", "KERNEL", "NATIVE", "REMOVED", "Snapshot", "TarSink", "diff", "hash_files", "learn",
            "recall", "remember", "scan", "survey", "tell"]

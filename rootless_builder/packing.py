@@ -12,28 +12,33 @@ tree, by copystep.py, to the same bytes.
 
 import stat
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 from . import layercore
 from .copying import Copier, CopyRules
 from .copystep import mode_of, surveyed
+from .layer import index
 from .layer.header import SECOND, node_header
-from .layer.index import Packer
+from .layer.index import RECORD, RECORD_SIZE, Packer
 from .layer.writer import refuse
 from .oci.digest import Digest
 from .origins import source_of
 from .ownership import find_owner
-from .paths import ImagePath, basename, encode, sort_key
+from .paths import ImagePath, basename, decode, encode, sort_key
 from .plan.filemode import FileMode
 from .plan.steps import CopyStep
 from .records import effect
+from .secretscan import HINTS, LARGEST
 from .sources.survey import NotWhole, Survey
 from .store.blobwriter import BlobWriter
 from .store.images import LayerRef
 from .store.store import Store
-from .tree.changes import Put
-from .tree.node import Directory, File, Node
+from .suspects import suspects
+from .tree.changes import ChangeSet, Put
+from .tree.node import Directory, File, HostFile, Meta, Node
 from .tree.overlay import Overlay
 from .tree.tree import Tree
 
@@ -52,25 +57,47 @@ class _Part:
     target: ImagePath
     is_folder: bool
 
+    @property
+    def prefix(self) -> bytes:
+        """What stands in the image before the part of a path that is below the source."""
+        return encode(self.target) + (b"/" if self.target and not self.survey.path else b"")
+
+    def puts(self, records: bytes, paths: bytes, numbers: list[int]) -> Iterator[Put]:
+        """Some of what was packed, as nodes that can be read while the survey is open."""
+        names = paths.split(b"\0") if numbers else []
+        base = encode(basename(self.survey.path))
+        for number in numbers:
+            kind_mode, uid, gid, mtime, size, _, _ = RECORD.unpack_from(records, number * RECORD_SIZE)
+            meta = Meta(kind_mode & 0o7777, uid, gid, mtime)
+            rest = names[number][len(self.prefix):]
+            source = (base + (b"" if rest.startswith(b"/") else b"/") + rest if rest else base) if base else rest
+            if kind_mode >> 16 == index.FILE:
+                yield Put(ImagePath(decode(names[number])), File(meta, HostFile(self.survey.fd, source), size))
+            elif kind_mode >> 16 == index.DIRECTORY:
+                yield Put(ImagePath(decode(names[number])), Directory(meta))
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """diff_id, size: of the layer. index: its packed index. effect: for people."""
+    """diff_id, size: of the layer. index: its packed index. effect: for people. suspects: what checks look at."""
 
     diff_id: Digest
     size: int
     index: bytes
     effect: str
+    suspects: ChangeSet
 
 
 class Packing:
     """One layer, written but not yet in the store: `commit` puts it there, `close` drops it."""
 
-    def __init__(self, made: list[Put], parts: list[_Part], rules: CopyRules, latest: int) -> None:
+    def __init__(self, made: list[Put], parts: list[_Part], rules: CopyRules, latest: int,
+                 hints: Sequence[bytes]) -> None:
         self._made = made
         self._parts = parts
         self._rules = rules
         self._latest = latest
+        self._hints = hints
         self._writer: BlobWriter | None = None
         self._packed: Packed | None = None
 
@@ -93,6 +120,10 @@ class Packing:
     def effect(self) -> str:
         return self._packed.effect if self._packed is not None else ""
 
+    @property
+    def suspects(self) -> ChangeSet:
+        return self._packed.suspects if self._packed is not None else ChangeSet()
+
     def commit(self, store: Store) -> tuple[Digest, int]:
         """(diff id, size) of the layer, now in the store. Errors: DiskFull, StoreError."""
         assert self._writer is not None and self._packed is not None
@@ -108,34 +139,35 @@ class Packing:
 
     def _write(self, fd: int) -> Packed:
         sink, packer = layercore.TarSink(fd), Packer()
-        links = 0
-        order = sorted([*self._made, *self._parts], key=_place)
+        links, found = 0, []
+        order: list[Put | _Part] = sorted([*self._made, *self._parts], key=_place)
         try:
             for number, one in enumerate(order):
                 if isinstance(one, Put):
                     node = one.node.with_meta(replace(one.node.meta, mtime=min(one.node.meta.mtime, self._latest)))
                     sink.add_bytes(node_header(one.path, node))
                     packer.add(number, Put(one.path, node))
+                    found.append(Put(one.path, node))
                 else:
-                    records, paths, targets = self._add(sink, one)
+                    records, paths, targets, hinted = self._add(sink, one)
                     packer.add_packed(records, paths, targets)
                     links += targets.count(b"\0")
+                    found += one.puts(records, paths, suspects(records, paths, hinted))
             digest, size = sink.finish()
         except OSError as error:
             refuse(error, None)
         files = sum(part.survey.files for part in self._parts)
         total = sum(part.survey.bytes for part in self._parts)
-        return Packed(Digest.of_raw(digest), size, packer.dump(), effect(files, links, 0, total))
+        return Packed(Digest.of_raw(digest), size, packer.dump(), effect(files, links, 0, total),
+                      ChangeSet.of(found))
 
-    def _add(self, sink: layercore.TarSink, part: _Part) -> tuple[bytes, bytes, bytes]:
+    def _add(self, sink: layercore.TarSink, part: _Part) -> tuple[bytes, bytes, bytes, bytes]:
         survey, uid, gid = part.survey, *(self._rules.owner or (0, 0))
         named = len(encode(basename(survey.path))) if survey.path else 0
-        prefix = encode(part.target)
-        if not survey.path and prefix:
-            prefix += b"/"
         with survey.lock, survey.explained():
             found = sink.add_survey(survey.fd, survey.snapshot, survey.contents, int(part.is_folder and named > 0),
-                                    named, prefix, uid, gid, self._latest, _modes(self._rules.mode))
+                                    named, part.prefix, uid, gid, self._latest, _modes(self._rules.mode),
+                                    self._hints, LARGEST)
             if part.is_folder and named:
                 layercore.learn(survey.fd, survey.snapshot, survey.contents)  # of the folder itself
             survey.complete()
@@ -166,7 +198,7 @@ def packing(step: CopyStep, layers: tuple[LayerRef, ...] | None, world: "World")
     if len(made) != len(overlay.changes()) or not _are_apart([part.target for part in parts]):
         return None
     latest = FOREVER if world.clamp is None else world.clamp * SECOND
-    return Packing(made, parts, rules, latest)
+    return Packing(made, parts, rules, latest, (*HINTS, *world.effects.given()))
 
 
 def written(step: CopyStep, layers: tuple[LayerRef, ...] | None, world: "World") -> Packing | None:
@@ -187,7 +219,7 @@ def _place(one: Put | _Part) -> tuple[list[bytes], bool]:
 def _are_apart(targets: list[ImagePath]) -> bool:
     """No one lies in another: each is one run of the layer."""
     keys = sorted(sort_key(target) for target in targets)
-    return all(later[:len(earlier)] != earlier for earlier, later in zip(keys, keys[1:], strict=False))
+    return all(later[:len(earlier)] != earlier for earlier, later in pairwise(keys))
 
 
 def _is_in_the_way(below: Node | None, node: Node, survey: Survey) -> bool:

@@ -114,9 +114,13 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performed:
-    """What a step made: changes, or (of a COPY taken whole) its layer, written already. keep: to be called with the written layer's diff id, for whoever can use what is on the disk once more."""
+    """What a step made. packing: of a COPY taken whole, its layer, written already; changes are then only those that
+    the checks of effects.py look at.
 
-    changes: ChangeSet = ChangeSet()
+    keep: to be called with the written layer's diff id, for whoever can use what is on the disk once more.
+    """
+
+    changes: ChangeSet
     packing: "Packing | None" = None
     keep: Callable[[Digest], object] = bool
 
@@ -140,7 +144,7 @@ def perform(step: Step, state: StageState, world: World, number: int) -> Iterato
         ready = world.packed.pop(id(step), None) or written(step, below(step, state), world)
         if ready is not None:
             with ready:
-                yield Performed(packing=ready)
+                yield Performed(changes=ready.suspects, packing=ready)
             return
     overlay = Overlay(Tree.empty() if is_independent(step) else world.tree(state.layers))
     if isinstance(step, CopyStep):

@@ -47,6 +47,10 @@ _NAMED: tuple[tuple[str, str, bytes], ...] = (
     ("an AWS secret key", r"\.aws/credentials", rb"(?m)^\s*aws_secret_access_key\s*=\s*\S"),
     ("a login to a cluster", r"(\.kube/config|kubeconfig)", rb"(?m)^\s*(client-key-data|token|password):\s*\S"),
 )
+# What each of those names has in it, and what each form has: where none is, nothing need be looked at more closely.
+NAMES = (b".npmrc", b".yarnrc", b".pypirc", b"netrc", b".git-credentials", b"config.json", b".docker",
+         b"auth.json", b".aws/", b".kube/", b"kubeconfig")
+HINTS = tuple(dict.fromkeys(hint for _, hint, _ in _FORMS))
 _SUSPICIOUS = (r"(?i)(^|/)([._]\w*rc$|[._]netrc$|\.env|\.git-credentials$|\.docker|\.aws/|\.kube/|\.ssh/|id_\w+$"
                r"|[^/]*(secret|credential|token|passw|auth)[^/]*$|[^/]*\.(pem|key|p8)$)")
 

@@ -21,11 +21,12 @@ _MAGIC = b"ieindex1"
 _HEAD = struct.Struct("<8s5Q")
 # kind and mode, uid, gid, mtime, then by kind: file size and offset (or index of its extents); a hard link's
 # first record; a device's numbers. Last: index of the extended attributes, 0 for none.
-_RECORD = struct.Struct("<IIIqQQI")
+RECORD = struct.Struct("<IIIqQQI")
+RECORD_SIZE = RECORD.size
 _EXTENT = struct.Struct("<QQQ")
 _LENGTHS = struct.Struct("<II")
 
-_REMOVE, _OPAQUE, _FILE, _SPARSE, _LINK, _DIRECTORY, _SYMLINK, _DEVICE = range(8)
+_REMOVE, _OPAQUE, FILE, _SPARSE, _LINK, DIRECTORY, _SYMLINK, _DEVICE = range(8)
 
 
 def dump(changes: Iterable[Change]) -> bytes:
@@ -96,11 +97,11 @@ class Packer:
         self.paths.append(encode(change.path))
         if not isinstance(change, Put):
             kind = _REMOVE if isinstance(change, Remove) else _OPAQUE
-            self.records.append(_RECORD.pack(kind << 16, 0, 0, 0, 0, 0, 0))
+            self.records.append(RECORD.pack(kind << 16, 0, 0, 0, 0, 0, 0))
             return
         kind, first, second = self._node(number, change.node)
         meta = change.node.meta
-        self.records.append(_RECORD.pack(kind << 16 | meta.mode, meta.uid, meta.gid, meta.mtime, first, second,
+        self.records.append(RECORD.pack(kind << 16 | meta.mode, meta.uid, meta.gid, meta.mtime, first, second,
                                          self._xattrs(meta)))
 
     def _node(self, number: int, node: Node) -> tuple[int, int, int]:
@@ -109,10 +110,10 @@ class Packer:
                 return _LINK, self._first[node], 0
             self._first[node] = number
             if isinstance(node.content, TarRange | LayerEntry):
-                return _FILE, node.size, node.content.offset
+                return FILE, node.size, node.content.offset
             return _SPARSE, node.size, self._extents(node.content)
         if isinstance(node, Directory):
-            return _DIRECTORY, 0, 0
+            return DIRECTORY, 0, 0
         if isinstance(node, Symlink):
             self.targets.append(encode(node.target))
             return _SYMLINK, 0, 0
@@ -143,7 +144,7 @@ def _unpack(parts: list[bytes], opener: Opener) -> ChangeSet:
     links = iter(decode(targets).split("\0"))
     spans = list(_EXTENT.iter_unpack(extents))
     done: list[Change] = []
-    for kind_mode, uid, gid, mtime, first, second, attrs in _RECORD.iter_unpack(records):
+    for kind_mode, uid, gid, mtime, first, second, attrs in RECORD.iter_unpack(records):
         path, kind = ImagePath(next(names)), kind_mode >> 16
         if kind == _LINK:
             target = done[first]
@@ -154,9 +155,9 @@ def _unpack(parts: list[bytes], opener: Opener) -> ChangeSet:
             done.append(Remove(path) if kind == _REMOVE else Opaque(path))
         else:
             meta = Meta(kind_mode & 0xFFFF, uid, gid, mtime, attributes[attrs])
-            if kind == _FILE:
+            if kind == FILE:
                 node: Node = File(meta, LayerEntry(opener, second, first), first)
-            elif kind == _DIRECTORY:
+            elif kind == DIRECTORY:
                 node = Directory(meta)
             elif kind == _SYMLINK:
                 node = Symlink(meta, next(links))
