@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import final
 
 from . import _survey_py
+from ._opening_py import FOLDER, open_beneath
 from ._survey_py import learn, recall, remember, tell
 
 __all__ = ["ADDED", "CHANGED", "KERNEL", "REMOVED", "Snapshot", "TarSink", "diff", "hash_files", "learn", "recall",
@@ -25,8 +26,6 @@ ADDED, CHANGED, REMOVED = 1, 2, 3
 _BLOCK = 512
 _CHUNK = 1 << 18
 _MAX_PATH = 1 << 16
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 Record = tuple[int, int, int, int, int, int, int, int, int, int]
 
@@ -96,7 +95,7 @@ def _is_odd(path: bytes, record: Record) -> bool:
 
 def _walk(root_fd: int, only: Sequence[bytes] | None, skipped: frozenset[bytes],
           targets: dict[bytes, bytes]) -> Iterator[tuple[bytes, Record]]:
-    folder = os.open(".", _FOLDER, dir_fd=root_fd)
+    folder = os.open(".", FOLDER, dir_fd=root_fd)
     try:
         names = _names(folder) if only is None else list(only)[::-1]
         pending = [(b"", _identity(folder), names)]
@@ -118,7 +117,7 @@ def _walk(root_fd: int, only: Sequence[bytes] | None, skipped: frozenset[bytes],
                 targets[path] = os.readlink(name, dir_fd=folder)
             yield path, _record(info)
             if stat.S_ISDIR(info.st_mode):
-                below = _at(path, os.open, name, _FOLDER, dir_fd=folder)
+                below = _at(path, os.open, name, FOLDER, dir_fd=folder)
                 os.close(folder)
                 folder = below
                 pending.append((path + b"/", _identity(folder), _names(folder)))
@@ -136,7 +135,7 @@ def _at(path: bytes, call, name: bytes, *args, **where):  # type: ignore[no-unty
 
 def _back(folder: int, identity: tuple[int, int], prefix: bytes) -> int:
     """Up one folder, so that depth costs no descriptors; it must be the folder we came from."""
-    above = os.open("..", _FOLDER, dir_fd=folder)
+    above = os.open("..", FOLDER, dir_fd=folder)
     if _identity(above) != identity:
         os.close(above)
         raise OSError(errno.ESTALE, "folder moved while it was read", prefix)
@@ -182,45 +181,6 @@ def diff(before: Snapshot, after: Snapshot, /) -> list[tuple[int, bytes]]:
                     gone = old[i][0] + b"/"
             i, j = i + 1, j + 1
     return changes
-
-
-def open_beneath(root_fd: int, path: bytes) -> int:
-    """A read-only descriptor of the regular file `path`, no symlink followed in any component. Errors: OSError."""
-    *folders, name = [part for part in path.split(b"/") if part] or [b""]
-    if b".." in (*folders, name) or path.startswith(b"/"):
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
-    here, opened = root_fd, -1
-    try:
-        for part in folders:
-            below = _at_path(path, part, _FOLDER, here)
-            if opened >= 0:
-                os.close(opened)
-            here = opened = below
-        fd = _at_path(path, name, _FILE, here)
-    finally:
-        if opened >= 0:
-            os.close(opened)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a regular file", path)
-    return fd
-
-
-def _at_path(path: bytes, part: bytes, flags: int, dir_fd: int) -> int:
-    try:
-        return os.open(part, flags, dir_fd=dir_fd)
-    except OSError as error:
-        number = error.errno
-        if number == errno.ENOTDIR and flags == _FOLDER and _is_symlink(part, dir_fd):
-            number = errno.ELOOP  # as openat2(2) has it
-        raise OSError(number, os.strerror(number or 0), path) from None
-
-
-def _is_symlink(part: bytes, dir_fd: int) -> bool:
-    try:
-        return stat.S_ISLNK(os.lstat(part, dir_fd=dir_fd).st_mode)
-    except OSError:
-        return False
 
 
 def hash_files(root_fd: int, paths: Sequence[bytes], /) -> list[bytes]:

@@ -9,10 +9,9 @@ import os
 import stat
 import struct
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from ._layercore_py import Snapshot, TarSink
+from ._opening_py import FOLDER, open_beneath
 
 DIGEST = 32
 UNKNOWN = bytes(DIGEST)
@@ -20,16 +19,29 @@ SEEN = b"\1" + bytes(DIGEST - 1)
 _ENTRY = struct.Struct("=QQqqqIIII32s")  # native/survey.c, struct remembered; the path follows
 _INDEX = struct.Struct("<IIIqQQI")  # layer/index.py, _RECORD
 _FILE, _DIRECTORY, _SYMLINK = 2, 5, 6
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LINK = 0o777
 
 
-def order(path: bytes) -> bytes:
-    """Canonical order is by path component; no name holds a NUL, so "/" may stand as one."""
-    return path.replace(b"/", b"\0")
+class Snapshot(Protocol):
+    """_layercore_py.Snapshot, of a survey."""
+
+    _records: list[tuple[bytes, tuple[int, int, int, int, int, int, int, int, int, int]]]
+    _targets: dict[bytes, bytes]
+
+    def __len__(self) -> int: ...
 
 
-def check(survey: "Snapshot", contents: bytes | bytearray) -> None:
+class TarSink(Protocol):
+    """_layercore_py.TarSink."""
+
+    _length: int
+    _waiting_size: int
+
+    def _put(self, data: bytes) -> None: ...
+
+    def _add(self, header: bytes, dir_fd: int, path: bytes, size: int) -> None: ...
+
+
+def check(survey: Snapshot, contents: bytes | bytearray) -> None:
     if len(contents) != DIGEST * len(survey):
         raise ValueError("contents must hold 32 bytes for each path of the survey")
 
@@ -38,7 +50,7 @@ def digest_of(contents: bytes | bytearray, at: int) -> bytes:
     return bytes(contents[DIGEST * at:DIGEST * (at + 1)])
 
 
-def recall(survey: "Snapshot", memory: bytes, contents: bytearray, /) -> tuple[int, int]:
+def recall(survey: Snapshot, memory: bytes, contents: bytearray, /) -> tuple[int, int]:
     """Fills in the digests of what is as `memory` knew it; → (records, bytes of files) that stay unknown."""
     check(survey, contents)
     known = {path: (identity, settled, digest) for path, identity, settled, digest in _entries(memory)}
@@ -56,7 +68,7 @@ def recall(survey: "Snapshot", memory: bytes, contents: bytearray, /) -> tuple[i
     return records, size
 
 
-def learn(root_fd: int, survey: "Snapshot", contents: bytearray, /) -> None:
+def learn(root_fd: int, survey: Snapshot, contents: bytearray, /) -> None:
     """Looks at what is not known yet. Errors: OSError; ENOTSUP for extended attributes of the user's."""
     check(survey, contents)
     for at, (path, record) in enumerate(survey._records):
@@ -64,10 +76,11 @@ def learn(root_fd: int, survey: "Snapshot", contents: bytearray, /) -> None:
             contents[DIGEST * at:DIGEST * (at + 1)] = _looked_at(root_fd, path, record[0])
 
 
-def tell(survey: "Snapshot", contents: bytes | bytearray, first: int, strip: int, modes: bytes,
+def tell(survey: Snapshot, contents: bytes | bytearray, first: int, strip: int, modes: bytes,
          /) -> tuple[bytes, bytes]:
-    """(text, digests of the files) that sources/selection.py hashes, of the records from `first` on. modes: 4096 numbers
-    of 32 bits, what of each mode is told.
+    """(text, digests of the files) that sources/selection.py hashes, of the records from `first` on.
+
+    modes: 4096 numbers of 32 bits, what of each mode is told.
     """
     check(survey, contents)
     if len(modes) != 4 * 4096:
@@ -91,7 +104,7 @@ def tell(survey: "Snapshot", contents: bytes | bytearray, first: int, strip: int
     return b"".join(text), b"".join(digests)
 
 
-def remember(survey: "Snapshot", contents: bytes | bytearray, before: bytes, quiet: int, /) -> bytes:
+def remember(survey: Snapshot, contents: bytes | bytearray, before: bytes, quiet: int, /) -> bytes:
     """A memory for recall. An entry is settled when its last change was before `quiet`, or `before` knows it so."""
     check(survey, contents)
     known = {path: identity for path, identity, _, _ in _entries(before)}
@@ -107,7 +120,7 @@ def remember(survey: "Snapshot", contents: bytes | bytearray, before: bytes, qui
     return b"".join(found)
 
 
-def pack(sink: "TarSink", root_fd: int, survey: "Snapshot", contents: bytearray, first: int, strip: int, prefix: bytes,
+def pack(sink: TarSink, root_fd: int, survey: Snapshot, contents: bytearray, first: int, strip: int, prefix: bytes,
          uid: int, gid: int, latest: int, modes: bytes | None, hints: Sequence[bytes],
          largest: int) -> tuple[bytes, bytes, bytes, bytes]:
     """TarSink.add_survey, its turn taken."""
@@ -171,14 +184,12 @@ def _entries(memory: bytes) -> Iterator[tuple[bytes, tuple[int, ...], int, bytes
 
 
 def _looked_at(root_fd: int, path: bytes, mode: int) -> bytes:
-    from ._layercore_py import open_beneath
-
     if stat.S_ISLNK(mode):
         return SEEN
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise OSError(errno.ENOTSUP, "file changed while it was read", path)
     try:
-        fd = os.open(path, _FOLDER, dir_fd=root_fd) if stat.S_ISDIR(mode) else open_beneath(root_fd, path)
+        fd = os.open(path, FOLDER, dir_fd=root_fd) if stat.S_ISDIR(mode) else open_beneath(root_fd, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
     try:
@@ -195,8 +206,6 @@ def _looked_at(root_fd: int, path: bytes, mode: int) -> bytes:
 
 
 def _holds(root_fd: int, path: bytes, hints: Sequence[bytes]) -> bool:
-    from ._layercore_py import open_beneath
-
     with open(open_beneath(root_fd, path), "rb") as stream:
         data = stream.read()
     return b"\0" not in data[:1024] and any(hint in data for hint in hints)

@@ -27,7 +27,7 @@ from .plan.cachekey import base_key, describe, digest_of
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.stages import Stage, StageGraph
 from .plan.steps import ConfigStep, Step, origins_of
-from .records import layers_of, write_step
+from .records import effect, layers_of, write_step
 from .stepkeys import look_up, record_alias
 from .store.buildcache import Cache, NoCache, StepRecord
 from .store.claims import claimed
@@ -195,7 +195,7 @@ class Fold:
                 later: Sequence[Step]) -> tuple[str, StepRecord]:
         """The key after the step, and what it made: from the cache, from an equal step of this build, or now."""
         began = self._clock()
-        given = self._given(step)
+        given = self._given(step, state)
         keys, found = look_up(step, state.key, given, self._world, place.cache)
         made: list[StepRecord] = []
 
@@ -209,6 +209,7 @@ class Fold:
             return record
 
         record = found or self._records.get((keys.key, isinstance(place.cache, NoCache)), make)
+        self._world.drop(step)
         self._world.emit(StepFinished(step=place.step, seconds=self._clock() - began,
                                       effect=record.facts.get("effect", "")) if made else
                          StepCached(step=place.step, key=keys.key))
@@ -231,8 +232,8 @@ class Fold:
         with claimed(self._world.store.layout, key, made=made, waiting=waiting):
             yield
 
-    def _given(self, step: Step) -> Given:
-        return self._inputs.get(step, partial(inputs, step, self._world))
+    def _given(self, step: Step, state: StageState | None = None) -> Given:
+        return self._inputs.get(step, partial(inputs, step, self._world, state))
 
     def _digest_ahead(self, later: Sequence[Step]) -> None:
         """What later steps read from outside the file's stages, while this step works."""
@@ -250,9 +251,10 @@ class Fold:
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
         with perform(step, state, world, place.step) as done:
             record = write_step(done.changes, key, step.shown.created_by, world.store, clamp=world.latest,
-                                forced=world.forced,
-                                facts={"created": rfc3339(seconds), "effect": effect_of(done.changes),
-                                       **world.effects.facts(step, done.changes, state, world)})
+                                forced=world.forced, packing=done.packing, facts={
+                                    "created": rfc3339(seconds),
+                                    "effect": done.packing.effect if done.packing else effect_of(done.changes),
+                                    **world.effects.facts(step, done.changes, state, world)})
             if record.diff_id is not None:
                 done.keep(record.diff_id)
         place.cache.remember_inputs(position, told)
@@ -289,7 +291,4 @@ def effect_of(changes: ChangeSet) -> str:
     others = sum(isinstance(one, Put) and not isinstance(one.node, (File, Directory)) for one in changes)
     gone = sum(isinstance(one, Remove) for one in changes)
     size = sum(file.size for file in files)
-    told = [f"+{len(files)} files, {size / 1e6:.1f} MB"] if files else []
-    told += [f"+{others} links and devices"] if others else []
-    told += [f"-{gone}"] if gone else []
-    return ", ".join(told) or ("folders" if changes.changes else "nothing changed")
+    return effect(len(files), others, gone, size) if changes.changes else "nothing changed"

@@ -13,7 +13,6 @@ tree, by copystep.py, to the same bytes.
 import stat
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
@@ -41,6 +40,7 @@ from .tree.changes import ChangeSet, Put
 from .tree.node import Directory, File, HostFile, Meta, Node
 from .tree.overlay import Overlay
 from .tree.tree import Tree
+from .values import dataclass, replace
 
 if TYPE_CHECKING:
     from .perform import World
@@ -178,7 +178,7 @@ def packing(step: CopyStep, layers: tuple[LayerRef, ...] | None, world: "World")
     """How to write the step's layer whole; None when it has to be copied as a tree. layers: those below it, None when
     it does not depend on them. Errors: SourceError.
     """
-    found = surveyed(step, world)
+    found = [] if world.forced else surveyed(step, world)
     if not found:
         return None
     source = source_of(step.origin, world)
@@ -197,7 +197,7 @@ def packing(step: CopyStep, layers: tuple[LayerRef, ...] | None, world: "World")
     made = [change for change in overlay.changes() if isinstance(change, Put) and isinstance(change.node, Directory)]
     if len(made) != len(overlay.changes()) or not _are_apart([part.target for part in parts]):
         return None
-    latest = FOREVER if world.clamp is None else world.clamp * SECOND
+    latest = FOREVER if world.latest is None else world.latest * SECOND
     return Packing(made, parts, rules, latest, (*HINTS, *world.effects.given()))
 
 

@@ -108,6 +108,8 @@ static void test_pack(void)
     struct lc_packed packed = {0};
     struct lc_error error;
     struct lc_sink sink;
+    static uint32_t modes[4096];
+    const struct lc_telling telling = {0, 1 << 20, modes};
     struct lc_bytes text = {0}, contents = {0};
     lc_digest *digests = learned(&snapshot), *again = calloc(snapshot.count, sizeof *again), end;
     size_t done = 0;
@@ -119,7 +121,7 @@ static void test_pack(void)
     OK(lc_sink_finish(&sink, end, &error) == 0 && sink.length % 512 == 0, "packed");
     OK(memcmp(digests, again, snapshot.count * sizeof *again) == 0, "the digests are those that are learned");
     OK(packed.records.used == 40 * snapshot.count && packed.hinted.used == 4, "an index, and one hint");
-    OK(lc_tell(&snapshot, again, 0, 1 << 20, &text, &contents, &error) == 0 && contents.used > 0, "told");
+    OK(lc_tell(&snapshot, again, &telling, &text, &contents, &error) == 0 && contents.used > 0, "told");
     put_file("f", "changed", 7);
     done = 0;
     OK(lc_pack(&sink, root, &snapshot, again, &rules, &done, UINT64_MAX, &packed, &error) < 0 && error.err == ESTALE,

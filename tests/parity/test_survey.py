@@ -16,6 +16,7 @@ from rootless_builder.paths import ImagePath, decode
 from rootless_builder.tree.node import Directory, File, Inline, Meta, Symlink
 
 FOREVER = (1 << 63) - 1
+MODES = struct.pack("=4096I", *range(10, 4106))
 
 
 def tree(top: Path) -> None:
@@ -152,8 +153,8 @@ def test_both_remember_and_tell_alike(root: int, tmp_path: Path) -> None:
         survey = core.survey(root)
         contents = bytearray(32 * len(survey))
         core.learn(root, survey, contents)
-        told.append((core.tell(survey, contents, 0, 0), core.tell(survey, contents, 2, 3), bytes(contents),
-                     core.remember(survey, contents, b"", 1_000_000_000)))
+        told.append((core.tell(survey, contents, 0, 0, MODES), core.tell(survey, contents, 2, 3, MODES),
+                     bytes(contents), core.remember(survey, contents, b"", 1_000_000_000)))
     assert told[0] == told[1]
 
 

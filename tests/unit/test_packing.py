@@ -48,7 +48,8 @@ class Whole:
     @contextlib.contextmanager
     def world(self) -> Iterator[Any]:
         with DirectorySource(self.context, self.ignore, self.memory) as source:
-            yield SimpleNamespace(store=self.store, now=NOW, clamp=self.clamp, emit=print, effects=Effects({}, {}),
+            yield SimpleNamespace(store=self.store, now=NOW, latest=self.clamp, forced=False, emit=print,
+                                  effects=Effects({}, {}),
                                   contexts=SimpleNamespace(main=lambda: source), tree=lambda _: self.below)
 
     def by_tree(self, step: CopyStep) -> tuple[Any, ...]:
