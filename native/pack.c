@@ -2,60 +2,42 @@
 #include "survey.h"
 
 #include "header.h"
+#include "loader.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
-
-static const char CHANGED[] = "file changed while it was read";
-static const char ATTRIBUTES[] = "extended attributes";
 
 /* layer/index.py, _RECORD: "<IIIqQQI". */
 #define INDEX_RECORD 40
 enum index_kind { INDEX_FILE = 2, INDEX_DIRECTORY = 5, INDEX_SYMLINK = 6 };
 
-struct pack {
+struct lc_packer {
     struct lc_sink *sink;
-    int root_fd;
     const struct lc_snapshot *survey;
+    lc_digest *digests;
     const struct lc_pack_rules *rules;
     struct lc_packed *packed;
     struct lc_error *error;
-    int folder;            /* descriptor of the folder last read from, whose path is the first of `path` */
-    size_t folder_length;
-    struct lc_bytes path;  /* of the record on the host, ended by NUL */
-    struct lc_bytes name;  /* of the record in the image */
+    struct lc_loader *loader;
+    struct lc_opener opener; /* for what the loader leaves */
+    size_t next;             /* record */
+    struct lc_bytes name;    /* of the record in the image */
     struct lc_bytes header;
 };
 
-static int no_memory(const struct pack *pack)
+static int no_memory(const struct lc_packer *pack)
 {
     return lc_fail(pack->error, ENOMEM, NULL, NULL, 0);
 }
 
-static int fail(const struct pack *pack, int err, const char *what)
+static int fail(const struct lc_packer *pack, const struct lc_record *record, int err, const char *what)
 {
-    return lc_fail(pack->error, err, what, (const char *)pack->path.data, pack->path.used - 1);
+    return lc_fail(pack->error, err, what, lc_record_path(pack->survey, record), record->path_length);
 }
 
 /* Names ───────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-static int set_path(struct pack *pack, const struct lc_record *record)
-{
-    size_t shared = pack->folder_length;
-    const char *path = lc_record_path(pack->survey, record);
-    if (pack->folder >= 0 && (record->path_length <= shared || path[shared] != '/' ||
-                              memcmp(path, pack->path.data, shared) != 0 ||
-                              memchr(path + shared + 1, '/', record->path_length - shared - 1) != NULL)) {
-        lc_close_fd(&pack->folder);
-        pack->folder = -1;
-    }
-    pack->path.used = 0;
-    return lc_bytes_add(&pack->path, path, record->path_length) | lc_bytes_add(&pack->path, "", 1);
-}
-
-static int set_name(struct pack *pack, const struct lc_record *record)
+static int set_name(struct lc_packer *pack, const struct lc_record *record)
 {
     const struct lc_pack_rules *rules = pack->rules;
     const char *rest = lc_record_path(pack->survey, record) + rules->strip;
@@ -75,7 +57,7 @@ static void little(uint8_t *to, uint64_t value, int size)
         to[i] = (uint8_t)(value >> 8 * i);
 }
 
-static int put_index(struct pack *pack, const struct lc_header *header, enum index_kind kind, uint64_t offset)
+static int put_index(struct lc_packer *pack, const struct lc_header *header, enum index_kind kind, uint64_t offset)
 {
     uint8_t record[INDEX_RECORD];
     struct lc_packed *packed = pack->packed;
@@ -95,7 +77,7 @@ static int put_index(struct pack *pack, const struct lc_header *header, enum ind
     return failed ? no_memory(pack) : 0;
 }
 
-static int put_header(struct pack *pack, const struct lc_record *record)
+static int put_header(struct lc_packer *pack, const struct lc_record *record)
 {
     static const char TYPES[] = {[INDEX_FILE] = '0', [INDEX_DIRECTORY] = '5', [INDEX_SYMLINK] = '2'};
     const struct lc_pack_rules *rules = pack->rules;
@@ -125,106 +107,108 @@ static int put_header(struct pack *pack, const struct lc_record *record)
 
 /* Contents ────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-static int check_attributes(const struct pack *pack, int fd)
-{
-    char names[4096];
-    ssize_t got = flistxattr(fd, names, sizeof names);
-    if (got < 0)
-        return errno == ERANGE ? fail(pack, ENOTSUP, ATTRIBUTES) : 0;
-    for (const char *name = names; name < names + got; name += strlen(name) + 1)
-        if (strncmp(name, "user.", 5) == 0)
-            return fail(pack, ENOTSUP, ATTRIBUTES);
-    return 0;
-}
-
-/* The folder stays open for the files in it: they come one after the other. */
-static int open_file(struct pack *pack, const struct lc_record *record)
-{
-    const char *path = (const char *)pack->path.data;
-    const char *slash = memrchr(path, '/', record->path_length);
-    if (slash == NULL)
-        return openat(pack->root_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (pack->folder < 0) {
-        pack->folder_length = (size_t)(slash - path);
-        pack->path.data[pack->folder_length] = '\0';
-        pack->folder = lc_open_folder_beneath(pack->root_fd, path);
-        pack->path.data[pack->folder_length] = '/';
-        if (pack->folder < 0)
-            return -1;
-    }
-    return openat(pack->folder, slash + 1, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-}
+static const lc_digest SEEN = {1};
 
 /* The record just put. */
-static int put_hinted(struct pack *pack)
+static int put_hinted(struct lc_packer *pack)
 {
     uint8_t number[4];
     little(number, pack->packed->records.used / INDEX_RECORD - 1, sizeof number);
     return lc_bytes_add(&pack->packed->hinted, number, sizeof number) < 0 ? no_memory(pack) : 0;
 }
 
-static int put_file(struct pack *pack, const struct lc_record *record, uint8_t *digest)
+/* As the loader read it. */
+static int put_loaded(struct lc_packer *pack, const struct lc_record *record, const struct lc_loaded *loaded)
+{
+    uint64_t size = (uint64_t)record->size;
+    if (loaded->err != 0)
+        return fail(pack, record, loaded->err, loaded->what);
+    memcpy(pack->digests[pack->next], S_ISREG(record->mode) ? loaded->digest : SEEN, sizeof(lc_digest));
+    if (put_header(pack, record) < 0)
+        return -1;
+    if (S_ISREG(record->mode) && (lc_sink_put(pack->sink, loaded->data, (size_t)size, pack->error) < 0 ||
+                                  lc_sink_pad(pack->sink, size, pack->error) < 0))
+        return -1;
+    return loaded->has_hint ? put_hinted(pack) : 0;
+}
+
+static int put_file(struct lc_packer *pack, const struct lc_record *record)
 {
     struct lc_onlooker onlooker = {.hints = pack->rules->hints};
-    LC_AUTO_FD fd = open_file(pack, record);
-    if (fd < 0)
-        return fail(pack, errno, NULL);
-    if (check_attributes(pack, fd) < 0 || put_header(pack, record) < 0)
+    LC_AUTO_FD fd = lc_opener_open(&pack->opener, record, pack->error);
+    if (fd < 0 || put_header(pack, record) < 0)
         return -1;
     lc_sha256_start(&onlooker.hash, pack->sink->hash.kernel);
-    if (lc_sink_copy_watched(pack->sink, fd, (uint64_t)record->size, &onlooker, (const char *)pack->path.data,
+    if (lc_sink_copy_watched(pack->sink, fd, (uint64_t)record->size, &onlooker, pack->opener.path,
                              record->path_length, pack->error) < 0)
         return -1;
-    lc_sha256_finish(&onlooker.hash, digest);
+    lc_sha256_finish(&onlooker.hash, pack->digests[pack->next]);
     return onlooker.has_hint ? put_hinted(pack) : 0;
 }
 
-static int put_folder(struct pack *pack, const struct lc_record *record, uint8_t *digest)
+static int put_folder(struct lc_packer *pack, const struct lc_record *record)
 {
-    LC_AUTO_FD fd = openat(pack->root_fd, (const char *)pack->path.data,
-                           O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    LC_AUTO_FD fd = lc_opener_open(&pack->opener, record, pack->error);
     if (fd < 0)
-        return fail(pack, errno, NULL);
-    memset(digest, 0, LC_SHA256_SIZE);
-    digest[0] = 1;
-    if (check_attributes(pack, fd) < 0)
         return -1;
+    memcpy(pack->digests[pack->next], SEEN, sizeof SEEN);
     return put_header(pack, record);
 }
 
-static int put_record(struct pack *pack, const struct lc_record *record, uint8_t *digest)
+static int put_record(struct lc_packer *pack)
 {
-    if (set_path(pack, record))
-        return no_memory(pack);
+    const struct lc_record *record = &pack->survey->records[pack->next];
+    const struct lc_loaded *loaded = pack->loader == NULL ? NULL : lc_loader_next(pack->loader);
+    if (record->path_length < pack->rules->strip)
+        return lc_fail(pack->error, EINVAL, "a path is shorter than what is taken off it", NULL, 0);
+    if (loaded != NULL && loaded->done)
+        return put_loaded(pack, record, loaded);
     if (S_ISREG(record->mode))
-        return put_file(pack, record, digest);
+        return put_file(pack, record);
     if (S_ISDIR(record->mode))
-        return put_folder(pack, record, digest);
+        return put_folder(pack, record);
     if (!S_ISLNK(record->mode))
-        return fail(pack, ENOTSUP, CHANGED);
-    memset(digest, 0, LC_SHA256_SIZE);
-    digest[0] = 1;
+        return fail(pack, record, ENOTSUP, NULL);
+    memcpy(pack->digests[pack->next], SEEN, sizeof SEEN);
     return put_header(pack, record);
 }
 
-int lc_pack(struct lc_sink *sink, int root_fd, const struct lc_snapshot *survey, lc_digest *digests,
-            const struct lc_pack_rules *rules, size_t *done, uint64_t budget, struct lc_packed *packed,
-            struct lc_error *error)
+/* ─────────────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+struct lc_packer *lc_packer_start(struct lc_sink *sink, int root_fd, const struct lc_snapshot *survey,
+                                  lc_digest *digests, const struct lc_pack_rules *rules)
 {
-    struct pack pack = {.sink = sink, .root_fd = root_fd, .survey = survey, .rules = rules, .packed = packed,
-                        .error = error, .folder = -1};
-    uint64_t start = sink->length;
-    int result = 0;
-    for (; *done < survey->count && sink->length - start < budget && result == 0; ++*done) {
-        const struct lc_record *record = &survey->records[*done];
-        if (record->path_length < rules->strip)
-            result = lc_fail(error, EINVAL, "a path is shorter than what is taken off it", NULL, 0);
-        else
-            result = put_record(&pack, record, digests[*done]);
-    }
-    lc_close_fd(&pack.folder);
-    free(pack.path.data);
-    free(pack.name.data);
-    free(pack.header.data);
-    return result;
+    struct lc_packer *pack = calloc(1, sizeof *pack);
+    if (pack == NULL)
+        return NULL;
+    pack->sink = sink;
+    pack->survey = survey;
+    pack->digests = digests;
+    pack->rules = rules;
+    pack->next = rules->first;
+    lc_opener_start(&pack->opener, root_fd, survey);
+    pack->loader = lc_loader_start(root_fd, survey, rules->first, rules->hints);
+    return pack;
+}
+
+int lc_packer_step(struct lc_packer *pack, uint64_t budget, struct lc_packed *packed, struct lc_error *error)
+{
+    uint64_t start = pack->sink->length;
+    pack->packed = packed;
+    pack->error = error;
+    for (; pack->next < pack->survey->count && pack->sink->length - start < budget; pack->next++)
+        if (put_record(pack) < 0)
+            return -1;
+    return pack->next < pack->survey->count;
+}
+
+void lc_packer_end(struct lc_packer *pack)
+{
+    if (pack == NULL)
+        return;
+    lc_loader_end(pack->loader);
+    lc_opener_end(&pack->opener);
+    free(pack->name.data);
+    free(pack->header.data);
+    free(pack);
 }

@@ -233,20 +233,27 @@ static PyObject *pack_all(PyObject *py_sink, int root_fd, const struct lc_snapsh
     struct lc_packed packed = {0};
     struct lc_error error;
     PyObject *py_result = NULL;
-    size_t done = rules->first;
-    int result = 0;
+    int result = 1;
     struct lc_sink *sink = lc_py_take_sink(py_sink);
     if (sink == NULL)
         return NULL;
-    while (done < survey->count && result == 0) {
+    struct lc_packer *packer = lc_packer_start(sink, root_fd, survey, digests, rules);
+    if (packer == NULL) {
+        lc_py_end_turn(py_sink, 1);
+        return PyErr_NoMemory();
+    }
+    while (result == 1) {
         Py_BEGIN_ALLOW_THREADS
-        result = lc_pack(sink, root_fd, survey, digests, rules, &done, BUDGET, &packed, &error);
+        result = lc_packer_step(packer, BUDGET, &packed, &error);
         Py_END_ALLOW_THREADS
         if (result < 0)
             lc_py_raise(&error);
-        else
-            result = PyErr_CheckSignals();
+        else if (PyErr_CheckSignals() < 0)
+            result = -1;
     }
+    Py_BEGIN_ALLOW_THREADS
+    lc_packer_end(packer);
+    Py_END_ALLOW_THREADS
     lc_py_end_turn(py_sink, result < 0);
     if (result == 0)
         py_result = index_of(&packed);

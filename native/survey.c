@@ -1,13 +1,12 @@
 #define _GNU_SOURCE
 #include "survey.h"
 
-#include <fcntl.h>
+#include "loader.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
-static const char ATTRIBUTES[] = "extended attributes";
 static const lc_digest SEEN = {1};
 
 int lc_bytes_reserve(struct lc_bytes *bytes, size_t capacity)
@@ -172,58 +171,26 @@ int lc_tell(const struct lc_snapshot *survey, const lc_digest *digests, const st
 
 /* Looking ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-/* Extended attributes of the user's are not for us; security.* and system.* are this host's, not the image's. */
-static int has_no_attributes(int fd, const char *path, size_t path_length, struct lc_error *error)
+static int learn_record(struct lc_opener *opener, const struct lc_record *record, uint8_t *digest, uint8_t *buffer,
+                        struct lc_error *error)
 {
-    char names[4096];
-    ssize_t got = flistxattr(fd, names, sizeof names);
-    if (got <= 0)
-        return got == 0 || errno != ERANGE ? 0 : lc_fail(error, ENOTSUP, ATTRIBUTES, path, path_length);
-    for (const char *name = names; name < names + got; name += strlen(name) + 1)
-        if (strncmp(name, "user.", 5) == 0)
-            return lc_fail(error, ENOTSUP, ATTRIBUTES, path, path_length);
-    return 0;
-}
-
-static int look_at_folder(int root_fd, const char *path, size_t path_length, struct lc_error *error)
-{
-    LC_AUTO_FD fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    LC_AUTO_FD fd = lc_opener_open(opener, record, error);
     if (fd < 0)
-        return lc_fail(error, errno, NULL, path, path_length);
-    return has_no_attributes(fd, path, path_length, error);
-}
-
-/* A record's path with a NUL behind it, for the kernel; it holds until the next call. */
-static const char *terminated(struct lc_bytes *room, const struct lc_snapshot *survey, const struct lc_record *record)
-{
-    room->used = 0;
-    if (lc_bytes_add(room, lc_record_path(survey, record), record->path_length) < 0 || lc_bytes_add(room, "", 1) < 0)
-        return NULL;
-    return (const char *)room->data;
-}
-
-static int learn_record(int root_fd, const char *path, const struct lc_record *record, uint8_t *digest,
-                        uint64_t *used, struct lc_error *error)
-{
-    size_t none = 0;
-    if (S_ISDIR(record->mode)) {
-        memcpy(digest, SEEN, sizeof SEEN);
-        return look_at_folder(root_fd, path, record->path_length, error);
-    }
-    LC_AUTO_FD fd = lc_open_beneath(root_fd, path, record->path_length, error);
-    if (fd < 0 || has_no_attributes(fd, path, record->path_length, error) < 0)
         return -1;
-    struct lc_entry file = {.path = path, .path_length = record->path_length};
-    *used += (uint64_t)record->size + 4096;
-    return lc_hash_files(root_fd, &file, 1, &none, UINT64_MAX, (lc_digest *)digest, error);
+    memcpy(digest, SEEN, sizeof SEEN);
+    return S_ISDIR(record->mode) ? 0 : lc_hash_open_file(fd, buffer, digest, opener->path, record->path_length, error);
 }
 
 int lc_learn(int root_fd, const struct lc_snapshot *survey, lc_digest *digests, size_t *done, uint64_t budget,
              struct lc_error *error)
 {
-    struct lc_bytes room = {0};
+    struct lc_opener opener;
     uint64_t used = 0;
     int result = 0;
+    uint8_t *buffer = malloc(LC_HASH_BUFFER);
+    if (buffer == NULL)
+        return lc_fail(error, ENOMEM, NULL, NULL, 0);
+    lc_opener_start(&opener, root_fd, survey);
     for (; *done < survey->count && used < budget && result == 0; ++*done) {
         const struct lc_record *record = &survey->records[*done];
         if (is_known(digests[*done]))
@@ -232,10 +199,10 @@ int lc_learn(int root_fd, const struct lc_snapshot *survey, lc_digest *digests, 
             memcpy(digests[*done], SEEN, sizeof SEEN);
             continue;
         }
-        const char *path = terminated(&room, survey, record);
-        result = path == NULL ? lc_fail(error, ENOMEM, NULL, NULL, 0)
-                              : learn_record(root_fd, path, record, digests[*done], &used, error);
+        used += (uint64_t)record->size + 4096;
+        result = learn_record(&opener, record, digests[*done], buffer, error);
     }
-    free(room.data);
+    lc_opener_end(&opener);
+    free(buffer);
     return result;
 }

@@ -62,8 +62,15 @@ struct lc_packed {
     struct lc_bytes records, paths, targets, hinted;
 };
 
-int lc_pack(struct lc_sink *sink, int root_fd, const struct lc_snapshot *survey, lc_digest *digests,
-            const struct lc_pack_rules *rules, size_t *done, uint64_t budget, struct lc_packed *packed,
-            struct lc_error *error);
+struct lc_packer;
+
+/* NULL where there is no memory. What is given must stay until lc_packer_end. */
+struct lc_packer *lc_packer_start(struct lc_sink *sink, int root_fd, const struct lc_snapshot *survey,
+                                  lc_digest *digests, const struct lc_pack_rules *rules);
+
+/* Some `budget` of bytes more → 1: there is more, 0: that was all, -1: an error. */
+int lc_packer_step(struct lc_packer *packer, uint64_t budget, struct lc_packed *packed, struct lc_error *error);
+
+void lc_packer_end(struct lc_packer *packer);
 
 #endif

@@ -328,22 +328,38 @@ int lc_open_beneath(int dir_fd, const char *path, size_t path_length, struct lc_
 
 /* Hashing ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-static int hash_file(int dir_fd, const struct lc_entry *file, const struct lc_sha256_kernel *kernel, uint8_t *buffer,
-                     uint64_t *size, uint8_t digest[LC_SHA256_SIZE], struct lc_error *error)
+static int hash_rest(int fd, uint8_t *buffer, struct lc_sha256 *hash, const char *path, size_t path_length,
+                     struct lc_error *error)
 {
-    struct lc_sha256 hash;
     ssize_t got;
-    LC_AUTO_FD fd = lc_open_beneath(dir_fd, file->path, file->path_length, error);
-    if (fd < 0)
-        return -1;
-    lc_sha256_start(&hash, kernel);
-    while ((got = read(fd, buffer, BUFFER)) != 0) {
+    lc_sha256_start(hash, lc_sha256_choose(NULL));
+    while ((got = read(fd, buffer, LC_HASH_BUFFER)) != 0) {
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return lc_fail(error, errno, NULL, file->path, file->path_length);
-        lc_sha256_update(&hash, buffer, (size_t)got);
+            return lc_fail(error, errno, NULL, path, path_length);
+        lc_sha256_update(hash, buffer, (size_t)got);
     }
+    return 0;
+}
+
+int lc_hash_open_file(int fd, uint8_t *buffer, uint8_t digest[LC_SHA256_SIZE], const char *path, size_t path_length,
+                      struct lc_error *error)
+{
+    struct lc_sha256 hash;
+    if (hash_rest(fd, buffer, &hash, path, path_length, error) < 0)
+        return -1;
+    lc_sha256_finish(&hash, digest);
+    return 0;
+}
+
+static int hash_file(int dir_fd, const struct lc_entry *file, uint8_t *buffer, uint64_t *size,
+                     uint8_t digest[LC_SHA256_SIZE], struct lc_error *error)
+{
+    struct lc_sha256 hash;
+    LC_AUTO_FD fd = lc_open_beneath(dir_fd, file->path, file->path_length, error);
+    if (fd < 0 || hash_rest(fd, buffer, &hash, file->path, file->path_length, error) < 0)
+        return -1;
     *size = hash.length;
     lc_sha256_finish(&hash, digest);
     return 0;
@@ -352,14 +368,13 @@ static int hash_file(int dir_fd, const struct lc_entry *file, const struct lc_sh
 int lc_hash_files(int dir_fd, const struct lc_entry *files, size_t count, size_t *done, uint64_t budget,
                   uint8_t (*digests)[LC_SHA256_SIZE], struct lc_error *error)
 {
-    const struct lc_sha256_kernel *kernel = lc_sha256_choose(NULL);
-    uint8_t *buffer = malloc(BUFFER);
+    uint8_t *buffer = malloc(LC_HASH_BUFFER);
     uint64_t size, used = 0;
     int result = 0;
     if (buffer == NULL)
         return lc_fail(error, ENOMEM, NULL, NULL, 0);
     for (; *done < count && used < budget; used += size, ++*done) {
-        result = hash_file(dir_fd, &files[*done], kernel, buffer, &size, digests[*done], error);
+        result = hash_file(dir_fd, &files[*done], buffer, &size, digests[*done], error);
         if (result < 0)
             break;
     }

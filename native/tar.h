@@ -62,6 +62,12 @@ int lc_open_beneath(int dir_fd, const char *path, size_t path_length, struct lc_
 /* The folder `path` below `dir_fd`, no symlink followed: a descriptor for openat, or -1 with errno. */
 int lc_open_folder_beneath(int dir_fd, const char *path);
 
+#define LC_HASH_BUFFER ((size_t)1 << 18)
+
+/* SHA-256 of what `fd` holds from its position on; buffer: of LC_HASH_BUFFER bytes. path: for errors. */
+int lc_hash_open_file(int fd, uint8_t *buffer, uint8_t digest[LC_SHA256_SIZE], const char *path, size_t path_length,
+                      struct lc_error *error);
+
 /* SHA-256 of files of `dir_fd`, from paths[*done] on, until some `budget` of bytes is used up. */
 int lc_hash_files(int dir_fd, const struct lc_entry *files, size_t count, size_t *done, uint64_t budget,
                   uint8_t (*digests)[LC_SHA256_SIZE], struct lc_error *error);

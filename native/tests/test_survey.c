@@ -69,8 +69,9 @@ static void test_both(void)
 
 static void test_memory(void)
 {
-    static const struct lc_survey ALL;
-    struct lc_snapshot snapshot = surveyed(&ALL);
+    static const struct lc_text NAMES[] = {{"d", 1}, {"f", 1}, {"link", 4}};
+    static const struct lc_survey FEW = {.names = NAMES, .name_count = 3};
+    struct lc_snapshot snapshot = surveyed(&FEW);
     struct lc_bytes memory = {0}, lie = {0};
     struct lc_error error;
     lc_digest *digests = learned(&snapshot), *again = calloc(snapshot.count, sizeof *again);
@@ -112,20 +113,22 @@ static void test_pack(void)
     const struct lc_telling telling = {0, 1 << 20, modes};
     struct lc_bytes text = {0}, contents = {0};
     lc_digest *digests = learned(&snapshot), *again = calloc(snapshot.count, sizeof *again), end;
-    size_t done = 0;
+    int more;
     lc_hints_prepare(&hints);
     lc_sink_open(&sink, -1, lc_sha256_choose(NULL));
-    while (done < snapshot.count)
-        if (lc_pack(&sink, root, &snapshot, again, &rules, &done, 1, &packed, &error) < 0)
-            abort();
+    struct lc_packer *packer = lc_packer_start(&sink, root, &snapshot, again, &rules);
+    while ((more = lc_packer_step(packer, 1, &packed, &error)) > 0)
+        ;
+    lc_packer_end(packer);
+    OK(more == 0, "packed in steps");
     OK(lc_sink_finish(&sink, end, &error) == 0 && sink.length % 512 == 0, "packed");
     OK(memcmp(digests, again, snapshot.count * sizeof *again) == 0, "the digests are those that are learned");
     OK(packed.records.used == 40 * snapshot.count && packed.hinted.used == 4, "an index, and one hint");
     OK(lc_tell(&snapshot, again, &telling, &text, &contents, &error) == 0 && contents.used > 0, "told");
     put_file("f", "changed", 7);
-    done = 0;
-    OK(lc_pack(&sink, root, &snapshot, again, &rules, &done, UINT64_MAX, &packed, &error) < 0 && error.err == ESTALE,
-       "a file that changed");
+    packer = lc_packer_start(&sink, root, &snapshot, again, &rules);
+    OK(lc_packer_step(packer, UINT64_MAX, &packed, &error) < 0 && error.err == ESTALE, "a file that changed");
+    lc_packer_end(packer);
     lc_sink_close(&sink);
     free(packed.records.data);
     free(packed.paths.data);
@@ -149,12 +152,18 @@ static void test_names(void)
 
 int main(void)
 {
+    enum { many = 700 };
     char path[sizeof top + 8], *big = calloc(1, 600000);
     if (big == NULL || mkdtemp(top) == NULL || (root = open(top, O_RDONLY | O_DIRECTORY)) < 0 ||
-        mkdirat(root, "d", 0755) < 0 || symlinkat("f", root, "link") < 0)
+        mkdirat(root, "d", 0755) < 0 ||
+        mkdirat(root, "m", 0755) < 0 || symlinkat("f", root, "link") < 0)
         return 2;
     put_file("f", "-----BEGIN PRIVATE KEY-----", 27);
     put_file("d/g", "", 0);
+    for (int i = 0; i < many; i++) { /* enough for threads */
+        snprintf(path, sizeof path, "m/%05d", i);
+        put_file(path, big + i, (size_t)i * 7 % 3000);
+    }
     put_file("d/big", big, 600000);
     test_both();
     test_names();
