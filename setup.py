@@ -19,8 +19,8 @@ def extension(name: str) -> Extension:
     sources = Path("native", f"{name}.sources").read_text().split()
     return Extension(f"rootless_builder._{name}", sources=[f"native/{source}" for source in sources],
                      include_dirs=["native"], py_limited_api=True, optional=not REQUIRED,
-                     define_macros=[("Py_LIMITED_API", ABI3)], extra_compile_args=["-O2", "-Wall", "-Wextra", "-pthread"],
-                     extra_link_args=["-pthread"])
+                     define_macros=[("Py_LIMITED_API", ABI3)],
+                     extra_compile_args=["-O2", "-Wall", "-Wextra", "-pthread"], extra_link_args=["-pthread"])
 
 
 setup(
