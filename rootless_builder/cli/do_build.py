@@ -59,7 +59,7 @@ def build(call: Call) -> int:
             Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=(emit := Warnings(shown))) as remotes:
         for text in notes:
             emit(Notice(text=text))
-        run = run_settings(call, settings, announced(scratch, emit), launching(stack))
+        run = run_settings(call, settings, announced(scratch, emit, stack), launching(stack))
         asked = request(call, settings, found)
         inline = caching.inline or flow.is_true(asked.build_args.get("BUILDKIT_INLINE_CACHE", ""))
         asked = replace(asked, inline_cache=inline)
@@ -177,7 +177,8 @@ def launching(stack: contextlib.ExitStack) -> "Callable[[], Launcher]":
     return lambda: once.get("launcher", begun)
 
 
-def announced(scratch: "Callable[[], Scratch]", emit: "Emit") -> "Callable[[], Scratch]":
+def announced(scratch: "Callable[[], Scratch]", emit: "Emit",
+              stack: contextlib.ExitStack) -> "Callable[[], Scratch]":
     """Opened once for all RUNs; then it is said, once, when trees are checked out there."""
     from ..events import Notice
     from ..once import Once
@@ -186,7 +187,7 @@ def announced(scratch: "Callable[[], Scratch]", emit: "Emit") -> "Callable[[], S
         found = scratch()
         if found.fallback is not None:
             emit(Notice(text=found.fallback))
-        return found
+        return stack.enter_context(found.lasting())
 
     once: Once[str, Scratch] = Once()
     return lambda: once.get("scratch", opened)

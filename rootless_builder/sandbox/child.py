@@ -311,7 +311,8 @@ def change_root(spec: SandboxSpec) -> mounts.Place:
         staging = os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     rest = list(spec.mounts)
     place = mounts.Place(root=spec.root, root_fd=-1, staging_fd=staging,
-                         own_network=spec.network is not Network.HOST, host_root=spec.ids is None)
+                         own_network=spec.network is not Network.HOST, host_root=spec.ids is None,
+                         one_id=spec.ids is not None and spec.ids.mode is IdMode.FAKEROOT)
     if rest and isinstance(rest[0], mounts.KernelOverlay) and rest[0].target == "/":
         overlay = rest.pop(0)
         with act(overlay.describe()):

@@ -33,7 +33,7 @@ class Place:
 
     staging_fd: a tmpfs of our own that generated files are bound from. host_root: root inside is root of the host (or
     of whatever user namespace we were started in), so it owns what we bind from there. created: mount points made in
-    the root, as image paths, outermost first. notices: what the user should know.
+    the root, as image paths, outermost first. notices: what the user should know. one_id: no gid but root's is mapped.
     """
 
     root: str
@@ -41,6 +41,7 @@ class Place:
     staging_fd: int
     own_network: bool
     host_root: bool
+    one_id: bool = False
     created: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     staged: int = 0
@@ -311,7 +312,7 @@ class Dev:
             os.symlink(link, name, dir_fd=dev)
         for name in ("pts", "shm", "mqueue"):
             os.mkdir(name, 0o755, dir_fd=dev)
-        self._mount_pts(dev)
+        self._mount_pts(dev, one_id=place.one_id)
         restricted = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
         linux.mount("shm", fd_path(open_in_root(dev, "shm", directory=True)), "tmpfs", restricted,
                     f"mode=1777,size={self.shm_size}")
@@ -320,13 +321,14 @@ class Dev:
         except OSError:  # a kernel without POSIX message queues: programs that want them see it themselves
             os.rmdir("mqueue", dir_fd=dev)
 
-    def _mount_pts(self, dev: int) -> None:
+    def _mount_pts(self, dev: int, *, one_id: bool) -> None:
         data = "newinstance,ptmxmode=0666,mode=0620"
+        first = data if one_id else f"{data},gid=5"
         point = fd_path(open_in_root(dev, "pts", directory=True))
         try:
-            linux.mount("devpts", point, "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, data + ",gid=5")
+            linux.mount("devpts", point, "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, first)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # EINVAL: gid 5 (tty) is not mapped here
+            if one_id or error.errno != errno.EINVAL:  # EINVAL: gid 5 (tty) is not mapped here
                 raise
             linux.mount("devpts", point, "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, data)
 

@@ -3,20 +3,55 @@
 import contextlib
 import errno
 import os
+import queue
 import stat
+import threading
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from ..store import atomic
 
+_PATIENCE = 0.3  # seconds
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def discard(path: Path, gone: Path) -> None:
-    """Out of sight at once by a rename into `gone` (same file system), then removed. Absent: fine. Errors: OSError."""
+class Remover:
+    """Removes folders while its user goes on. Context manager: ends when all is gone, or at once on an error: what is
+    left lies in gone/, where the next command finds it."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def later(self, path: Path) -> None:
+        self._queue.put(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._queue.put(None)
+        self._thread.join(None if error is None else _PATIENCE)
+
+    def _work(self) -> None:
+        while (path := self._queue.get()) is not None:
+            with contextlib.suppress(OSError):
+                remove_tree(path)
+
+
+def discard(path: Path, gone: Path, remover: Remover | None = None) -> None:
+    """Out of sight at once by a rename into `gone` (same file system), then removed, by `remover` if there is one.
+    Absent: fine. Errors: OSError."""
     target = atomic.temporary_name(gone)
     with contextlib.suppress(FileNotFoundError):
         _open_up(os.fsencode(path), None)  # a folder that cannot be written cannot be moved to another one
         atomic.move(path, target)
+        if remover is not None:
+            remover.later(target)
+            return
         try:
             remove_tree(target)
         except OSError as error:

@@ -33,7 +33,7 @@ from .lowers import Lowers
 from .metadata import DiskReader, Target, apply
 from .owners import OwnerRecord, decode, encode, joined
 from .places import REMEDY, Places, in_first_namespace
-from .removal import discard
+from .removal import Remover, discard
 from .unpacked import UnpackedLayer
 from .upper import upper_changes
 from .walk import FOLDER, Entry
@@ -60,6 +60,7 @@ class Rootfs:
     _made: frozenset[str] = frozenset()
     _tells_root: bool = False
     _kept: bool = False
+    _remover: Remover | None = None
 
     @property
     def root(self) -> Path:
@@ -135,7 +136,7 @@ class Rootfs:
             self._changed_fd = -1
         if not self._kept:
             with atomic.explained("remove a root file system", self.folder, remedy=REMEDY):
-                discard(self.folder, self.places.gone)
+                discard(self.folder, self.places.gone, self._remover)
 
     def __enter__(self) -> Self:
         return self

@@ -15,10 +15,10 @@ from ..store import atomic
 from ..store.images import LayerRef
 from ..store.owner import abandoned, boot
 from ..store.store import Store
-from ..values import dataclass, field
+from ..values import dataclass, field, replace
 from .caches import Caches
 from .places import REMEDY, Places, make_places
-from .removal import discard, remove_tree
+from .removal import Remover, discard, remove_tree
 from .rootfs import Rootfs, make_check_out, make_overlay, make_stubs
 from .unpacked import Unpacker, names_of
 from .walk import disk_usage
@@ -29,11 +29,13 @@ _NOTE = "lowers.json"
 @dataclass(frozen=True, slots=True)
 class Scratch:
     """overlay: what the kernel says to an overlay whose upper lies here: 0, or an errno, and then trees are
-    checked out; None: to be asked when the first root file system is made."""
+    checked out; None: to be asked when the first root file system is made. remover: removes those of RUNs while the
+    build goes on, None: they are removed when they end."""
 
     places: Places
     overlay: int | None = None
     _unpacking: dict[str, threading.Lock] = field(default_factory=dict, compare=False)
+    remover: Remover | None = field(default=None, compare=False)
 
     @classmethod
     def open(cls, root: Path, *, mode: IdMode, overlay: int | None = None) -> "Scratch":
@@ -46,6 +48,12 @@ class Scratch:
         with atomic.explained("make the scratch folder", scratch.places.stubs, remedy=REMEDY):
             make_stubs(scratch.places)
         return scratch
+
+    @contextlib.contextmanager
+    def lasting(self) -> Iterator["Scratch"]:
+        """The same for many RUNs: their root file systems are removed while the next ones run."""
+        with Remover() as remover:
+            yield replace(self, remover=remover)
 
     @property
     def root(self) -> Path:
@@ -138,7 +146,7 @@ class Scratch:
                 atomic.make_folder(folder)
                 note = {"mode": self.places.mode.value, "layers": names_of(layers)}
                 (folder / _NOTE).write_text(json.dumps(note))
-                rootfs = Rootfs(folder=folder, places=self.places,
+                rootfs = Rootfs(folder=folder, places=self.places, _remover=self.remover,
                                 layers=Unpacker(self.places, store, self._unpacking).unpack(layers))
             except BaseException:
                 self._drop(folder)
