@@ -105,7 +105,7 @@ def verdict(findings: Sequence[Finding], mode: IdMode) -> Verdict:
 def detour(lacking: str) -> str:
     """What can be done all the same, where this is lacking."""
     if lacking == "user namespaces" and proot_program() is not None:
-        return "RUN goes through proot, with --allow-lost-owners alone; run cannot work here; a build without RUN can"
+        return "run goes through proot, and RUN with --allow-lost-owners; a build without RUN needs neither"
     return "RUN and run cannot work here; a build without RUN can"
 
 

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from .errors import NamespaceError, OwnershipError
+from .errors import OwnershipError
 from .events import Emit, Notice
 from .sandbox import fakeroot
 from .sandbox.idmap import IdMode
@@ -40,16 +40,6 @@ def find_loss(mode: IdMode) -> Loss:
     if program is not None and answers.mount != 0:
         return Loss(owners=True, proot=program)
     return Loss(owners=not fakeroot.available().usable)
-
-
-def detour(error: NamespaceError) -> NamespaceError:
-    """The same, and what the user can do without an administrator."""
-    if proot_program() is None:
-        way = "With proot installed, --allow-lost-owners would run it all the same"
-    else:
-        way = "Or give --allow-lost-owners: proot runs it then"
-    error.hint = f"{error.hint or ''} {way}, and all that RUN makes or changes is root's.".strip()
-    return error
 
 
 def emulation(rootfs: Rootfs, *, lose_owners: bool) -> FakerootSpec | None:

@@ -35,11 +35,13 @@ from .containers.process import merge
 from .containers.specs import anonymous_targets, asked_mounts, base_mounts, limits_of, ports_of
 from .containers.state import Container, ContainerConfig, write_private
 from .containers.watch import Watch
+from .detour import proot_instead
 from .errors import ContainerError, ImageNotFound, UsageError
 from .events import Emit, Notice
 from .oci.platform import Platform, host_platform
 from .paths import image_path
 from .sandbox.failures import ExecFailed
+from .sandbox.idmap import IdMode
 from .sandbox.spec import Network as SandboxNetwork
 from .sandbox.spec import SandboxSpec
 from .sandbox.terminal import size_of
@@ -106,7 +108,7 @@ def run(request: RunRequest, store: Store, scratch: Scratch, settings: Settings,
     try:
         with new_container(request, containers) as (container_id, name):
             config = describe(request, image, container_id, name, created=clock())
-            spec = prepare(request, config, image, store, scratch)
+            spec = around(prepare(request, config, image, store, scratch), scratch.places.mode, emit)
             container = containers.publish(config)
             if request.cidfile is not None:
                 request.cidfile.write_text(container_id)
@@ -218,6 +220,17 @@ def prepare(request: RunRequest, config: ContainerConfig, image: Image, store: S
             init=request.init, tty=request.tty, read_only=request.read_only,
             size=size_of(1, 0) if request.tty and not request.detach else (),
             no_new_privileges=request.no_new_privileges)
+
+
+def around(spec: SandboxSpec, mode: IdMode, emit: Emit) -> SandboxSpec:
+    """Where a plain user can have no namespace: proot, if it is installed. No owner of a layer is at stake here."""
+    program = proot_instead(mode)
+    if not program:
+        return spec
+    emit(Notice(text="user namespaces are not allowed here: proot shows the container its files, all as root's; "
+                     "network and processes are this machine's, and nothing keeps it from what you can reach yourself",
+                level="warning"))
+    return replace(spec, proot=program, fakeroot=None)
 
 
 def anonymous_volumes(request: RunRequest, image: Image, store: Store, rootfs: Rootfs) -> list[tuple[str, Path]]:

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from .detour import with_detour
 from .errors import IechorError, Interrupted, NamespaceError, StepFailed
 from .events import Emit, Notice, StepOutput
 from .foreign import of_interpreter
-from .ownerloss import Losses, detour, emulation, tell_losses
+from .ownerloss import Losses, emulation, tell_losses
 from .paths import image_path
 from .plan.lower_run import PIPES
 from .plan.steps import RunStep
@@ -96,7 +97,7 @@ def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings, more: Atta
             raise StepFailed(error.message, hint=of_interpreter(step.image.platform) or error.hint,
                          span=step.shown.span) from error
         if isinstance(error, NamespaceError) and not settings.proot:
-            raise detour(error) from None
+            raise with_detour(error) from None
         raise
 
 

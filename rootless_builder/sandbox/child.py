@@ -108,9 +108,11 @@ def live(request: Request, server: int) -> int:
     wire.send(request.status, {"pid": os.getpid()}, pidfds(os.getpid()))
     serve = None if request.join else emulation.prepare_supervisor(request.spec, request.final, request.control)
     forwarder = 0
-    if request.join:
+    if request.spec.proot:
+        pass  # nothing to leave, nothing to enter: one more proot shows the same folder
+    elif request.join:
         join(request.join)
-    elif not request.spec.proot:
+    else:
         leave(request)
         # P1: root of the new user namespace, in its network; the host's files are still in sight, as they are for
         # the forwarder, which is forked before the pid namespace and ends with us.
@@ -370,7 +372,8 @@ def under_proot(request: Request, link: socket.socket) -> int:
     privileges.adopt_orphans()
     pid = os.fork()
     if pid == 0:
-        proot.start(spec, words, request.stdio, request.passed)
+        proot.start(spec, words, (*request.stdio, *request.passed),
+                    lambda master: wire.send(request.report, {"master": True}, (master,)))
     for fd in (*request.stdio, *request.passed):
         os.close(fd)
     request.report.close()

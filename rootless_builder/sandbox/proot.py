@@ -99,7 +99,7 @@ def _source(mount: Any, place: mounts.Place, staging: str) -> str:
         return path
     if isinstance(mount, mounts.Tmpfs):
         path = os.path.join(staging, _new_name(place))
-        os.mkdir(path, 0o700)
+        os.makedirs(path, 0o700, exist_ok=True)  # `exec` finds the container's own
         os.chmod(path, mount.mode | 0o700)
         return path
     if isinstance(mount, mounts.Bind):
@@ -122,11 +122,19 @@ def _new_name(place: mounts.Place) -> str:
     return str(place.staged)
 
 
-def start(spec: SandboxSpec, words: Sequence[str], stdio: Sequence[int], passed: Sequence[int]) -> NoReturn:
-    """P2's child: becomes proot."""
+def start(spec: SandboxSpec, words: Sequence[str], fds: Sequence[int],
+          show_master: Callable[[int], None]) -> NoReturn:
+    """P2's child: becomes proot. fds: the command's 0, 1, 2 (not with a terminal) and further ones."""
     privileges.die_with_parent()
     identity = _identify(os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), spec.user)
-    execute.place_fds([*stdio, *passed])
+    if spec.tty:
+        os.setsid()
+        with act("open a terminal"):
+            master, slave = execute.open_terminal(identity, spec.size)
+        show_master(master)
+        os.close(master)
+        fds = (slave, slave, slave, *fds[3:])
+    execute.place_fds(fds)
     execute.limit(spec)
     os.umask(0o022)
     privileges.restore_signals()

@@ -192,13 +192,16 @@ def test_without_the_c_module(user: Person) -> None:
 
 
 def test_no_user_namespaces_for_a_plain_user(user: Person) -> None:
-    """Really: the limit is 0, in a namespace of the test's own. The error names the remedy; COPY needs none."""
+    """Really: the limit is 0, in a namespace of the test's own, without proot. The error names the remedy; COPY needs
+    none.
+    """
     copies = user.write("d/iEchorfile", "FROM busybox\nCOPY --chown=42:43 iEchorfile /\n").parent
-    limited = ["unshare", "--user", "--map-root-user", "sh", "-c",
-               'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
+    limits = 'mount --bind /dev/null /usr/bin/proot && echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    limited = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", limits, "sh"]
     remedy = "sudo sysctl -w user.max_user_namespaces=15000"
     done = user.run(*limited, *user.command("build", "-q", "c"))
     assert done.returncode == 10 and remedy in done.stderr, done.stderr
+    assert "With proot installed, --allow-lost-owners would run it" in done.stderr
     run = user.run(*limited, *user.command("run", "--rm", "busybox", "true"))
     assert run.returncode == 125 and remedy in run.stderr
     unshared = user.run(*limited, *user.command("unshare", "true"))
@@ -288,6 +291,30 @@ def test_proot_and_what_goes_wrong(user: Person) -> None:
     process.communicate(timeout=20)
     assert process.returncode == 130
     until(lambda: not user.processes())
+
+
+def test_containers_under_proot(user: Person) -> None:
+    """No layer is at stake: they run, and say what is missing."""
+    def iechor(*words: str, code: int = 0) -> str:
+        done = user.run(*NONE, *user.command(*words))
+        assert done.returncode == code and "Traceback" not in done.stderr, (done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    user.write("v/f", "volume")
+    shown = iechor("run", "--rm", "-v", f"{user.home}/v:/v", "-e", "A=b", "busybox", "sh", "-c",
+                   "id -u; cat /v/f; echo $A; echo made > /v/made; exit 3", code=3)
+    assert "0\nvolume" in shown and "b\n" in shown and "user namespaces are not allowed here: proot" in shown
+    assert (user.home / "v/made").read_text() == "made\n"
+    assert "not found in PATH" in iechor("run", "--rm", "busybox", "nothing", code=127)
+    assert "Take --network=host" in iechor("run", "--rm", "-p", "80", "busybox", "true", code=125)
+    iechor("run", "-d", "--name", "x", "-u", "app", "busybox", "sh", "-c",
+           "trap 'echo bye; exit 4' TERM; echo up > /tmp/up; echo $(id -u); while :; do sleep 0.1; done")
+    until(lambda: "1000" in iechor("logs", "x"))
+    assert "up\n1000" in iechor("exec", "x", "sh", "-c", "cat /tmp/up; id -u")
+    iechor("stop", "-t", "10", "x")
+    assert "bye" in iechor("logs", "x") and "Exited (4)" in iechor("ps", "-a")
+    iechor("rm", "x")
+    assert not user.processes()
 
 
 @pytest.mark.parametrize("kind", ["mount point", "folder"])
