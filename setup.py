@@ -1,4 +1,4 @@
-"""The two C extensions and the man pages; everything else is in setup.cfg."""
+"""The C extensions, the library that RUN lends to programs, and the man pages; everything else is in setup.cfg."""
 
 import os
 from pathlib import Path
@@ -23,8 +23,18 @@ def extension(name: str) -> Extension:
                      extra_compile_args=["-O2", "-Wall", "-Wextra", "-pthread"], extra_link_args=["-pthread"])
 
 
+def view() -> Extension:
+    """native/shim*.c: no Python module, and nothing of libc. The build id's note is replaced when it is lent."""
+    return Extension("rootless_builder._view", sources=["native/shim.c", "native/shim_acts.c"], include_dirs=["native"],
+                     py_limited_api=True, optional=not REQUIRED,
+                     extra_compile_args=["-O2", "-g0", "-Wall", "-Wextra", "-ffreestanding", "-fno-builtin", "-fno-lto",
+                                         "-fno-stack-protector", "-fvisibility=hidden"],
+                     extra_link_args=["-nostdlib", "-fno-lto", "-Wl,--build-id", "-Wl,-z,now", "-Wl,-s"])
+
+
 setup(
-    ext_modules=[extension(name) for name in ("layercore", "fakeroot") if Path("native", f"{name}.sources").exists()],
+    ext_modules=[*(extension(name) for name in ("layercore", "fakeroot") if Path("native", f"{name}.sources").exists()),
+                 view()],
     cmdclass={"build_manpages": build_manpages} if build_manpages else {},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -88,6 +88,13 @@ static int add_fd(const struct fr_call *call, struct fr_notif_addfd *add)
     return given;
 }
 
+int fr_add_fd(const struct fr_call *call, int fd)
+{
+    struct fr_notif_addfd add = {.id = call->id, .srcfd = (uint32_t)fd, .newfd_flags = O_CLOEXEC};
+
+    return add_fd(call, &add);
+}
+
 long fr_send_fd(struct fr_call *call, int fd, bool cloexec)
 {
     struct fr_notif_addfd add = {
@@ -329,6 +336,8 @@ static int set_up(struct fr_super *super, const struct fr_options *options)
         rc = ot_load(&super->table, 0, options->table, options->table_length);
     if (rc == 0)
         rc = load_mounts(super, options);
+    if (rc == 0)
+        rc = fr_find_home(super);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < super->table.count && !super->default_acls; i++) {
@@ -345,6 +354,7 @@ static int set_up(struct fr_super *super, const struct fr_options *options)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     super->recv_tells_end = is_kernel(6, 11);
+    fr_open_lender(super, options->view, options->view_length);
     return 0;
 }
 
@@ -358,6 +368,7 @@ int fr_open(struct fr_super **out, const struct fr_options *options)
     super->proc_fd = options->proc_fd;
     super->upper_fd = options->upper_fd;
     super->control_fd = options->control_fd;
+    super->lender.file = -1;
     super->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; i < fr_call_rule_count; i++)
         for (int arch = 0; arch < FR_ARCHES; arch++) {
@@ -384,6 +395,7 @@ void fr_close(struct fr_super *super)
     if (super->root_fd >= 0)
         close(super->root_fd);
     ot_free(&super->table);
+    fr_close_lender(super);
     fr_creds_free(&super->creds);
     free(super->notif);
     free(super->resp);
@@ -395,7 +407,7 @@ void fr_count(const struct fr_super *super, struct fr_counts *counts)
     counts->notified = super->notified;
     counts->continued = super->continued;
     counts->entries = super->table.count;
-    counts->table_bytes = super->table.capacity * sizeof(struct ot_entry) + super->table.slot_count * sizeof(uint32_t);
+    counts->table_bytes = ot_bytes(&super->table);
     counts->credentials = super->creds.count;
 }
 

@@ -49,6 +49,8 @@ struct fr_options {
     uint64_t image_dev;   /* st_dev of the image's file system; 0: that of "/" */
     const void *table;    /* packed, see ownertable.h */
     size_t table_length;
+    const void *view;     /* the object that shim.c makes, lent to programs; length 0: none */
+    size_t view_length;
     const struct fr_mount *mounts;
     size_t mount_count;   /* at most FR_MOUNTS_MAX */
 };

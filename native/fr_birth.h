@@ -16,8 +16,8 @@ struct birth {
 
 /* Could what this caller makes differ from the default? (mode: what it asks for; needed: bits the disk must have) */
 bool fr_is_looked_at(struct fr_call *call, uint32_t mode, uint32_t needed);
-/* -EACCES where the caller may not make files in this folder. */
-long fr_begin(struct fr_call *call, int dir, struct birth *birth);
+/* -EACCES where the caller may not make files in this folder. needed: as above. */
+long fr_begin(struct fr_call *call, int dir, uint32_t needed, struct birth *birth);
 /* The permissions it gets: by the umask, or by the folder's default ACL instead. */
 uint32_t fr_born_mode(struct fr_call *call, struct birth *birth, uint32_t asked);
 /* Records a file that we have just made. mode: as the image shall see it, with its type; asked: before the umask. */

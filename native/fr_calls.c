@@ -11,14 +11,14 @@
 
 const struct fr_call_rule fr_call_rules[] = {
     /* views */
-    {OP_STAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {4, -1, -1}}, /* stat */
+    {OP_STAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {4, -1, -1}}, /* stat */
     {OP_STAT, FORM_STAT32, RULE_NOTIFY, 0, 0, {-1, 106, -1}}, /* stat */
-    {OP_LSTAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {6, -1, -1}}, /* lstat */
+    {OP_LSTAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {6, -1, -1}}, /* lstat */
     {OP_LSTAT, FORM_STAT32, RULE_NOTIFY, 0, 0, {-1, 107, -1}}, /* lstat */
-    {OP_FSTAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {5, -1, 80}}, /* fstat */
+    {OP_FSTAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {5, -1, 80}}, /* fstat */
     {OP_FSTAT, FORM_STAT32, RULE_NOTIFY, 0, 0, {-1, 108, -1}}, /* fstat */
-    {OP_FSTATAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {262, -1, 79}}, /* newfstatat */
-    {OP_STATX, FORM_NATIVE, RULE_NOTIFY, 0, 0, {332, 383, 291}}, /* statx */
+    {OP_FSTATAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {262, -1, 79}}, /* newfstatat */
+    {OP_STATX, FORM_NATIVE, RULE_UNMARKED, 0, 0, {332, 383, 291}}, /* statx */
     {OP_STAT, FORM_STAT64, RULE_NOTIFY, 0, 0, {-1, 195, -1}}, /* stat64 */
     {OP_STAT, FORM_OLDSTAT, RULE_NOTIFY, 0, 0, {-1, 18, -1}}, /* oldstat */
     {OP_LSTAT, FORM_STAT64, RULE_NOTIFY, 0, 0, {-1, 196, -1}}, /* lstat64 */
@@ -30,19 +30,19 @@ const struct fr_call_rule fr_call_rules[] = {
     {OP_FACCESSAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {269, 307, 48}}, /* faccessat */
     {OP_FACCESSAT2, FORM_NATIVE, RULE_NOTIFY, 0, 0, {439, 439, 439}}, /* faccessat2 */
     /* owners and modes */
-    {OP_CHOWN, FORM_NATIVE, RULE_NOTIFY, 0, 0, {92, -1, -1}}, /* chown */
+    {OP_CHOWN, FORM_NATIVE, RULE_UNMARKED, 0, 0, {92, -1, -1}}, /* chown */
     {OP_CHOWN, FORM_ID16, RULE_NOTIFY, 0, 0, {-1, 182, -1}}, /* chown */
     {OP_CHOWN, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 212, -1}}, /* chown32 */
-    {OP_LCHOWN, FORM_NATIVE, RULE_NOTIFY, 0, 0, {94, -1, -1}}, /* lchown */
+    {OP_LCHOWN, FORM_NATIVE, RULE_UNMARKED, 0, 0, {94, -1, -1}}, /* lchown */
     {OP_LCHOWN, FORM_ID16, RULE_NOTIFY, 0, 0, {-1, 16, -1}}, /* lchown */
     {OP_LCHOWN, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 198, -1}}, /* lchown32 */
-    {OP_FCHOWN, FORM_NATIVE, RULE_NOTIFY, 0, 0, {93, -1, 55}}, /* fchown */
+    {OP_FCHOWN, FORM_NATIVE, RULE_UNMARKED, 0, 0, {93, -1, 55}}, /* fchown */
     {OP_FCHOWN, FORM_ID16, RULE_NOTIFY, 0, 0, {-1, 95, -1}}, /* fchown */
     {OP_FCHOWN, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 207, -1}}, /* fchown32 */
-    {OP_FCHOWNAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {260, 298, 54}}, /* fchownat */
-    {OP_CHMOD, FORM_NATIVE, RULE_NOTIFY, 0, 0, {90, 15, -1}}, /* chmod */
-    {OP_FCHMOD, FORM_NATIVE, RULE_NOTIFY, 0, 0, {91, 94, 52}}, /* fchmod */
-    {OP_FCHMODAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {268, 306, 53}}, /* fchmodat */
+    {OP_FCHOWNAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {260, 298, 54}}, /* fchownat */
+    {OP_CHMOD, FORM_NATIVE, RULE_UNMARKED, 0, 0, {90, 15, -1}}, /* chmod */
+    {OP_FCHMOD, FORM_NATIVE, RULE_UNMARKED, 0, 0, {91, 94, 52}}, /* fchmod */
+    {OP_FCHMODAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {268, 306, 53}}, /* fchmodat */
     {OP_FCHMODAT2, FORM_NATIVE, RULE_NOTIFY, 0, 0, {452, 452, 452}}, /* fchmodat2 */
     /* extended attributes */
     {OP_SETXATTR, FORM_NATIVE, RULE_NOTIFY, 0, 0, {188, 226, 5}}, /* setxattr */
@@ -62,30 +62,30 @@ const struct fr_call_rule fr_call_rules[] = {
     {OP_FREMOVEXATTR, FORM_NATIVE, RULE_NOTIFY, 0, 0, {199, 237, 16}}, /* fremovexattr */
     {OP_REMOVEXATTRAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {466, 466, 466}}, /* removexattrat */
     /* creation and removal; an open for writing copies up */
-    {OP_OPEN, FORM_NATIVE, RULE_BITS, 1, O_CREAT | O_WRONLY | O_RDWR | O_TRUNC | FR_O_TMPFILE, {2, 5, -1}}, /* open */
-    {OP_OPENAT, FORM_NATIVE, RULE_BITS, 2, O_CREAT | O_WRONLY | O_RDWR | O_TRUNC | FR_O_TMPFILE, {257, 295, 56}}, /* openat */
+    {OP_OPEN, FORM_NATIVE, RULE_BITS_UNMARKED, 1, O_CREAT | O_WRONLY | O_RDWR | O_TRUNC | FR_O_TMPFILE, {2, 5, -1}}, /* open */
+    {OP_OPENAT, FORM_NATIVE, RULE_BITS_UNMARKED, 2, O_CREAT | O_WRONLY | O_RDWR | O_TRUNC | FR_O_TMPFILE, {257, 295, 56}}, /* openat */
     {OP_OPENAT2, FORM_NATIVE, RULE_NOTIFY, 0, 0, {437, 437, 437}}, /* openat2 */
     {OP_CREAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {85, 8, -1}}, /* creat */
     {OP_TRUNCATE, FORM_NATIVE, RULE_NOTIFY, 0, 0, {76, 92, 45}}, /* truncate */
     {OP_MKNOD, FORM_NATIVE, RULE_NOTIFY, 0, 0, {133, 14, -1}}, /* mknod */
     {OP_MKNODAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {259, 297, 33}}, /* mknodat */
-    {OP_MKDIR, FORM_NATIVE, RULE_NOTIFY, 0, 0, {83, 39, -1}}, /* mkdir */
-    {OP_MKDIRAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {258, 296, 34}}, /* mkdirat */
+    {OP_MKDIR, FORM_NATIVE, RULE_UNMARKED, 0, 0, {83, 39, -1}}, /* mkdir */
+    {OP_MKDIRAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {258, 296, 34}}, /* mkdirat */
     {OP_SYMLINK, FORM_NATIVE, RULE_NOTIFY, 0, 0, {88, 83, -1}}, /* symlink */
     {OP_SYMLINKAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {266, 304, 36}}, /* symlinkat */
     {OP_LINK, FORM_NATIVE, RULE_NOTIFY, 0, 0, {86, 9, -1}}, /* link */
     {OP_LINKAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {265, 303, 37}}, /* linkat */
-    {OP_UNLINK, FORM_NATIVE, RULE_NOTIFY, 0, 0, {87, 10, -1}}, /* unlink */
-    {OP_UNLINKAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {263, 301, 35}}, /* unlinkat */
-    {OP_RMDIR, FORM_NATIVE, RULE_NOTIFY, 0, 0, {84, 40, -1}}, /* rmdir */
-    {OP_RENAME, FORM_NATIVE, RULE_NOTIFY, 0, 0, {82, 38, -1}}, /* rename */
-    {OP_RENAMEAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {264, 302, 38}}, /* renameat */
-    {OP_RENAMEAT2, FORM_NATIVE, RULE_NOTIFY, 0, 0, {316, 353, 276}}, /* renameat2 */
+    {OP_UNLINK, FORM_NATIVE, RULE_UNMARKED, 0, 0, {87, 10, -1}}, /* unlink */
+    {OP_UNLINKAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {263, 301, 35}}, /* unlinkat */
+    {OP_RMDIR, FORM_NATIVE, RULE_UNMARKED, 0, 0, {84, 40, -1}}, /* rmdir */
+    {OP_RENAME, FORM_NATIVE, RULE_UNMARKED, 0, 0, {82, 38, -1}}, /* rename */
+    {OP_RENAMEAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {264, 302, 38}}, /* renameat */
+    {OP_RENAMEAT2, FORM_NATIVE, RULE_UNMARKED, 0, 0, {316, 353, 276}}, /* renameat2 */
     {OP_TRUNCATE, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 193, -1}}, /* truncate64 */
     {OP_UTIME, FORM_NATIVE, RULE_NOTIFY, 0, 0, {132, 30, -1}}, /* utime */
     {OP_UTIMES, FORM_NATIVE, RULE_NOTIFY, 0, 0, {235, 271, -1}}, /* utimes */
     {OP_FUTIMESAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {261, 299, -1}}, /* futimesat */
-    {OP_UTIMENSAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {280, 320, 88}}, /* utimensat */
+    {OP_UTIMENSAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {280, 320, 88}}, /* utimensat */
     {OP_UTIMENSAT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 412, -1}}, /* utimensat_time64 */
     {OP_FILE_SETATTR, FORM_NATIVE, RULE_NOTIFY, 0, 0, {469, 469, 469}}, /* file_setattr */
     {OP_SET_FLAGS, FORM_NATIVE, RULE_EQUAL, 1, FR_IOC_SETFLAGS, {16, -1, 29}}, /* ioctl */

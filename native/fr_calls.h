@@ -38,6 +38,8 @@ enum fr_form {
 
 enum fr_rule {
     RULE_NOTIFY,     /* always */
+    RULE_UNMARKED,   /* unless args[5] == FR_MARKED */
+    RULE_BITS_UNMARKED, /* when args[arg] has one of value's bits, unless args[5] == FR_MARKED */
     RULE_BITS,       /* when args[arg] has one of value's bits */
     RULE_EQUAL,      /* when args[arg] == value */
     RULE_SOCKOPT,    /* when args[1] == SOL_SOCKET and args[2] == value */

@@ -15,11 +15,11 @@ bool fr_is_looked_at(struct fr_call *call, uint32_t mode, uint32_t needed)
 {
     const struct fr_cred *cred = fr_caller(call);
 
-    return cred->fsuid != 0 || cred->fsgid != 0 || call->super->table.sgid_dirs != 0 || call->super->harsh_umask ||
+    return cred->fsuid != 0 || cred->fsgid != 0 || call->super->table.sgid_dirs != 0 || (call->super->harsh_umask & needed) ||
            call->super->default_acls || (mode & needed) != needed;
 }
 
-long fr_begin(struct fr_call *call, int dir, struct birth *birth)
+long fr_begin(struct fr_call *call, int dir, uint32_t needed, struct birth *birth)
 {
     const struct fr_cred *cred = fr_caller(call);
     const struct ot_entry *entry;
@@ -46,7 +46,7 @@ long fr_begin(struct fr_call *call, int dir, struct birth *birth)
     if (birth->acl_length != 0)
         memcpy(birth->acl, acl, birth->acl_length);
     birth->differs =
-        birth->owner.uid != 0 || birth->owner.gid != 0 || birth->acl_length != 0 || call->super->harsh_umask;
+        birth->owner.uid != 0 || birth->owner.gid != 0 || birth->acl_length != 0 || (call->super->harsh_umask & needed);
     return 0;
 }
 
@@ -106,7 +106,8 @@ int fr_record_new(struct fr_call *call, int dir, const char *name, struct birth 
 /* --- folders, nodes, symlinks --- */
 
 /* Where it will be, and how it begins; FR_CONTINUE where the kernel's own act (or error) is right. */
-static long prepare(struct fr_call *call, int dirfd, uint64_t path, struct fr_place *place, struct birth *birth)
+static long prepare(struct fr_call *call, int dirfd, uint64_t path, uint32_t needed, struct fr_place *place,
+                    struct birth *birth)
 {
     const char *text;
     struct stat st;
@@ -118,7 +119,7 @@ static long prepare(struct fr_call *call, int dirfd, uint64_t path, struct fr_pl
     rc = fr_open_parent(call, dirfd, text, place);
     if (rc != 0)
         return rc;
-    rc = fr_begin(call, place->dir, birth);
+    rc = fr_begin(call, place->dir, needed, birth);
     if (rc == -EACCES && fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         rc = -EEXIST;
     if (rc != 0)
@@ -129,14 +130,18 @@ static long prepare(struct fr_call *call, int dirfd, uint64_t path, struct fr_pl
 long fr_do_mkdir(struct fr_call *call)
 {
     bool at = call->op == OP_MKDIRAT;
+    int dirfd = at ? (int)call->args[0] : AT_FDCWD;
     uint32_t asked = (uint32_t)call->args[at ? 2 : 1] & 01777, mode;
     struct fr_place place;
     struct birth birth;
+    const char *text;
+    struct stat st;
     long rc;
 
-    if (!fr_is_looked_at(call, asked, 0700))
+    if (!fr_is_looked_at(call, asked, 0700) || (text = fr_path(call, call->args[at ? 1 : 0], 0, &rc)) == NULL ||
+        fr_stat_path(call, dirfd, text, 0, &st) == 0) /* EEXIST: programs try without asking */
         return FR_CONTINUE;
-    rc = prepare(call, at ? (int)call->args[0] : AT_FDCWD, call->args[at ? 1 : 0], &place, &birth);
+    rc = prepare(call, dirfd, call->args[at ? 1 : 0], 0700, &place, &birth);
     if (rc != 0)
         return rc;
     if (!birth.differs && (asked & 0700) == 0700) {
@@ -185,7 +190,7 @@ long fr_do_mknod(struct fr_call *call)
         return -EPERM;
     if (!device && !fr_is_looked_at(call, asked, 0400))
         return FR_CONTINUE;
-    rc = prepare(call, at ? (int)call->args[0] : AT_FDCWD, call->args[at ? 1 : 0], &place, &birth);
+    rc = prepare(call, at ? (int)call->args[0] : AT_FDCWD, call->args[at ? 1 : 0], 0400, &place, &birth);
     if (rc != 0)
         return rc == FR_CONTINUE && device ? -EEXIST : rc;
     rc = make_node(call, &place, &birth, asked, dev);
@@ -203,7 +208,7 @@ long fr_do_symlink(struct fr_call *call)
 
     if (!fr_is_looked_at(call, 0, 0))
         return FR_CONTINUE;
-    rc = prepare(call, at ? (int)call->args[1] : AT_FDCWD, call->args[at ? 2 : 1], &place, &birth);
+    rc = prepare(call, at ? (int)call->args[1] : AT_FDCWD, call->args[at ? 2 : 1], 0, &place, &birth);
     if (rc != 0)
         return rc;
     if ((birth.owner.uid == 0 && birth.owner.gid == 0) || place.slash)

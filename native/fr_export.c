@@ -41,6 +41,19 @@ static int by_numbers(const void *left, const void *right)
     return (a->to > b->to) - (a->to < b->to);
 }
 
+/* A file that its owner may not read: the disk gets what the layer's writer needs, the table the truth. */
+static int make_readable(struct fr_super *super, int upper, const char *name, const struct stat *up,
+                         const struct stat *seen)
+{
+    struct fr_seen truth;
+
+    fr_see(super, seen, &truth);
+    if (fchmodat(upper, name, fr_disk_mode(up->st_mode), 0) < 0)
+        return -errno;
+    return fr_entry(super, seen) != NULL ? 0 : ot_put(&super->table, &(struct ot_entry){
+        .ino = seen->st_ino, .uid = truth.uid, .gid = truth.gid, .rdev = truth.rdev, .mode = truth.mode});
+}
+
 /* One file that lies in the upper directory. 1: a folder to go into. */
 static int compare(struct fr_super *super, int upper, int merged, const char *name, struct aliases *aliases)
 {
@@ -52,6 +65,12 @@ static int compare(struct fr_super *super, int upper, int merged, const char *na
         return 0; /* a whiteout */
     if (seen.st_dev != super->table.devs[0])
         return 0; /* something is mounted there */
+    if (super->unreadable && S_ISREG(up.st_mode) && !(up.st_mode & 0400)) {
+        int rc = make_readable(super, upper, name, &up, &seen);
+
+        if (rc < 0)
+            return rc;
+    }
     entry = fr_entry(super, &seen);
     fd = entry != NULL && (entry->flags & OT_MARKED) ? openat(merged, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
     if (fd >= 0) {
@@ -111,7 +130,7 @@ int fr_export(struct fr_super *super, void **out, size_t *length)
     struct stat up, seen;
     int rc = 0;
 
-    if (super->upper_fd >= 0 && super->table.count != 0) {
+    if (super->upper_fd >= 0 && (super->table.count != 0 || super->unreadable)) {
         int upper = openat(super->upper_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int merged = fcntl(super->root_fd, F_DUPFD_CLOEXEC, 0);
 

@@ -1,7 +1,9 @@
 /* The BPF program, built from the table of calls, and its loading.
  *
- *   arch == A? ──▶ [x32 bit? ENOSYS] ──▶ for each row: nr == N? [argument test] ─▶ action        … ALLOW
+ *   arch == A? ──▶ [x32 bit? ENOSYS] ──▶ halving by nr ──▶ a few rows: nr == N? [argument test] ─▶ action      … ALLOW
  *   other arch ──▶ kill: a call table we do not know would be a silent hole
+ *
+ * A call whose sixth argument is FR_MARKED is the preloaded view's (shim.c), which does itself what the supervisor would.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,12 +14,17 @@
 
 #include "fakeroot.h"
 #include "fr_calls.h"
+#include "fr_shared.h"
 
 #define LOAD 0x20U      /* BPF_LD | BPF_W | BPF_ABS */
 #define JUMP 0x05U      /* BPF_JMP | BPF_JA */
 #define JUMP_EQUAL 0x15U /* BPF_JMP | BPF_JEQ | BPF_K */
+#define JUMP_FROM 0x35U /* BPF_JMP | BPF_JGE | BPF_K */
 #define JUMP_SET 0x45U  /* BPF_JMP | BPF_JSET | BPF_K */
 #define RETURN 0x06U    /* BPF_RET | BPF_K */
+
+#define ROWS_MAX 512
+#define LEAF 4 /* rows tried one after the other */
 
 #if defined(__x86_64__)
 static const enum fr_arch ARCHES[] = {FR_X86_64, FR_I386};
@@ -52,6 +59,17 @@ static void emit_load_nr(struct program *program)
     emit(program, LOAD, 0, 0, offsetof(struct fr_seccomp_data, nr));
 }
 
+/* Six instructions, and the end. */
+static void emit_unless_marked(struct program *program, uint32_t action)
+{
+    emit(program, LOAD, 0, 0, argument(5));
+    emit(program, JUMP_EQUAL, 0, 3, (uint32_t)FR_MARKED);
+    emit(program, LOAD, 0, 0, argument(5) + 4);
+    emit(program, JUMP_EQUAL, 0, 1, (uint32_t)(FR_MARKED >> 32));
+    emit(program, RETURN, 0, 0, FR_RET_ALLOW);
+    emit(program, RETURN, 0, 0, action);
+}
+
 /* One row, with the call's number in the accumulator before and after. */
 static void emit_row(struct program *program, const struct fr_call_rule *rule, int nr, bool fsync)
 {
@@ -82,6 +100,17 @@ static void emit_row(struct program *program, const struct fr_call_rule *rule, i
         emit(program, RETURN, 0, 0, action);
         emit_load_nr(program);
         return;
+    case RULE_UNMARKED:
+        emit(program, JUMP_EQUAL, 0, 6, (uint32_t)nr);
+        emit_unless_marked(program, action);
+        return;
+    case RULE_BITS_UNMARKED:
+        emit(program, JUMP_EQUAL, 0, 9, (uint32_t)nr);
+        emit(program, LOAD, 0, 0, argument(rule->arg));
+        emit(program, JUMP_SET, 0, 6, rule->value);
+        emit_unless_marked(program, action);
+        emit_load_nr(program);
+        return;
     case RULE_BITS:
     case RULE_EQUAL:
     case RULE_ANSWER_ZERO:
@@ -103,8 +132,49 @@ static void emit_row(struct program *program, const struct fr_call_rule *rule, i
     emit(program, RETURN, 0, 0, action);
 }
 
+/* The rows of an architecture by their numbers; those of one number stay in their order. */
+static size_t sort_rows(const struct fr_call_rule **rows, enum fr_arch arch)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < fr_call_rule_count && count < ROWS_MAX; i++) {
+        size_t at = count;
+
+        if (fr_call_rules[i].nr[arch] < 0)
+            continue;
+        for (; at > 0 && rows[at - 1]->nr[arch] > fr_call_rules[i].nr[arch]; at--)
+            rows[at] = rows[at - 1];
+        rows[at] = &fr_call_rules[i];
+        count++;
+    }
+    return count;
+}
+
+static void emit_rows(struct program *program, const struct fr_call_rule **rows, size_t count, enum fr_arch arch,
+                      bool fsync)
+{
+    size_t middle = count / 2, jump;
+
+    while (middle > 0 && middle < count && rows[middle]->nr[arch] == rows[middle - 1]->nr[arch])
+        middle++; /* a number's rows stay together */
+    if (count <= LEAF || middle == count) {
+        for (size_t i = 0; i < count; i++)
+            emit_row(program, rows[i], rows[i]->nr[arch], fsync);
+        emit(program, RETURN, 0, 0, FR_RET_ALLOW);
+        return;
+    }
+    emit(program, JUMP_FROM, 0, 1, (uint32_t)rows[middle]->nr[arch]);
+    jump = program->length;
+    emit(program, JUMP, 0, 0, 0); /* a conditional jump reaches no further than 255 */
+    emit_rows(program, rows, middle, arch, fsync);
+    if (jump < program->room)
+        program->at[jump].k = (uint32_t)(program->length - jump - 1);
+    emit_rows(program, rows + middle, count - middle, arch, fsync);
+}
+
 static void emit_arch(struct program *program, enum fr_arch arch, bool fsync)
 {
+    const struct fr_call_rule *rows[ROWS_MAX];
     size_t skip;
 
     emit(program, JUMP_EQUAL, 1, 0, AUDIT_ARCH[arch]);
@@ -115,10 +185,7 @@ static void emit_arch(struct program *program, enum fr_arch arch, bool fsync)
         emit(program, JUMP_SET, 0, 1, FR_X32_BIT);
         emit(program, RETURN, 0, 0, FR_RET_ERRNO | ENOSYS);
     }
-    for (size_t i = 0; i < fr_call_rule_count; i++)
-        if (fr_call_rules[i].nr[arch] >= 0)
-            emit_row(program, &fr_call_rules[i], fr_call_rules[i].nr[arch], fsync);
-    emit(program, RETURN, 0, 0, FR_RET_ALLOW);
+    emit_rows(program, rows, sort_rows(rows, arch), arch, fsync);
     if (skip < program->room)
         program->at[skip].k = (uint32_t)(program->length - skip - 1);
 }

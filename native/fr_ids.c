@@ -126,6 +126,8 @@ long fr_assign(struct fr_call *call, const struct fr_cred *cred)
         return -errno;
     call->cred = fr_creds_get(&call->super->creds, (uint32_t)index);
     call->cred_index = (uint32_t)index;
+    call->super->cred_epoch += call->super->cred_epoch == UINT32_MAX ? 2 : 1;
+    fr_publish(call->super);
     return 0;
 }
 
@@ -435,8 +437,8 @@ long fr_do_umask(struct fr_call *call)
     const struct fr_cred *now = fr_caller(call);
     struct fr_cred cred;
 
-    if (call->args[0] & 0700)
-        call->super->harsh_umask = true;
+    call->super->harsh_umask |= (uint32_t)call->args[0] & 0700;
+    fr_publish(call->super);
     if (!fr_is_plain(call, now) && fr_caller_copy(call, &cred) == 0) {
         cred.umask = (uint32_t)call->args[0] & 0777;
         fr_assign(call, &cred);

@@ -106,6 +106,8 @@ static long open_old(struct fr_call *call, const struct opening *opening, const 
         return FR_CONTINUE; /* made, or refused */
     if (fr_stat_path(call, opening->dirfd, text, flags, &st) < 0 || !S_ISREG(st.st_mode))
         return FR_CONTINUE;
+    if (fr_entry(call->super, &st) == NULL && fr_is_plain(call, fr_caller(call)))
+        return FR_CONTINUE; /* most are such */
     if (is_device(call, &st) || !fr_may(call, &st, W_OK | ((opening->flags & O_ACCMODE) == O_RDWR ? R_OK : 0)))
         return -EACCES;
     before_write(call, opening->dirfd, text, flags);
@@ -217,11 +219,42 @@ static long open_tmpfile(struct fr_call *call, const struct opening *opening, co
 
     if (dir < 0)
         return FR_CONTINUE;
-    rc = fr_still_there(call) ? fr_begin(call, dir, &birth) : -ESRCH;
+    rc = fr_still_there(call) ? fr_begin(call, dir, 0400, &birth) : -ESRCH;
     if (rc == 0)
         rc = open_nameless(call, dir, opening, &birth);
     close(dir);
     return rc;
+}
+
+/* Plain root makes a file in a folder that hands nothing on: most of all opens that create, and the kernel's to do.
+ * Two looks at most, against the six calls of find_new and fr_begin. */
+static bool is_plain_birth(struct fr_call *call, const struct opening *opening, const char *text)
+{
+    struct fr_super *super = call->super;
+    const char *slash = strrchr(text, '/');
+    const struct ot_entry *entry;
+    char *folder = super->text[1];
+    struct stat st;
+
+    if (!fr_is_plain(call, fr_caller(call)) || (super->harsh_umask & 0400) || super->default_acls ||
+        opening->resolve != 0 || (opening->flags & FR_O_TMPFILE) || *text == 0 || (slash != NULL && slash[1] == 0))
+        return false;
+    if (!(opening->flags & O_EXCL) && fr_stat_path(call, opening->dirfd, text, 0, &st) != -ENOENT)
+        return false;
+    memcpy(folder, text, slash != NULL ? (size_t)(slash - text) + 1 : 0);
+    memcpy(folder + (slash != NULL ? slash - text + 1 : 0), ".", 2);
+    if (fr_stat_path(call, opening->dirfd, folder, FR_FOLLOW, &st) < 0)
+        return false;
+    entry = fr_entry(super, &st);
+    if (entry != NULL && (entry->mode & S_ISGID))
+        return false;
+    if (opening->mode & 0400)
+        return true;
+    /* dpkg: mode 0, until it is written. What stays so is mended at the end, where the upper directory is walked. */
+    if (!super->overlay || super->upper_fd < 0 || st.st_dev != super->table.devs[0])
+        return false;
+    super->unreadable = true;
+    return true;
 }
 
 long fr_do_open(struct fr_call *call)
@@ -239,7 +272,7 @@ long fr_do_open(struct fr_call *call)
     if (!creates && !is_writing_watched(call))
         return FR_CONTINUE;
     text = fr_path(call, opening.path, 0, &rc);
-    if (text == NULL)
+    if (text == NULL || (creates && is_plain_birth(call, &opening, text)))
         return FR_CONTINUE;
     if (creates && (opening.flags & FR_O_TMPFILE))
         return open_tmpfile(call, &opening, text);
@@ -248,7 +281,7 @@ long fr_do_open(struct fr_call *call)
         rc = opening.resolve != 0 ? find_restricted(call, &opening, text, &place)
                                   : find_new(call, &opening, text, &place);
     if (rc == 0)
-        rc = fr_begin(call, place.dir, &birth);
+        rc = fr_begin(call, place.dir, 0400, &birth);
     else if (rc == FR_CONTINUE)
         rc = open_old(call, &opening, text);
     else

@@ -35,6 +35,19 @@ static int root_id(int dir, const char *path, struct fr_root_id *id)
     return 0;
 }
 
+int fr_find_home(struct fr_super *super) { return root_id(super->root_fd, ".", &super->home); }
+
+bool fr_is_at_home(struct fr_call *call)
+{
+    struct fr_root_id id;
+    char name[32];
+
+    if (!call->super->roots_vary)
+        return true;
+    snprintf(name, sizeof name, "%d/root", call->tid);
+    return root_id(call->super->proc_fd, name, &id) == 0 && memcmp(&id, &call->super->home, sizeof id) == 0;
+}
+
 int fr_enter_root(struct fr_call *call)
 {
     struct fr_super *super = call->super;

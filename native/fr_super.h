@@ -6,7 +6,7 @@
  *   fr_open.c    open, new files           fr_create.c  folders, nodes, links; how a file begins
  *   fr_export.c  the final table           fr_remove.c  unlink, rename      fr_socket.c  bind, SO_PEERCRED
  *   fr_ids.c     set*id, get*id, cap*      fr_exec.c    execve, roots, limits
- *   fr_upper.c   copied-up files' numbers
+ *   fr_upper.c   copied-up files' numbers     fr_lend.c  lends shim.c to programs
  */
 #ifndef IECHOR_FR_SUPER_H
 #define IECHOR_FR_SUPER_H
@@ -21,6 +21,7 @@
 #include "fakeroot.h"
 #include "fr_calls.h"
 #include "fr_creds.h"
+#include "fr_shared.h"
 #include "ownertable.h"
 
 #define FR_PATH_MAX 4096
@@ -34,6 +35,13 @@ struct fr_root_id {
     uint64_t dev, ino, mount;
 };
 
+/* The view that programs are lent (shim.c), with the owner table; file -1: none. */
+struct fr_lender {
+    int file;
+    int lists[SHARED_LISTS]; /* [n]: holds "/proc/self/fd/n"; 0: not made yet */
+    struct ot_shared *shared;
+};
+
 struct fr_super {
     int listeners[FR_LISTENERS_MAX];
     size_t listener_count;
@@ -42,9 +50,12 @@ struct fr_super {
     bool self_is_ours;  /* the container's /proc is of our own pid namespace: its "self" would be us */
     bool roots_vary;    /* some process has (had) another root or mount namespace */
     bool default_acls;  /* some folder has a default ACL: creation must be looked at */
-    bool harsh_umask;   /* some process took away its own rights: creation must be looked at */
+    uint32_t harsh_umask; /* rights that some process takes from itself: creation that needs them must be looked at */
     bool recv_tells_end; /* SECCOMP_IOCTL_NOTIF_RECV returns when the last process is gone (6.11): no poll needed */
+    bool unreadable;     /* plain root made a file that its owner may not read: mended at the end (fr_export.c) */
     struct fr_root_id home, root; /* the container's root; the one we are in */
+    struct fr_lender lender;
+    uint32_t cred_epoch; /* counts the changes of any process's credentials */
     struct ot_table table;
     int mount_devs[FR_MOUNTS_MAX]; /* index of the file system in the table */
     struct fr_creds creds;
@@ -76,6 +87,7 @@ struct fr_seen {
 };
 
 /* --- fakeroot.c --- */
+int fr_add_fd(const struct fr_call *call, int fd); /* a copy among the caller's, close-on-exec: its number there, -errno */
 bool fr_still_there(const struct fr_call *call); /* SECCOMP_IOCTL_NOTIF_ID_VALID */
 long fr_send_fd(struct fr_call *call, int fd, bool cloexec); /* FR_SENT or -errno; fd stays open here */
 
@@ -96,6 +108,8 @@ struct fr_place {
 };
 #define FR_FOLLOW 1U
 #define FR_EMPTY_OK 2U /* an empty path means dirfd itself */
+bool fr_is_at_home(struct fr_call *call); /* the caller's root is the container's */
+int fr_find_home(struct fr_super *super);
 int fr_enter_root(struct fr_call *call); /* become able to resolve this caller's paths; 0 or -errno */
 int fr_open_path(struct fr_call *call, int dirfd, const char *text, unsigned flags); /* O_PATH fd, -errno */
 int fr_open_from(struct fr_call *call, int base, const char *text, unsigned flags);  /* the same, from an fd of ours */
@@ -129,6 +143,15 @@ void fr_copy_up_known(struct fr_call *call, int dirfd, const char *text, unsigne
 int fr_mark(struct fr_super *super, int fd, struct ot_entry *entry); /* 0, -errno: no mark can be set */
 void fr_check_mark(struct fr_super *super, int fd, struct ot_entry *entry); /* gone: so are the capabilities */
 void fr_unmark(struct fr_super *super, int fd, struct ot_entry *entry);
+
+/* --- fr_lend.c --- */
+/* Puts the view and the table into one file; where that cannot be, nothing is lent. */
+void fr_open_lender(struct fr_super *super, const void *view, size_t length);
+void fr_close_lender(struct fr_super *super);
+/* Tells the programs that have the view what they may take for granted. */
+void fr_publish(struct fr_super *super);
+/* Is this ld.so asking for its list of libraries to preload? Then it finds one, and gets what it names: true. */
+bool fr_lend(struct fr_call *call);
 
 /* --- fr_acl.c --- */
 #define FR_CAPABILITY "security.capability"

@@ -158,6 +158,7 @@ static long set_acl(struct fr_call *call, int fd, struct fr_seen *seen, const ch
         return rc;
     if (!access) {
         call->super->default_acls = true;
+    fr_publish(call->super);
         return S_ISDIR(seen->mode) ? 0 : -EACCES;
     }
     *plain = !extended; /* what the mode can say is said by the mode */

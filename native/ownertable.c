@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fr_shared.h"
+
 #define FIRST_SLOTS 64U
 #define S_FMT 0170000U
 #define S_DIR 0040000U
@@ -40,17 +42,6 @@ static uint16_t get16(const unsigned char *at) { return (uint16_t)(at[0] | (at[1
 static uint32_t get32(const unsigned char *at) { return get16(at) | ((uint32_t)get16(at + 2) << 16); }
 static uint64_t get64(const unsigned char *at) { return get32(at) | ((uint64_t)get32(at + 4) << 32); }
 
-static uint64_t hash(int dev, uint64_t ino)
-{
-    uint64_t key = ino ^ ((uint64_t)(unsigned)dev << 48);
-
-    key ^= key >> 33;
-    key *= 0xff51afd7ed558ccdULL;
-    key ^= key >> 33;
-    key *= 0xc4ceb9fe1a85ec53ULL;
-    return key ^ (key >> 33);
-}
-
 int ot_init(struct ot_table *table, uint64_t image_dev)
 {
     memset(table, 0, sizeof *table);
@@ -71,8 +62,10 @@ void ot_free(struct ot_table *table)
     for (size_t i = 0; i < table->xattr_count; i++)
         free(table->xattrs[i]);
     free(table->xattrs);
-    free(table->entries);
-    free(table->slots);
+    if (table->shared == NULL) {
+        free(table->entries);
+        free(table->slots);
+    }
     free(table->devs);
     memset(table, 0, sizeof *table);
 }
@@ -90,15 +83,24 @@ int ot_device(struct ot_table *table, uint64_t dev, bool make)
     if (grown == NULL)
         return -1;
     table->devs = grown;
-    table->devs[table->dev_count] = dev;
-    return (int)table->dev_count++;
+    ot_begin_change(table);
+    table->devs[table->dev_count++] = dev;
+    ot_end_change(table);
+    return (int)table->dev_count - 1;
+}
+
+size_t ot_bytes(const struct ot_table *table)
+{
+    size_t entries = table->shared == NULL ? table->capacity : (table->count + 127) / 128 * 128; /* pages touched */
+
+    return entries * sizeof *table->entries + table->slot_count * sizeof *table->slots;
 }
 
 /* The slot that holds (dev, ino), or the empty one where it would go. */
 static size_t slot_of(const struct ot_table *table, int dev, uint64_t ino)
 {
     size_t mask = table->slot_count - 1;
-    size_t at = (size_t)hash(dev, ino) & mask;
+    size_t at = (size_t)ot_hash(dev, ino) & mask;
 
     while (table->slots[at] != 0) {
         const struct ot_entry *entry = &table->entries[table->slots[at] - 1];
@@ -135,10 +137,24 @@ struct ot_entry *ot_find(struct ot_table *table, int dev, uint64_t ino)
 static int grow_slots(struct ot_table *table)
 {
     uint32_t *old = table->slots;
-    uint32_t *slots = calloc(table->slot_count * 2, sizeof *slots);
+    uint32_t *slots;
 
-    if (slots == NULL)
-        return -ENOMEM;
+    if (table->shared != NULL && table->slot_count * 2 > SHARED_SLOTS) {
+        int rc = ot_unshare(table);
+
+        if (rc < 0)
+            return rc;
+        old = table->slots;
+    }
+    if (table->shared != NULL) { /* in its place: nobody reads it while it changes */
+        slots = old;
+        memset(slots, 0, table->slot_count * 2 * sizeof *slots);
+        old = NULL;
+    } else {
+        slots = calloc(table->slot_count * 2, sizeof *slots);
+        if (slots == NULL)
+            return -ENOMEM;
+    }
     table->slots = slots;
     table->slot_count *= 2;
     for (size_t i = 0; i < table->count; i++)
@@ -152,7 +168,7 @@ static int grow_entries(struct ot_table *table)
     size_t capacity = table->capacity + table->capacity / 2 + 32;
     struct ot_entry *entries;
 
-    if (capacity >= UINT32_MAX)
+    if (capacity >= UINT32_MAX || (table->shared != NULL && ot_unshare(table) < 0))
         return -ENOMEM;
     entries = realloc(table->entries, capacity * sizeof *entries);
     if (entries == NULL)
@@ -177,17 +193,26 @@ static void count_entry(struct ot_table *table, const struct ot_entry *entry, bo
         table->dead += one;
 }
 
+static int make_room(struct ot_table *table)
+{
+    int rc = table->count == table->capacity ? grow_entries(table) : 0;
+
+    return rc == 0 && (table->count + 1) * 4 > table->slot_count * 3 ? grow_slots(table) : rc;
+}
+
 static int put_exactly(struct ot_table *table, const struct ot_entry *entry)
 {
     struct ot_entry *place = find_exactly(table, entry->dev, entry->ino);
     uint32_t xattrs;
     int rc;
 
+    ot_begin_change(table);
     if (place == NULL) {
-        if (table->count == table->capacity && (rc = grow_entries(table)) < 0)
+        rc = make_room(table);
+        if (rc < 0) {
+            ot_end_change(table);
             return rc;
-        if ((table->count + 1) * 4 > table->slot_count * 3 && (rc = grow_slots(table)) < 0)
-            return rc;
+        }
         place = &table->entries[table->count];
         memset(place, 0, sizeof *place);
         table->slots[slot_of(table, entry->dev, entry->ino)] = (uint32_t)(table->count + 1);
@@ -199,6 +224,7 @@ static int put_exactly(struct ot_table *table, const struct ot_entry *entry)
     *place = *entry;
     place->xattrs = xattrs;
     count_entry(table, place, true);
+    ot_end_change(table);
     return 0;
 }
 
@@ -218,6 +244,7 @@ int ot_also(struct ot_table *table, uint64_t ino, uint64_t also)
 {
     const struct ot_entry *known = find_exactly(table, 0, ino);
     struct ot_entry alias = {.ino = also, .flags = OT_ALIAS};
+    int rc;
 
     if (known != NULL && (known->flags & OT_ALIAS))
         ino = alias_of(known);
@@ -225,8 +252,11 @@ int ot_also(struct ot_table *table, uint64_t ino, uint64_t also)
         return 0;
     alias.uid = (uint32_t)ino;
     alias.gid = (uint32_t)(ino >> 32);
+    ot_begin_change(table);
     ot_remove(table, 0, also); /* a record left by an inode that had the number before */
-    return put_exactly(table, &alias);
+    rc = put_exactly(table, &alias);
+    ot_end_change(table);
+    return rc;
 }
 
 static void drop_xattrs(struct ot_table *table, struct ot_entry *entry)
@@ -248,13 +278,14 @@ void ot_remove(struct ot_table *table, int dev, uint64_t ino)
         return;
     hole = slot_of(table, dev, ino);
     index = table->slots[hole] - 1;
+    ot_begin_change(table);
     count_entry(table, entry, false);
     drop_xattrs(table, entry);
     /* close the gap in the probe chain (Knuth 6.4, algorithm R) */
     table->slots[hole] = 0;
     for (at = (hole + 1) & mask; table->slots[at] != 0; at = (at + 1) & mask) {
         const struct ot_entry *moved = &table->entries[table->slots[at] - 1];
-        size_t home = (size_t)hash(moved->dev, moved->ino) & mask;
+        size_t home = (size_t)ot_hash(moved->dev, moved->ino) & mask;
 
         if (((at - home) & mask) >= ((at - hole) & mask)) {
             table->slots[hole] = table->slots[at];
@@ -270,6 +301,7 @@ void ot_remove(struct ot_table *table, int dev, uint64_t ino)
         table->slots[slot_of(table, last->dev, last->ino)] = (uint32_t)(index + 1);
         table->entries[index] = *last;
     }
+    ot_end_change(table);
 }
 
 void ot_drop_dead(struct ot_table *table)

@@ -4,7 +4,7 @@
  *   An inode that has no entry is seen as 0:0 with the disk's mode.
  *
  * Cost: 32 bytes an entry (grown by a half) and 4 bytes a slot (load 3/8 to 3/4): at most 59 bytes for each entry.
- * One owner, no locks: the supervisor's loop is the only user.
+ * One owner, no locks: the supervisor's loop is the only one that changes it; others may read it (fr_shared.h).
  *
  * Packed form (little endian), the same for the initial and the final table:
  *   header  "FRT1", u32 reserved = 0, u64 count
@@ -41,6 +41,7 @@ struct ot_entry {
 };
 
 struct ot_xattrs; /* one packed list */
+struct ot_shared; /* fr_shared.h */
 
 struct ot_table {
     struct ot_entry *entries;
@@ -55,11 +56,35 @@ struct ot_table {
     size_t devices;   /* entries of device nodes, which are plain files on disk */
     size_t linked;    /* entries with OT_LINKED */
     size_t dead;      /* entries with OT_DEAD */
+    struct ot_shared *shared; /* holds entries and slots when they are shared, else NULL */
+    unsigned changing;        /* how many changes are under way, one within another */
 };
+
+static inline uint64_t ot_hash(int dev, uint64_t ino)
+{
+    uint64_t key = ino ^ ((uint64_t)(unsigned)dev << 48);
+
+    key ^= key >> 33;
+    key *= 0xff51afd7ed558ccdULL;
+    key ^= key >> 33;
+    key *= 0xc4ceb9fe1a85ec53ULL;
+    return key ^ (key >> 33);
+}
 
 /* All return 0 or -errno, unless said otherwise. */
 int ot_init(struct ot_table *table, uint64_t image_dev);
 void ot_free(struct ot_table *table);
+/* Bytes of memory that entries and slots take. */
+size_t ot_bytes(const struct ot_table *table);
+
+/* --- ot_share.c --- */
+/* From now on the table lies in this region of SHARED_SIZE zeroed bytes, which stays the caller's. -ENOSPC: too large. */
+int ot_share(struct ot_table *table, struct ot_shared *shared);
+/* Closes the region and moves the table out of it. */
+int ot_unshare(struct ot_table *table);
+/* Around every change of what readers see. */
+void ot_begin_change(struct ot_table *table);
+void ot_end_change(struct ot_table *table);
 
 /* Index of a file system, made when it is new; -1 when there are too many of them. */
 int ot_device(struct ot_table *table, uint64_t dev, bool make);

@@ -118,24 +118,28 @@ static PyObject *serve(PyObject *module, PyObject *args)
     unsigned long long dev;
     struct fr_mount mounts[FR_MOUNTS_MAX];
     PyObject *py_result = NULL, *py_mounts;
-    Py_buffer table;
+    Py_buffer table, view;
     int listener, rc;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "iiy*KiiO!:serve", &listener, &options.proc_fd, &table, &dev, &options.upper_fd,
-                          &options.control_fd, &PyTuple_Type, &py_mounts))
+    if (!PyArg_ParseTuple(args, "iiy*KiiO!y*:serve", &listener, &options.proc_fd, &table, &dev, &options.upper_fd,
+                          &options.control_fd, &PyTuple_Type, &py_mounts, &view))
         return NULL;
     options.mounts = mounts;
     if (!read_mounts(py_mounts, mounts, &options.mount_count)) {
         PyBuffer_Release(&table);
+        PyBuffer_Release(&view);
         close(listener);
         return NULL;
     }
     options.image_dev = dev;
     options.table = table.buf;
     options.table_length = (size_t)table.len;
+    options.view = view.buf;
+    options.view_length = (size_t)view.len;
     rc = fr_open(&super, &options);
     PyBuffer_Release(&table);
+    PyBuffer_Release(&view);
     if (rc == 0)
         rc = fr_add_listener(super, listener);
     else
@@ -154,8 +158,9 @@ static PyMethodDef methods[] = {
     {"probe", probe, METH_NOARGS, "probe() -> int: FR_HAS_* bits of what the kernel offers"},
     {"install_filter", install_filter, METH_VARARGS, "install_filter(fsync, /) -> int: the listener's fd"},
     {"serve", serve, METH_VARARGS,
-     "serve(listener, proc_fd, table, dev, upper_fd, control_fd, mounts, /) -> "
-     "(table, tables of the mounts, notified, continued, entries, table_bytes, credentials); mounts: ((path, table), …)"},
+     "serve(listener, proc_fd, table, dev, upper_fd, control_fd, mounts, view, /) -> "
+     "(table, tables of the mounts, notified, continued, entries, table_bytes, credentials); mounts: ((path, table), …); "
+     "view: what shim.c makes, b\"\" for none"},
     {NULL, NULL, 0, NULL},
 };
 

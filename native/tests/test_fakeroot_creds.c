@@ -2,6 +2,7 @@
 #include "../fakeroot.h"
 #include "../fr_calls.h"
 #include "../fr_creds.h"
+#include "../fr_shared.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -155,6 +156,9 @@ static uint32_t run(const struct fr_bpf_insn *program, size_t length, const stru
         case 0x15:
             pc += a == insn->k ? insn->jt : insn->jf;
             break;
+        case 0x35:
+            pc += a >= insn->k ? insn->jt : insn->jf;
+            break;
         case 0x45:
             pc += a & insn->k ? insn->jt : insn->jf;
             break;
@@ -178,6 +182,12 @@ static uint32_t expected(int arch, int nr, const struct fr_seccomp_data *data, i
         switch ((enum fr_rule)rule->rule) {
         case RULE_NOTIFY:
             return FR_RET_USER_NOTIF;
+        case RULE_UNMARKED:
+            return data->args[5] == FR_MARKED ? FR_RET_ALLOW : FR_RET_USER_NOTIF;
+        case RULE_BITS_UNMARKED:
+            if (value & rule->value)
+                return data->args[5] == FR_MARKED ? FR_RET_ALLOW : FR_RET_USER_NOTIF;
+            break;
         case RULE_BITS:
             if (value & rule->value)
                 return FR_RET_USER_NOTIF;
@@ -235,6 +245,18 @@ static void test_filter(void)
                         good = 0;
                 }
         ok(good, "it says what the table of calls says, for every call");
+        for (size_t a = 0; a < sizeof arches / sizeof arches[0]; a++)
+            for (int nr = 0; nr < FR_NR_MAX; nr++)
+                for (int half = 0; half < 3; half++) {
+                    memset(&data, 0, sizeof data);
+                    data.nr = nr;
+                    data.arch = arches[a].audit;
+                    data.args[1] = data.args[2] = (uint64_t)-1;
+                    data.args[5] = half == 0 ? FR_MARKED : half == 1 ? (uint32_t)FR_MARKED : FR_MARKED >> 32 << 32;
+                    if (run(program, length, &data) != expected(arches[a].arch, nr, &data, fsync))
+                        good = 0;
+                }
+        ok(good, "marked calls pass, half marked ones do not");
         memset(&data, 0, sizeof data);
         data.arch = 0x40000028; /* 32-bit ARM */
         ok(run(program, length, &data) == FR_RET_KILL_PROCESS, "another architecture is refused");

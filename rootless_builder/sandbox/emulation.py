@@ -28,8 +28,9 @@ def prepare_supervisor(spec: SandboxSpec, final: int | None,
     table = _open_table(emulated.table) if emulated.table else None
     upper = os.open(uppers[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if uppers else -1
     others = tuple(MountTable(path=mount.target, table_fd=_open_table(mount.owners)) for mount in with_owners(spec))
+    view = fakeroot.open_view(emulated)
     return lambda listener: fakeroot.serve(listener, host_proc=host_proc, spec=emulated, table_fd=table, mounts=others,
-                                           final_fd=final, upper_fd=upper,
+                                           final_fd=final, upper_fd=upper, view_fd=view,
                                            control_fd=-1 if control is None else control.fileno())
 
 

@@ -175,8 +175,20 @@ class MountTable:
     table_fd: int
 
 
+def open_view(spec: FakerootSpec) -> int | None:
+    """The library that answers stat(2) in the programs themselves (native/shim.c). None: all ask the supervisor."""
+    if not spec.view or _fakeroot is None or _fakeroot.__file__ is None:
+        return None
+    folder, name = os.path.split(_fakeroot.__file__)
+    try:
+        return os.open(os.path.join(folder, name.replace("_fakeroot", "_view")), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
 def serve(listener: int, *, host_proc: int, spec: FakerootSpec, table_fd: int | None, final_fd: int | None,
-          upper_fd: int = -1, control_fd: int = -1, mounts: Sequence[MountTable] = ()) -> Served:
+          upper_fd: int = -1, control_fd: int = -1, mounts: Sequence[MountTable] = (),
+          view_fd: int | None = None) -> Served:
     """Answers until the last filtered process is gone, then writes the final tables to final_fd (`read_final`), the
     image's and those of the mounts. Takes listener over.
 
@@ -184,12 +196,14 @@ def serve(listener: int, *, host_proc: int, spec: FakerootSpec, table_fd: int | 
     table_fd: the packed initial table, read from its start. upper_fd: the overlay's upper directory, opened before
     the root was changed; copied-up files are then listed under their inode numbers there. control_fd: a unix socket
     on which further listeners arrive (SCM_RIGHTS, one byte each), of processes that join the container.
-    spec.dev: st_dev of the image's file system as the container sees it (0: that of "/").
+    spec.dev: st_dev of the image's file system as the container sees it (0: that of "/"). view_fd: `open_view`'s.
     """
     table = b"" if table_fd is None else _read_all(table_fd)
     tables = tuple((os.fsencode(mount.path), _read_all(mount.table_fd)) for mount in mounts)
+    view = b"" if view_fd is None else _read_all(view_fd)
     try:
-        final, finals, *figures = _module().serve(listener, host_proc, table, spec.dev, upper_fd, control_fd, tables)
+        final, finals, *figures = _module().serve(listener, host_proc, table, spec.dev, upper_fd, control_fd, tables,
+                                                  view)
     except OSError as error:
         raise SandboxError(f"cannot supervise the container's files: {error.strerror}") from None
     if final_fd is not None:

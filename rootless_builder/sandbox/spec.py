@@ -50,13 +50,15 @@ class Limit:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakerootSpec:
     """table: the file with the initial owner table ("" for none). dev: st_dev its inodes are on. fsync: sync calls
-    are really done. lost: no supervisor, plainfilter.py instead.
+    are really done. lost: no supervisor, plainfilter.py instead. view: programs may be lent a library that knows the
+    table (native/shim.c); without it they say the same, and take longer.
     """
 
     table: str = ""
     dev: int = 0
     fsync: bool = False
     lost: bool = False
+    view: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

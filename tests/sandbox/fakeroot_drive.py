@@ -1,6 +1,6 @@
 """Runs as one of the tests' users: one command in a sandbox on a root file system, as the image's root sees it.
 
-    argument  {"lower", "work", "argv", "user", "overlay", "table" (hex), "fsync", "timeout", "init"} as JSON
+    argument  {"lower", "work", "argv", "user", "overlay", "table" (hex), "fsync", "timeout", "init", "view"} as JSON
     stdout    {"code", "signal", "timed_out", "out", "err", "table" (hex, null without the supervisor), "seconds"}
 
 fakeroot for a plain user, the kernel's own owners for root. overlay: an upper directory over `lower` at work/upper;
@@ -40,7 +40,8 @@ def main() -> None:
         env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
              "DEBIAN_FRONTEND=noninteractive"),
         ids=None if is_root else IdMap.single(os.getuid(), os.getgid()),
-        fakeroot=None if is_root else FakerootSpec(table=str(table), fsync=request["fsync"]))
+        fakeroot=None if is_root else FakerootSpec(table=str(table), fsync=request["fsync"],
+                                                       view=request["view"]))
     out: dict[int, bytes] = {1: b"", 2: b""}
 
     def collect(stream: int, data: bytes) -> None:
