@@ -1,19 +1,19 @@
-"""What the fakeroot supervisor costs, side by side with the kernel, fakeroot(1) and proot. As root:
+"""What the fakeroot supervisor costs, beside the kernel's own owners and those who pretend likewise. As root:
 
-    python3 bench/fakeroot.py [--rounds 3] [--files 100000] [--user iechor-plain]
+    python3 -m bench.fakeroot [--rounds 3] [--work install …] [--mode subuid …]
 
-A Debian base with a compiler, fakeroot and proot is made with mmdebstrap once (/var/tmp/iechor-bench), unpacked as
-the user, and every workload runs in the same sandbox; only what keeps the owners differs:
+    subuid       a range of ids mapped by newuidmap: the kernel keeps the owners; all figures are ratios to it
+    fakeroot     our supervisor, one id
+    fakeroot(1)  Debian's, LD_PRELOAD and a daemon, in the same sandbox with one id         proot   ptrace, likewise
+    buildah      rootless with the same range, `buildah run`, fsync as it always is done there
 
-    kernel        nobody: one mapped id, owners are lost        (what the same work costs without an illusion)
-    supervisor    rootless_builder's
-    fakeroot(1)   LD_PRELOAD and a daemon                        proot    ptrace
+    install      apt-get install of packages already downloaded, fsync answered 0 by a filter in all but buildah
+    install-plain   less of it, for those who cannot carry out the whole      install-fsync   fsync really done in all
+    find         find -ls over 100,000 files of root             find-owned      the same, each with an odd owner
+    compile      a C file of 2,000 functions, -O2                compile-many    120 small ones, by gcc each
 
-    install       apt-get install of packages already downloaded (kernel: by real root, fsync answered by eatmydata)
-    find          find -ls over --files files                    find-owned   the same, each with an owner of its own
-    compile       a C file of 2,000 functions, -O2
-
-Figures: wall-clock seconds, and CPU seconds of the whole tree, the supervisor included; the best of the rounds.
+The modes are run in turn, in every round. A figure is the median of the rounds' ratios: wall-clock time, and CPU time
+of the whole tree, supervisor included; the start of an empty sandbox is taken off both.
 """
 
 import argparse
@@ -21,148 +21,179 @@ import json
 import os
 import pwd
 import resource
+import statistics
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACE = Path("/var/tmp/iechor-bench")
-PACKAGES = "gcc,libc6-dev,fakeroot,proot,eatmydata,ca-certificates"
-INSTALL = "man-db openssh-server vim python3-pip"
-WRAPPERS = {"kernel": [], "supervisor": [], "fakeroot(1)": ["fakeroot"], "proot": ["proot", "-0"]}
-SOURCE = "for i in $(seq 2000); do echo \"int f$i(int x) { int s = 0; for (int i = 0; i < x; i++) s += i * $i % 7; " \
-         "return s; }\"; done > /tmp/a.c; "
+sys.path.insert(0, str(ROOT))
+
+from bench import fakeroot_places as places
+
+MODES = ("subuid", "fakeroot", "fakeroot(1)", "proot", "buildah")
+WRAPPERS = {"fakeroot(1)": ["fakeroot"], "proot": ["proot", "-0"]}
+APT = f"apt-get -qq -y --no-download --no-install-recommends install {places.INSTALL} >/dev/null 2>&1"
 WORK = {
-    "install": f"apt-get -qq -y --no-install-recommends install {INSTALL} >/dev/null 2>&1",
+    "install": APT,
+    "install-plain": APT.replace(places.INSTALL, places.PLAIN),
+    "install-fsync": APT,
     "find": "find /many -ls >/dev/null",
     "find-owned": "find /many -ls >/dev/null",
     "compile": "gcc -O2 -c -o /tmp/a.o /tmp/a.c",
+    "compile-many": "for i in $(seq 120); do gcc -O2 -c -o /tmp/a$i.o /tmp/b.c; done",
 }
+ONE = "int f$i(int x) { int s = 0; for (int i = 0; i < x; i++) s += i * $i % 7; return s; }"
 PREPARE = {
-    "install": f"apt-get -qq update && apt-get -qq -y -d --no-install-recommends install {INSTALL} >/dev/null 2>&1; ",
-    "compile": SOURCE,
+    "compile": f'for i in $(seq 2000); do echo "{ONE}"; done >/tmp/a.c; ',
+    "compile-many": f'for i in $(seq 5); do echo "#include <stdio.h>\n{ONE}"; done >/tmp/b.c; ',
 }
+LOAD, JUMP_EQUAL, RETURN, ALLOW, ANSWER_ZERO = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000
+DURABLE = {"x86_64": (74, 75, 162, 306, 277, 26), "aarch64": (82, 83, 81, 267, 84, 227)}
+
+
+class Figure(NamedTuple):
+    wall: float
+    cpu: float
 
 
 def child(request: dict[str, object]) -> None:
-    """As the user (or root): one workload in a sandbox; says how it went on stdout."""
-    sys.path.insert(0, str(ROOT))
-    from rootless_builder.sandbox.idmap import IdMap
-    from rootless_builder.sandbox.launcher import Launcher
+    """As the user: one workload in a sandbox; says its exit code, wall-clock and CPU seconds on stdout."""
+    from rootless_builder.sandbox import linux
+    from rootless_builder.sandbox.idmap import IdMap, in_initial_namespace, subuid_map
+    from rootless_builder.sandbox.launcher import Launcher, reexec_mapped
     from rootless_builder.sandbox.mounts import KernelOverlay, standard
     from rootless_builder.sandbox.spec import FakerootSpec, Network, SandboxSpec
 
-    is_root = os.geteuid() == 0
-    with tempfile.TemporaryDirectory(dir=str(request["lower"]) + "/..", prefix="work-") as work:
-        for name in ("upper", "work", "root"):
-            Path(work, name).mkdir()
-        overlay = KernelOverlay(lowers=(str(request["lower"]),), upper=f"{work}/upper", work=f"{work}/work",
-                                userxattr=not is_root, target="/")
-        generated = standard(resolv_conf=Path("/etc/resolv.conf").read_text(), hosts=Path("/etc/hosts").read_text())
-        spec = SandboxSpec(
-            root=f"{work}/root", mounts=(overlay, *generated), argv=tuple(request["argv"]),  # type: ignore[arg-type]
-            env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"),
-            ids=None if is_root else IdMap.single(os.getuid(), os.getgid()), hostname="bench", network=Network.HOST,
-            init=True, fakeroot=FakerootSpec(table=str(request["table"])) if request["table"] is not None else None)
-        with Launcher() as launcher:
-            sandbox = launcher.launch(spec, stdin=None, stdout=1, stderr=2)
-            code = sandbox.wait(None).code
-            sandbox.close()
-    print(json.dumps({"code": code}))
+    mode = request["mode"]
+    if mode == "subuid" and in_initial_namespace():
+        account = pwd.getpwuid(os.geteuid())
+        reexec_mapped(*subuid_map(account.pw_name, account.pw_uid, account.pw_gid), [sys.executable, *sys.argv],
+                      os.environ)
+    if mode not in ("fakeroot", "buildah") and not request["fsync"]:
+        numbers = DURABLE[os.uname().machine]
+        rows = [(LOAD, 0, 0, 0), *((JUMP_EQUAL, len(numbers) - at, 0, number) for at, number in enumerate(numbers)),
+                (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ANSWER_ZERO)]
+        linux.set_seccomp_filter(b"".join(struct.pack("<HBBI", *row) for row in rows))
+    started = time.monotonic()
+    if mode == "buildah":
+        argv: list[str] = request["argv"]  # type: ignore[assignment]
+        done = subprocess.run(["buildah", "run", "--isolation=chroot", str(request["container"]), *argv], check=False)
+        return tell(done.returncode, started)
+    # Not removed yet: ext4 walks past every inode number freed in the last minutes for each file that it makes.
+    work = tempfile.mkdtemp(dir=Path(str(request["lower"])).parent, prefix="work-")
+    for name in ("upper", "work", "root"):
+        Path(work, name).mkdir()
+    overlay = KernelOverlay(lowers=(str(request["lower"]),), upper=f"{work}/upper", work=f"{work}/work",
+                            userxattr=True, target="/")
+    spec = SandboxSpec(
+        root=f"{work}/root", mounts=(overlay, *standard(hosts="127.0.0.1 localhost\n")),
+        argv=tuple(request["argv"]),  # type: ignore[arg-type]
+        env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"),
+        ids=IdMap.nested() if mode == "subuid" else IdMap.single(os.getuid(), os.getgid()), hostname="bench",
+        network=Network.NONE, init=True,
+        fakeroot=FakerootSpec(table=str(request["table"]), fsync=bool(request["fsync"])) if mode == "fakeroot"
+        else None)
+    with Launcher() as launcher:
+        sandbox = launcher.launch(spec, stdin=None, stdout=2, stderr=2)
+        code = sandbox.wait(None).code
+        sandbox.close()
+    tell(code, started)
 
 
-def as_user(user: str, lower: Path, table: str | None, argv: list[str]) -> tuple[float, float]:
-    """(wall, CPU of all) of one sandbox of `user`, its preparation included."""
-    account = pwd.getpwnam(user)
-    request = json.dumps({"lower": str(lower), "table": table, "argv": argv})
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run([sys.executable, __file__, "--child", request], check=True, stdout=subprocess.DEVNULL,
-                   user=account.pw_uid, group=account.pw_gid, extra_groups=[], cwd="/",
-                   env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"})
-    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def tell(code: int, started: float) -> None:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(json.dumps({"code": code, "wall": time.monotonic() - started, "cpu": used.ru_utime + used.ru_stime}))
 
 
-def net(user: str, lower: Path, table: str | None, wrapper: list[str], work: str) -> tuple[float, float]:
-    """A workload less its preparation, which runs alone the second time."""
-    prepare = PREPARE.get(work, "")
-    whole = as_user(user, lower, table, ["sh", "-c", prepare + " ".join([*wrapper, "sh", "-c", f"'{WORK[work]}'"])])
-    idle = as_user(user, lower, table, ["sh", "-c", prepare + "true"])
-    return whole[0] - idle[0], whole[1] - idle[1]
+class Bench:
+    """The trees, and what an empty sandbox costs in each mode."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        base = places.make_base(options.files)
+        self.users = {mode: options.plain for mode in MODES} | {"subuid": options.sub, "buildah": options.sub}
+        self.lowers = {"plain": places.make_plain(base, options.plain)}
+        if "subuid" in options.mode:
+            self.lowers["sub"] = places.make_sub(base, options.sub)
+        self.image = places.make_image(base, options.sub) if "buildah" in options.mode else ""
+        self.idle: dict[tuple[str, str], Figure] = {}
+
+    def once(self, mode: str, work: str, line: str) -> Figure:
+        account = pwd.getpwnam(self.users[mode])
+        plain = self.lowers["plain"]
+        request = {"mode": mode, "argv": ["sh", "-c", line], "fsync": work == "install-fsync",
+                   "lower": str(self.lowers["sub"] if mode == "subuid" else plain),
+                   "table": str(plain.parent / ("owned" if work == "find-owned" else "table"))}
+        env = places.environment(account.pw_name)
+        who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": (), "cwd": "/", "env": env}
+        if mode == "buildah":
+            request["container"] = subprocess.run(["buildah", "from", self.image], check=True, capture_output=True,
+                                                  text=True, **who).stdout.strip()
+        # newuidmap is set-uid, so no_new_privs is for the others; root of a namespace needs none to load a filter
+        wrap = [] if mode in ("subuid", "buildah", "fakeroot") else ["setpriv", "--no-new-privs"]
+        done = subprocess.run([*wrap, sys.executable, __file__, "--child", json.dumps(request)],
+                              check=False, capture_output=True, text=True, **who)
+        if mode == "buildah":
+            subprocess.run(["buildah", "rm", request["container"]], check=True, capture_output=True, **who)
+        if done.returncode:
+            raise SystemExit(f"{mode}, {work}: {done.stderr}")
+        told = json.loads(done.stdout.splitlines()[-1])
+        if told["code"]:
+            print(f"({mode}, {work}: exit code {told['code']}: {done.stderr[-300:]})", file=sys.stderr)
+        return Figure(told["wall"], told["cpu"])
+
+    def net(self, mode: str, work: str) -> Figure:
+        """A workload, less its preparation and an empty sandbox."""
+        wrapper, prepare = WRAPPERS.get(mode, []), PREPARE.get(work, "")
+        if (mode, work) not in self.idle:
+            empty = [self.once(mode, work, prepare + "true") for _ in range(3)]
+            self.idle[mode, work] = Figure(min(one.wall for one in empty), min(one.cpu for one in empty))
+        inner = f"'{WORK[work]}'"
+        found = self.once(mode, work, prepare + " ".join([*wrapper, "sh", "-c", inner]))
+        idle = self.idle[mode, work]
+        return Figure(found.wall - idle.wall, found.cpu - idle.cpu)
 
 
-def make_lower(user: str, files: int) -> tuple[Path, str, str]:
-    """The unpacked base (kept), its table, and the table in which each of the many files has its own owner."""
-    sys.path.insert(0, str(ROOT))
-    from rootless_builder.sandbox.fakeroot import OwnerRecord, encode
-
-    account = pwd.getpwnam(user)
-    place = PLACE / user
-    lower = place / "lower"
-    if not lower.exists():
-        place.mkdir(parents=True)
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=apt", f"--include={PACKAGES}", "--skip=cleanup/apt",
-                        "stable" if not Path("/etc/os-release").exists() else codename(), lower], check=True)
-        for name in ("99artifact-registry", "docker-clean"):  # how this machine's apt is told to fetch
-            if (source := Path("/etc/apt/apt.conf.d", name)).exists():
-                (lower / "etc/apt/apt.conf.d" / name).write_text(source.read_text())
-        for folder in range(100):
-            (lower / f"many/{folder}").mkdir(parents=True)
-            for file in range(files // 100):
-                (lower / f"many/{folder}/{file}").touch()
-        records, owned = [], []
-        for top, names, entries in os.walk(lower):
-            for name in (*names, *entries):
-                path = os.path.join(top, name)
-                status = os.lstat(path)
-                if status.st_uid or status.st_gid or (status.st_mode & 0o6000):
-                    records.append(OwnerRecord(status.st_ino, status.st_mode, status.st_uid, status.st_gid))
-                elif "/many/" in path:
-                    owned.append(OwnerRecord(status.st_ino, status.st_mode, 1 + status.st_ino % 5, 7))
-                if account.pw_uid != 0:
-                    os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-        os.chown(lower, account.pw_uid, account.pw_gid)
-        os.chown(place, account.pw_uid, account.pw_gid)
-        (place / "table").write_bytes(encode(records))
-        (place / "owned").write_bytes(encode(records + owned))
-    return lower, str(place / "table"), str(place / "owned")
-
-
-def codename() -> str:
-    return next(line.split("=")[1] for line in Path("/etc/os-release").read_text().splitlines()
-                if line.startswith("VERSION_CODENAME="))
+def compare(bench: Bench, work: str, modes: Iterable[str], rounds: int) -> Iterable[str]:
+    """Lines of a table: the medians of the ratios to the first mode."""
+    figures: dict[str, list[Figure]] = {mode: [] for mode in modes}
+    for _ in range(rounds):
+        for mode, list_ in figures.items():
+            list_.append(bench.net(mode, work))
+    first = next(iter(figures))
+    for mode, list_ in figures.items():
+        wall = statistics.median(one.wall / base.wall for one, base in zip(list_, figures[first], strict=True))
+        cpu = statistics.median(one.cpu / base.cpu for one, base in zip(list_, figures[first], strict=True))
+        seconds = statistics.median(one.cpu for one in list_)
+        yield f"{work:14} {mode:12} {wall:9.2f} {cpu:9.2f} {seconds:13.2f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--files", type=int, default=100_000)
-    parser.add_argument("--user", default="iechor-plain")
+    parser.add_argument("--plain", default="iechor-plain", help="a user with one id")
+    parser.add_argument("--sub", default="iechor-sub", help="a user with a range in /etc/subuid")
     parser.add_argument("--work", nargs="*", choices=list(WORK), default=list(WORK))
+    parser.add_argument("--mode", nargs="*", choices=MODES, default=list(MODES))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(json.loads(options.child))
         return
-    lower, table, owned = make_lower(options.user, options.files)
-    print(f"{'':12}{'':14}{'wall':>8}{'CPU':>8}{'CPU ratio':>11}")
+    bench = Bench(options)
+    places.remove_works()
+    print(f"{'work':14} {'mode':12} {'wall':>9} {'CPU':>9} {'CPU seconds':>13}")
     for work in options.work:
-        base = 0.0
-        for name, wrapper in WRAPPERS.items():
-            user, tree, used, words = options.user, lower, table if name == "supervisor" else None, wrapper
-            if work == "find-owned" and name == "supervisor":
-                used = owned
-            if work == "install" and name != "supervisor":
-                if name != "kernel":
-                    continue  # neither can start apt as a single id
-                user, words = "root", ["eatmydata"]
-                tree = make_lower("root", options.files)[0]
-            found = [net(user, tree, used, words, work) for _ in range(options.rounds)]
-            wall, cpu = min(one[0] for one in found), min(one[1] for one in found)
-            base = base or cpu
-            print(f"{work:12}{name:14}{wall:8.2f}{cpu:8.2f}{cpu / base:11.2f}", flush=True)
+        modes = [mode for mode in options.mode if mode != "buildah" or work.startswith("install")]
+        for line in compare(bench, work, modes, options.rounds):
+            print(line, flush=True)
+    places.remove_works()
 
 
 if __name__ == "__main__":
