@@ -1,6 +1,5 @@
 """Progress that is written once and never redrawn: plain lines, or JSON."""
 
-import base64
 import json
 import threading
 import time
@@ -23,7 +22,9 @@ class RawJson:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        fields = {name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        from binascii import b2a_base64
+
+        fields = {name: b2a_base64(value, newline=False).decode() if isinstance(value, bytes) else value
                   for name, value in asdict(event).items()}
         line = json.dumps({"event": type(event).__name__, "time": round(time.time(), 3), **fields})
         with self._lock:
