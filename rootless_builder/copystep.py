@@ -155,7 +155,7 @@ def _found(tree: Tree, wanted: _Wanted, step: CopyStep, world: "World") -> list[
     """Paths that the source names; one that is plainly named must be there. Errors: SourceError."""
     if wanted.required is not None:
         path = image_path(wanted.required)
-        if tree.lookup(path if step.parents else resolve(tree, path)) is None:
+        if tree.lookup(path if step.parents else resolve(tree, path)) is None or (step.parents and not path):
             raise _missing(tree, path, wanted.required, step, world)
     found = find_sources(tree, wanted.pattern)
     if has_wildcards(wanted.pattern):

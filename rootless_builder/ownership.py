@@ -16,7 +16,7 @@ def find_owner(text: str, tree: Tree, emit: Emit) -> tuple[int, int]:
 
     A number needs no entry; a user without a group has the group of its entry, or of its own number. An unknown user
     is root, and an unknown group leaves the user's, as in BuildKit; both are said. Errors: SourceError (a name, where
-    the image has no files at all).
+    the image has no files at all, or no file of that kind).
     """
     user, colon, group = text.partition(":")
     uid, gid = _lookup(user, "etc/passwd", tree, emit) or (0, 0)
@@ -43,6 +43,9 @@ def _lookup(name: str, file: str, tree: Tree, emit: Emit) -> tuple[int, int] | N
 
 def _entries(file: str, tree: Tree) -> Iterator[list[str]]:
     node = tree.lookup(resolve(tree, image_path(file)))
+    if node is not None and not isinstance(node, File):
+        raise SourceError(f"cannot look up users and groups: the image's /{file} is not a regular file",
+                          hint="give numbers")
     if isinstance(node, File):
         for line in read_file(node).decode("utf-8", "replace").splitlines():
             yield line.split(":")
