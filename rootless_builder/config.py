@@ -13,6 +13,7 @@
     compression = "gzip"               gzip | zstd | none; also IECHOR_COMPRESSION
     compression_level = 6              also IECHOR_COMPRESSION_LEVEL
     jobs = 4                           blobs in transfer side by side; also IECHOR_JOBS
+    timeout = 90                       seconds of silence after which a registry is given up; also IECHOR_TIMEOUT
 
     [registries."docker.io"]
     mirrors = ["mirror.example:5000", "https://cache.example/hub"]    asked in this order, before docker.io
@@ -83,6 +84,7 @@ class Settings:
     compression: str = "gzip"
     compression_level: int | None = None
     jobs: int = 4
+    timeout: int = 90
     ca_file: Path | None = None
     ssl_cert_file: Path | None = None
     ssl_cert_dir: Path | None = None
@@ -213,7 +215,7 @@ Check = Callable[[Any, _Origin], Any]
 _KEYS: Mapping[str, Check] = {
     "default_registry": _host, "ca_file": _file, "store": _file, "scratch": _file,
     "userns": _one_of(*USERNS_MODES), "compression": _one_of(*COMPRESSIONS), "compression_level": _whole(1, 19),
-    "jobs": _whole(1, 64),
+    "jobs": _whole(1, 64), "timeout": _whole(1, 3600),
 }
 _REGISTRY_KEYS: Mapping[str, Check] = {
     "mirrors": _mirrors, "insecure": _flag, "ca_file": _file, "client_cert": _file, "client_key": _file,
@@ -296,9 +298,9 @@ def _find(path: Path, text: str, key: str, table: str = "") -> Span | None:
 _ENVIRONMENT: Mapping[str, str] = {
     "IECHOR_DEFAULT_REGISTRY": "default_registry", "IECHOR_CA_FILE": "ca_file", "IECHOR_HOME": "store",
     "IECHOR_SCRATCH": "scratch", "IECHOR_USERNS": "userns", "IECHOR_COMPRESSION": "compression",
-    "IECHOR_COMPRESSION_LEVEL": "compression_level", "IECHOR_JOBS": "jobs",
+    "IECHOR_COMPRESSION_LEVEL": "compression_level", "IECHOR_JOBS": "jobs", "IECHOR_TIMEOUT": "timeout",
 }
-_NUMBERS = frozenset({"compression_level", "jobs"})
+_NUMBERS = frozenset({"compression_level", "jobs", "timeout"})
 
 
 def _from_environment(environ: Mapping[str, str], registries: dict[str, RegistrySettings]) -> dict[str, Any]:

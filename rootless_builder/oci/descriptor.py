@@ -58,7 +58,7 @@ class Descriptor:
         """From a decoded JSON object. Errors: UnsafeArchive."""
         what = "descriptor"
         size = document.number(source, "size", what)
-        if size < 0 or "size" not in source:
+        if not 0 <= size < 1 << 63 or "size" not in source:
             raise document.refuse(what, "size", "a length in bytes")
         platform = document.mapping(source, "platform", what)
         return cls(

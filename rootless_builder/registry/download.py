@@ -25,6 +25,8 @@ from .http import CHUNK, BrokenTransfer, Response
 # What a layer may inflate to: deflate's own limit is 1032 to 1; zstd has none, and sparse files compress well.
 INFLATED_RATIO, INFLATED_FREE = 1100, 16 << 30
 
+_PROGRESS = 1 << 16  # bytes: an attempt that brought less is one that failed, or a blob could take ages
+
 Progress = Callable[[int], object]
 
 
@@ -45,7 +47,7 @@ class BlobStream:
         self._held = memoryview(b"")
         self._response: Response | None = None
         self._chunks: Iterator[bytes] = iter(())
-        self._failures = 0
+        self._failures = self._brought = 0
 
     def read(self, size: int = CHUNK, /) -> bytes:
         """At most `size` bytes, none at the end. Errors: UnsafeArchive (it is longer than it should be),
@@ -94,7 +96,9 @@ class BlobStream:
                 raise UnsafeArchive(f"the blob {self._blob.digest} is longer than the {self._blob.size} bytes "
                                     "that its manifest says")
             if data:
-                self._failures = 0
+                self._brought += len(data)
+                if self._brought >= _PROGRESS:
+                    self._failures = 0
                 return data
             self._response = None
             if self._position < self._blob.size:
@@ -116,9 +120,10 @@ class BlobStream:
         self._chunks = _without(response.chunks(), offset - start)
 
     def _again(self, error: RegistryError) -> None:
-        """Waits before the next attempt. Attempts that brought something do not count."""
+        """Waits before the next attempt. Attempts that brought enough do not count."""
         self.close()
         self._response = None
+        self._brought = 0
         self._failures += 1
         if self._failures > self._client.retries or self._client.cancelled:
             raise error
@@ -181,7 +186,7 @@ def _receive(layer: LayerRef, stream: BlobStream, store: Store) -> None:
 def _range_start(content_range: str) -> int:
     """"bytes 100-199/200" → 100; -1 when it is not so."""
     text = content_range.removeprefix("bytes ").partition("-")[0].strip()
-    return int(text) if text.isascii() and text.isdigit() else -1
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
 
 
 def _without(chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:

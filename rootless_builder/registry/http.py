@@ -2,7 +2,8 @@
 
     Transport.send ──▶ pool of the host (urllib3) ──▶ Response
         again after a connection error, 408, 429, 5xx: exponential back-off with jitter, Retry-After obeyed
-        redirects: Authorization stays with the host that it was meant for; from https to http only where allowed
+        redirects: Authorization stays with the host that it was meant for; from https to http only where allowed;
+        never from elsewhere to this machine
 
 Messages are causes ("no connection to HOST: …"); what was being done is put before them by client.py.
 
@@ -18,9 +19,10 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
-from ..config import Settings
+from ..config import Settings, is_loopback
 from ..errors import RegistryError
 from ..events import Emit, Notice, quiet
+from .connections import Watch, harden, is_private, refused
 from .tls import context_for
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ CHUNK = 1 << 18  # bytes
 RETRIES = 5
 REFUSED_RETRIES = 2  # nobody listens: seldom worth a long wait
 WAIT_LIMIT = 120.0  # seconds: who asks for more is not waited for
-CONNECT_TIMEOUT, READ_TIMEOUT = 15.0, 90.0
+CONNECT_TIMEOUT = 15.0  # seconds, or the settings' timeout where that is shorter
+_PATIENCE = 6  # times the timeout: how long one answer, or one chunk of it, may trickle
+_LENGTH_DIGITS = 18
 _REDIRECTS = 10
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECT = frozenset({301, 302, 303, 307, 308})
@@ -53,8 +57,9 @@ class BrokenTransfer(RegistryError):
 class Response:
     """One answer whose body is still on its way. Close it, or read it to its end."""
 
-    def __init__(self, raw: "urllib3.BaseHTTPResponse", url: str, release: Callable[[], None]) -> None:
+    def __init__(self, raw: "urllib3.BaseHTTPResponse", url: str, release: Callable[[], None], watch: Watch) -> None:
         self._raw = raw
+        self._watch = watch
         self._release = release
         self.status = raw.status
         self.headers: Mapping[str, str] = raw.headers
@@ -71,19 +76,23 @@ class Response:
     def length(self) -> int | None:
         """Content-Length, None where it is not said."""
         text = self.headers.get("Content-Length", "")
-        return int(text) if text.isascii() and text.isdigit() else None
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= _LENGTH_DIGITS else None
 
     def chunks(self) -> Iterator[bytes]:
         """The body. Errors: BrokenTransfer."""
         from urllib3.exceptions import HTTPError
 
         try:
-            while chunk := self._raw.read(CHUNK, decode_content=False):
+            while chunk := self._next():
                 yield chunk
         except (HTTPError, OSError, ValueError) as error:
             raise BrokenTransfer(f"the answer of {self.host} broke off: {cause_of(error)}") from error
         finally:
             self.close()
+
+    def _next(self) -> bytes:
+        with self._watch.over(self._raw.shutdown):
+            return self._raw.read(CHUNK, decode_content=False)
 
     def read(self, limit: int) -> bytes:
         """The whole body. Errors: RegistryError when it is longer than `limit` bytes, BrokenTransfer."""
@@ -120,23 +129,27 @@ class Transport:
         self._emit = emit
         self._pause = pause
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, str, str], urllib3.PoolManager] = {}
+        self._watch = Watch(_PATIENCE * settings.timeout)
         self._active: set[urllib3.BaseHTTPResponse] = set()
         self._cancelled = False
         self._refused = REFUSED_RETRIES if settings.access.retries is None else settings.access.retries
 
     def send(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Body | None = None,
-             name: str = "", retries: int | None = None, follow: bool = True) -> Response:
+             name: str = "", retries: int | None = None, follow: bool = True, sender: str = "") -> Response:
         """The answer, whatever its status, once retries (None: `self.retries`) are used up. `body` as a callable
         gives a fresh reader for each attempt; its Content-Length must be in `headers`. name: what the host of `url`
-        is called in the settings, if not the same (registry-1.docker.io is docker.io).
+        is called in the settings, if not the same (registry-1.docker.io is docker.io). sender: the host that told us
+        this URL, if not its own.
 
         Errors: Unreachable, TlsFailure, RegistryError (a redirect that must not be followed).
         """
         given, origin = dict(headers or {}), _origin(url)
         for _ in range(_REDIRECTS):
             called = name if _origin(url)[1] == origin[1] else ""
-            response = self._retried(method, url, given, body, called, self.retries if retries is None else retries)
+            outside = self._outside(sender or origin[1], url)
+            response = self._retried(method, url, given, body, called, outside,
+                                     self.retries if retries is None else retries)
             location = response.headers.get("Location", "")
             may = follow and (method in ("GET", "HEAD") or response.status in (307, 308))
             if response.status not in _REDIRECT or not location or not may:
@@ -187,13 +200,13 @@ class Transport:
         return self._cancelled
 
     def _retried(self, method: str, url: str, headers: Mapping[str, str], body: Body | None, name: str,
-                 retries: int) -> Response:
+                 outside: str, retries: int) -> Response:
         attempt = 0
         while True:
             failure: RegistryError | None = None
             wait: float | None = None
             try:
-                response = self._once(method, url, headers, body, name)
+                response = self._once(method, url, headers, body, name, outside)
             except Unreachable as error:
                 failure = error
                 again = attempt < (min(retries, self._refused) if "refused" in error.message else retries)
@@ -212,7 +225,8 @@ class Transport:
                 self.notice(f"{why}; trying again in {delay:.0f} s")
             self._pause(delay)
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None, name: str) -> Response:
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None, name: str,
+              outside: str) -> Response:
         from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 
         host = urlsplit(url).netloc
@@ -220,7 +234,7 @@ class Transport:
         if self._cancelled:
             raise RegistryError("it was interrupted")
         try:
-            raw = self._pool(url, name).urlopen(
+            raw = self._pool(url, name, outside).urlopen(
                 method, url, headers=sent, body=body() if callable(body) else body, redirect=False, retries=False,
                 preload_content=False, decode_content=False)
         except (HTTPError, OSError) as error:
@@ -233,7 +247,7 @@ class Transport:
             ) from error
         with self._lock:
             self._active.add(raw)
-        return Response(raw, url, lambda: self._forget(raw))
+        return Response(raw, url, lambda: self._forget(raw), self._watch)
 
     def _forget(self, raw: "urllib3.BaseHTTPResponse") -> None:
         with self._lock:
@@ -247,35 +261,45 @@ class Transport:
             raise RegistryError(f"{urlsplit(source).netloc} redirects from https to http ({host})",
                                 hint=f'set insecure = true in [registries."{host}"] of config.toml if you trust it.')
 
-    def _pool(self, url: str, name: str) -> "urllib3.PoolManager":
+    def _outside(self, sender: str, url: str) -> str:
+        """The host `sender` if it is elsewhere and sends us away from itself, else "". Errors: RegistryError."""
+        host = urlsplit(url).netloc
+        if _origin(url)[1] == sender or is_loopback(sender) or host in self._settings.registries:
+            return ""
+        if is_loopback(host) or is_private(urlsplit(url).hostname):
+            raise refused(sender, host)
+        return sender
+
+    def _pool(self, url: str, name: str, outside: str) -> "urllib3.PoolManager":
         """The pool of the host, with its own idea of whom to believe."""
         name, scheme = name or urlsplit(url).netloc, urlsplit(url).scheme
         with self._lock:
-            pool = self._pools.get((name, scheme))
+            pool = self._pools.get((name, scheme, outside))
             if pool is None:
-                pool = self._pools[name, scheme] = self._new_pool(url, name)
+                pool = self._pools[name, scheme, outside] = self._new_pool(url, name, outside)
             return pool
 
-    def _new_pool(self, url: str, name: str) -> "urllib3.PoolManager":
+    def _new_pool(self, url: str, name: str, outside: str) -> "urllib3.PoolManager":
         import urllib3
 
         insecure = bool(self._settings.registry(name).insecure)
         options: dict[str, Any] = {
             "ssl_context": context_for(self._settings, name, insecure=insecure), "maxsize": 16, "blocksize": CHUNK,
-            "timeout": urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
+            "timeout": urllib3.Timeout(connect=min(CONNECT_TIMEOUT, self._settings.timeout),
+                                       read=self._settings.timeout),
         }
         if insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             options |= {"assert_hostname": False, "cert_reqs": ssl.CERT_NONE}
         proxy = proxy_for(self._settings.proxies, url)
-        return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        harden(pool, self._watch, outside="" if proxy else outside)  # a proxy may well be on this machine
+        return pool
 
 
 def proxy_for(proxies: Mapping[str, str], url: str) -> str | None:
     """The proxy for this URL by the rules of https_proxy and no_proxy; loopback is never proxied."""
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
-
-    from ..config import is_loopback
 
     parts = urlsplit(url)
     if is_loopback(parts.netloc) or proxy_bypass_environment(parts.netloc, {"no": proxies.get("no", "")}):

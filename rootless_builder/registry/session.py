@@ -80,8 +80,9 @@ class Session:
             retries = _MIRROR_RETRIES if self.endpoint.mirror else self._transport.retries
         for attempt in range(2):
             sent = dict(headers or {}) | self._authorization(url, scopes)
-            response = self._transport.send(method, url, headers=sent, body=body, name=self.endpoint.name,
-                                            retries=retries, follow=follow)
+            response = self._transport.send(method, url, headers=sent, body=body, retries=retries, follow=follow,
+                                            name=self.endpoint.name if self._is_ours(url) else "",
+                                            sender=self.endpoint.address)
             if response.status != 401:
                 return response
             challenge = choose(parse_challenges(response.challenges()))
@@ -138,7 +139,7 @@ class Session:
 
     def _authorization(self, url: str, scopes: tuple[str, ...]) -> dict[str, str]:
         """Empty for another host: what is meant for this registry goes nowhere else."""
-        if urlsplit(url)[:2] != urlsplit(self.base())[:2] or self._challenge is None:
+        if not self._is_ours(url) or self._challenge is None:
             return {}
         credential = self._credential(scopes)
         if credential is not None and credential.registry_token:
@@ -150,6 +151,9 @@ class Session:
         if credential is None:
             raise refused(self.endpoint.name, None)
         return {"Authorization": credential.basic()}
+
+    def _is_ours(self, url: str) -> bool:
+        return urlsplit(url)[:2] == urlsplit(self.base())[:2]
 
     def _credential(self, scopes: tuple[str, ...]) -> Credential | None:
         """Asked for once: a helper may take a second to answer."""
@@ -184,6 +188,6 @@ def _said(response: Response) -> str:
         answer = json.loads(response.read(ANSWER_LIMIT))
         errors = answer.get("errors") or [answer]
         texts = [str(error.get("message") or error.get("code") or "") for error in errors]
-    except (RegistryError, ValueError, AttributeError, TypeError):
+    except (RegistryError, ValueError, RecursionError, AttributeError, TypeError):
         return ""
     return "; ".join(filter(None, (" ".join(text.split()) for text in texts)))[:300]

@@ -21,6 +21,7 @@ from .auth import Credential
 from .http import Response, Transport
 
 ANSWER_LIMIT = 1 << 20  # bytes
+_AGES = 1e12  # seconds: nobody means that
 _CLIENT = "iechor"
 _LIFETIME = 60  # seconds, where the server does not say (token spec)
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -117,13 +118,15 @@ class Tokens:
         if offline:
             fields += [("offline_token", "true"), ("client_id", _CLIENT)]
         url = f"{realm}{'&' if parts.query else '?'}{urlencode(fields)}"
-        return self._grant(self._transport.send("GET", url, headers=headers, name=self._called(realm)), credential)
+        response = self._transport.send("GET", url, headers=headers, name=self._called(realm), sender=self._name)
+        return self._grant(response, credential)
 
     def _post(self, realm: str, service: str, scopes: tuple[str, ...], credential: Credential) -> Response:
         form = {"grant_type": "refresh_token", "service": service, "client_id": _CLIENT, "scope": " ".join(scopes),
                 "refresh_token": credential.identity_token}
         return self._transport.send("POST", realm, headers={"Content-Type": "application/x-www-form-urlencoded"},
-                                    body=urlencode(form).encode(), name=self._called(realm))
+                                    body=urlencode(form).encode(), name=self._called(realm), sender=self._name,
+                                    follow=False)  # a redirect would take the token with it
 
     def _grant(self, response: Response, credential: Credential | None) -> Grant:
         if response.status in (400, 401, 403):
@@ -134,13 +137,13 @@ class Tokens:
             raise RegistryError(f"{response.host}, the token server of {self._name}, answered {response.status}")
         try:
             answer: Any = json.loads(response.read(ANSWER_LIMIT))
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         answer = answer if isinstance(answer, dict) else {}
         token, refresh = answer.get("token") or answer.get("access_token"), answer.get("refresh_token") or ""
         lifetime = answer.get("expires_in") or _LIFETIME
         if not (isinstance(token, str) and re.fullmatch(r"[\x21-\x7e]+", token) and isinstance(refresh, str)
-                and isinstance(lifetime, int | float)):
+                and isinstance(lifetime, int | float) and abs(lifetime) < _AGES):
             raise RegistryError(f"{response.host}, the token server of {self._name}, does not answer with a token")
         return Grant(token, time.monotonic() + max(5.0, min(float(lifetime), 3600.0) * 0.9 - 5), refresh)
 
