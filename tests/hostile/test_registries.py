@@ -60,6 +60,23 @@ def pulled(person: Person, server: Server, code: int, said: str, *, name: str = 
     return done.stderr
 
 
+def refused(folder: Path, server: Server, code: int, said: str) -> str:
+    """The same in this process, for the many: any other error than one of ours would be a traceback."""
+    with Store.open(folder / "store") as store, pytest.raises(IechorError) as caught:
+        pull(Reference.parse(f"{server.host}/some/thing:1"), store, client=client_of(folder, 0))
+    with Store.open(folder / "store") as store:
+        assert store.images.list() == [] and len(list((folder / "store/blobs/sha256").iterdir())) == 0
+    assert caught.value.exit_code == code and caught.value.message.startswith("cannot pull"), caught.value
+    assert said in caught.value.message
+    return caught.value.message
+
+
+def client_of(folder: Path, retries: int, **environ: str) -> RegistryClient:
+    access = RegistryAccess(retries=retries, retry_delay=0.0)
+    settings = replace(load([], {"HOME": str(folder), **environ}), access=access)
+    return RegistryClient(settings, Credentials(settings.auth_file, ()), pause=lambda seconds: None)
+
+
 def through(server: Server, **more: str) -> dict[str, str]:
     return {"http_proxy": f"http://{server.host}", "https_proxy": f"http://{server.host}",
             "IECHOR_INSECURE_REGISTRIES": ELSEWHERE, **more}
@@ -211,10 +228,17 @@ ANSWERS = {  # name: where, answer, exit code, cause
 
 
 @pytest.mark.parametrize("case", ANSWERS)
-def test_an_answer_that_makes_no_sense_is_refused(person: Person, case: str) -> None:
+def test_an_answer_that_makes_no_sense_is_refused(tmp_path: Path, case: str) -> None:
     where, answer, code, said = ANSWERS[case]
     with serve({where: sends(answer)}) as server:
-        assert "\x1b" not in pulled(person, server, code, said)
+        refused(tmp_path, server, code, said)
+
+
+def test_the_command_says_it_with_its_exit_code_and_draws_nothing(person: Person) -> None:
+    for case in ("a shorter body", "deep JSON", "another blob that looks right", "an error that draws"):
+        where, answer, code, said = ANSWERS[case]
+        with serve({where: sends(answer)}) as server:
+            assert "\x1b" not in pulled(person, server, code, said)
 
 
 TOKENS = {
@@ -225,11 +249,11 @@ TOKENS = {
 
 
 @pytest.mark.parametrize("case", TOKENS)
-def test_a_token_that_is_none_is_refused(person: Person, case: str) -> None:
+def test_a_token_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
     with serve() as server:
         server.answers = {"/token": sends(response(TOKENS[case])), "/v2/": sends(response(
             status="401 Unauthorized", WWW_Authenticate=f'Bearer realm="http://{server.host}/token"'))}
-        pulled(person, server, REGISTRY, "longer than" if case == "long" else "does not answer with a token")
+        refused(tmp_path, server, REGISTRY, "longer than" if case == "long" else "does not answer with a token")
 
 
 def index_of(*documents: bytes, kind: str = INDEX) -> bytes:
@@ -237,18 +261,18 @@ def index_of(*documents: bytes, kind: str = INDEX) -> bytes:
     return json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode()
 
 
-def test_an_index_in_an_index_is_refused(person: Person) -> None:
+def test_an_index_in_an_index_is_refused(tmp_path: Path) -> None:
     """No index can hold its own digest: the longest way round is a chain of them."""
     inner = manifest_of(config_of(TAR), (BLOB, LAYER))
     with serve(manifest=index_of(index_of(inner, kind=MANIFEST)), media_type=INDEX) as server:
         server.add(index_of(inner, kind=MANIFEST))
-        pulled(person, server, UNSAFE, "names another index")
+        refused(tmp_path, server, UNSAFE, "names another index")
 
 
-def test_an_index_that_leads_back_to_its_tag_is_a_lie_about_a_digest(person: Person) -> None:
+def test_an_index_that_leads_back_to_its_tag_is_a_lie_about_a_digest(tmp_path: Path) -> None:
     index = index_of(b"what is not there")
     with serve({"/manifests/": sends(response(index, Content_Type=INDEX))}) as server:
-        pulled(person, server, UNSAFE, "does not have the digest")
+        refused(tmp_path, server, UNSAFE, "does not have the digest")
 
 
 KINDS = {
@@ -259,7 +283,8 @@ KINDS = {
     "a config of no known kind": (manifest_of(config_of(TAR), (BLOB, LAYER), config=described(
         config_of(TAR), "application/vnd.cncf.helm.config.v1+json")), MANIFEST, 4, "helm"),
     "gzip called zstd": (manifest_of(config_of(TAR), (BLOB, LAYER.replace("gzip", "zstd"))), MANIFEST, UNSAFE, "zstd"),
-    "gzip called a tar": (manifest_of(config_of(TAR), (BLOB, LAYER.removesuffix("+gzip"))), MANIFEST, UNSAFE, "the archive"),
+    "gzip called a tar": (manifest_of(config_of(TAR), (BLOB, LAYER.removesuffix("+gzip"))), MANIFEST, UNSAFE,
+                          "the archive"),
     "more layers than the config has": (manifest_of(config_of(TAR), (BLOB, LAYER), (BLOB, LAYER)), MANIFEST, UNSAFE,
                                         "1 layers, its manifest 2"),
     "a config of another size": (manifest_of(config_of(TAR), (BLOB, LAYER)).replace(
@@ -272,10 +297,10 @@ KINDS = {
 
 
 @pytest.mark.parametrize("case", KINDS)
-def test_what_contradicts_itself_is_refused(person: Person, case: str) -> None:
+def test_what_contradicts_itself_is_refused(tmp_path: Path, case: str) -> None:
     manifest, media_type, code, said = KINDS[case]
     with serve(manifest=manifest, media_type=media_type) as server:
-        pulled(person, server, code, said)
+        refused(tmp_path, server, code, said)
 
 
 # ---- how much, how long ----------------------------------------------------------------------------------------
@@ -349,12 +374,6 @@ def test_who_sends_a_byte_now_and_then_does_not_hold_us(tmp_path: Path) -> None:
 
 
 # ---- cut at every byte -----------------------------------------------------------------------------------------
-
-def client_of(folder: Path, retries: int, **environ: str) -> RegistryClient:
-    access = RegistryAccess(retries=retries, retry_delay=0.0)
-    settings = replace(load([], {"HOME": str(folder), **environ}), access=access)
-    return RegistryClient(settings, Credentials(settings.auth_file, ()), pause=lambda seconds: None)
-
 
 @pytest.mark.parametrize("part", ["/manifests/", "config", "layer"])
 def test_a_connection_cut_at_every_byte_is_an_error_or_no_matter(tmp_path: Path, part: str) -> None:
