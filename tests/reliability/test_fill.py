@@ -56,6 +56,7 @@ def test_a_disk_that_fails_at_some_call(bench: Bench, operation: Operation, erro
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(36_000)
 @operations
 @errors
 def test_a_disk_that_fails_at_many_calls(bench: Bench, operation: Operation, error: int) -> None:

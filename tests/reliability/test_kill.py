@@ -80,6 +80,7 @@ def test_killed_at_a_call_that_writes(bench: Bench, operation: Operation) -> Non
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(36_000)
 @operations
 def test_killed_at_many_random_instants(bench: Bench, operation: Operation) -> None:
     killed = kill_at_random(bench, operation, -(-SOAK // len(OPERATIONS)), seed=int(time.time()))
@@ -87,6 +88,7 @@ def test_killed_at_many_random_instants(bench: Bench, operation: Operation) -> N
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(36_000)
 @operations
 def test_killed_at_every_call_that_writes(bench: Bench, operation: Operation) -> None:
     print(f"\n{operation.name}: killed at {kill_at_calls(bench, operation, None)} calls that write")
