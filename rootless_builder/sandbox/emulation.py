@@ -11,6 +11,8 @@ from .fakeroot import MountTable
 from .spec import FakerootSpec, SandboxSpec, with_owners
 from .tracing import Gate
 
+MOST_MOUNTS = 64  # FR_MOUNTS_MAX in native/fakeroot.h
+
 
 def prepare_supervisor(spec: SandboxSpec, final: int | None,
                        control: socket.socket | None) -> Callable[[int], object] | None:
@@ -27,6 +29,8 @@ def prepare_supervisor(spec: SandboxSpec, final: int | None,
     host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     table = _open_table(emulated.table) if emulated.table else None
     upper = os.open(uppers[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if uppers else -1
+    if len(with_owners(spec)) > MOST_MOUNTS:
+        raise SandboxError(f"cannot mount more than {MOST_MOUNTS} trees and caches in one step")
     others = tuple(MountTable(path=mount.target, table_fd=_open_table(mount.owners)) for mount in with_owners(spec))
     view = fakeroot.open_view(emulated)
     return lambda listener: fakeroot.serve(listener, host_proc=host_proc, spec=emulated, table_fd=table, mounts=others,

@@ -42,6 +42,13 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, ctypes.byref(Program(len(code) // 8, ctypes.addressof(buffer)))) == 0
 os.execvp(sys.argv[5], sys.argv[5:])
 """
+I386 = """void _start(void)
+{
+    int rc;
+    __asm__ volatile("int $0x80" : "=a"(rc) : "a"(212), "b"("/f"), "c"(3), "d"(4) : "memory"); /* chown32 */
+    __asm__ volatile("int $0x80" : : "a"(1), "b"(rc == 0 ? 0 : 9)); /* exit */
+}
+"""
 LOST = """FROM busybox
 RUN chown 3:4 /etc/group && chown -h 5 /bin/sh && cd /etc && chown :6 passwd && chown 0:0 passwd && \\
     touch /f1 /f2 && chown 1:1 /f1 && chown 2:2 ../f2; mkdir /m && cd /m && \\
@@ -171,6 +178,13 @@ def test_owners_may_be_lost_when_that_is_allowed_and_each_is_named(user: Person,
         *((f"/m/{number}", f"{number}:8") for number in range(1, 16))]
     [name] = re.findall(r"66 owners were given in vain: (\S+) lists them", done.stderr)
     assert Path(name).read_text().splitlines()[-2:] == ["60:8 /m/60", "9:9 /old"]
+    if os.uname().machine == "x86_64":  # which runs i386 programs, too
+        user.write("more/i386.c", I386)
+        subprocess.run(["gcc", "-m32", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie",
+                        "-no-pie", "-o", user.home / "more/i386", user.home / "more/i386.c"], check=True)
+        user.write("more/iEchorfile", "FROM busybox\nCOPY i386 /\nRUN touch /f && /i386\n")
+        done = user.run(*without_notification(user.command(*words, "more", "more")))
+        assert done.returncode == 0 and "lost: /f was to be of 3:4\n" in done.stderr, done.stderr
     # Where nothing lacks the flag means nothing, and what was built without owners is not taken from the cache.
     shown = user.iechor(*words, "third", "c", env=EPOCH).stderr
     assert "lost" not in shown and diff_ids(user, "third") == usual
