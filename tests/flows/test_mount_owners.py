@@ -148,3 +148,9 @@ def test_apt_fetches_as_a_user_of_its_own(user: Person, ubuntu: str) -> None:
     later = "stat -c '%n %U %a' /var/cache/apt/archives/partial && apt-get -y --no-download install hello && hello"
     shown = build(user, text % later)
     assert "/var/cache/apt/archives/partial _apt 700" in shown and "Hello, world!" in shown
+
+
+def test_more_mounts_than_have_tables(user: Person) -> None:
+    mounts = " ".join(f"--mount=type=cache,target=/c{number}" for number in range(65))
+    shown = build(user, f"FROM busybox\nRUN {mounts} true\n", code=11)
+    assert "cannot mount more than 64 trees and caches in one step" in shown
