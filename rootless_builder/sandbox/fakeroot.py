@@ -95,6 +95,29 @@ def encode(records: Iterable[OwnerRecord]) -> bytes:
     return b"".join(parts)
 
 
+HEADER_SIZE = _HEADER.size
+RECORD_SIZE = _RECORD.size  # of one without extended attributes
+
+
+def count_of(table: bytes) -> int:
+    """How many records a packed table says it has. SandboxError when it is damaged."""
+    if len(table) < _HEADER.size or table[:4] != _MAGIC:
+        raise _damaged("not an owner table")
+    count: int = _HEADER.unpack_from(table)[2]
+    return count
+
+
+def table_of(record: bytes) -> bytes:
+    """One packed record as a table."""
+    return _HEADER.pack(_MAGIC, 0, 1) + record
+
+
+def joined(tables: Iterable[bytes]) -> bytes:
+    """Packed tables, of different inodes, as one."""
+    found = [table for table in tables if table]
+    return _HEADER.pack(_MAGIC, 0, sum(map(count_of, found))) + b"".join(table[_HEADER.size:] for table in found)
+
+
 def decode(data: bytes) -> Iterator[OwnerRecord]:
     """The records of a packed table, in its order. SandboxError when it is damaged."""
     if not data:
@@ -113,8 +136,11 @@ def decode(data: bytes) -> Iterator[OwnerRecord]:
         if at != len(data):
             raise ValueError("its length is wrong")
     except (struct.error, ValueError) as error:
-        raise SandboxError(f"cannot read an owner table: {error}",
-                           hint="remove the scratch directory; it is made anew") from None
+        raise _damaged(str(error)) from None
+
+
+def _damaged(cause: str) -> SandboxError:
+    return SandboxError(f"cannot read an owner table: {cause}", hint="remove the scratch directory; it is made anew")
 
 
 def _xattrs(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, bytes]]:

@@ -54,7 +54,7 @@ class CacheOwners:
         """
         if final is not None:
             with atomic.explained("keep the owners of a cache", self.folder, remedy=REMEDY):
-                self._merge(decode(final))
+                self._merge(dict(decode(final)))
         self._running = False
 
     def finish(self) -> None:
@@ -62,11 +62,11 @@ class CacheOwners:
             self.table.unlink(missing_ok=True)
 
     def _merge(self, final: dict[int, OwnerRecord]) -> None:
-        found = decode(self.table.read_bytes())
+        found = dict(decode(self.table.read_bytes()))
         lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _lock(lock)
-            now = decode(_read(self.folder))
+            now = dict(decode(_read(self.folder)))
             if not (final or found or now):
                 return
             there = frozenset(_inodes(self.folder / "files"))

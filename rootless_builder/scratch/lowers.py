@@ -7,6 +7,7 @@ No symlink is followed: a part of a path is only looked up below folders that we
 
 import os
 import stat
+from collections.abc import Mapping
 from typing import Protocol
 
 from ..paths import encode
@@ -31,7 +32,7 @@ class Lower(Protocol):
     def opaque(self) -> frozenset[str]: ...
 
     @property
-    def owners(self) -> dict[int, OwnerRecord]: ...
+    def owners(self) -> Mapping[int, OwnerRecord]: ...
 
 
 @dataclass(frozen=True, slots=True)

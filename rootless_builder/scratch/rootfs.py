@@ -10,7 +10,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,7 +31,7 @@ from .checkout import CheckOut
 from .comparing import Original
 from .lowers import Lowers
 from .metadata import DiskReader, Target, apply
-from .owners import OwnerRecord, decode, encode, joined
+from .owners import OwnerRecord, OwnerTable, decode, encode, joined
 from .places import REMEDY, Places, in_first_namespace
 from .removal import Remover, discard
 from .unpacked import UnpackedLayer
@@ -56,7 +56,7 @@ class Rootfs:
     _root: Directory = field(default_factory=lambda: Directory(IMPLIED))
     _check_out: CheckOut | None = None
     _changed_fd: int = -1
-    _owners: dict[int, OwnerRecord] = field(default_factory=dict)
+    _owners: Mapping[int, OwnerRecord] = field(default_factory=dict)
     _made: frozenset[str] = frozenset()
     _tells_root: bool = False
     _kept: bool = False
@@ -160,7 +160,7 @@ def make_overlay(rootfs: Rootfs, *, writable: bool, stubs: bool = True) -> None:
     rootfs._changed_fd = os.open(top, FOLDER)
     record = apply(Target(folder_fd=rootfs._changed_fd, name=b".", path=""), rootfs._root, ids)
     if record is not None:
-        records[record.ino] = record
+        records.put(record)
     visible = Lowers(ids, rootfs.layers).visible()
     lowers = tuple(str(layer.folder / "root") for layer in rootfs.layers[: len(visible)])
     # The mount point itself is empty, and there may be no layer at all.
@@ -168,7 +168,7 @@ def make_overlay(rootfs: Rootfs, *, writable: bool, stubs: bool = True) -> None:
     rootfs.overlay = KernelOverlay(
         lowers=lowers if writable else (str(top), *lowers), upper=str(top) if writable else None,
         work=str(folder / "work") if writable else None, userxattr=ids is not IdMode.HOST or not in_first_namespace())
-    _finish(rootfs, records)
+    _finish(rootfs, records, records.packed())
 
 
 def make_check_out(rootfs: Rootfs, *, stubs: bool = True) -> None:
@@ -184,10 +184,10 @@ def make_check_out(rootfs: Rootfs, *, stubs: bool = True) -> None:
     if record is not None:
         check_out.owners[record.ino] = record
     rootfs._check_out = check_out
-    _finish(rootfs, check_out.owners)
+    _finish(rootfs, check_out.owners, encode(check_out.owners.values()))
 
 
-def _prepare(rootfs: Rootfs) -> dict[int, OwnerRecord]:
+def _prepare(rootfs: Rootfs) -> OwnerTable:
     """The root folder as the topmost layer that speaks of it has it; the records of all layers."""
     speaker = next((layer for layer in rootfs.layers if layer.has_root), None)
     if speaker is not None:
@@ -198,12 +198,12 @@ def _prepare(rootfs: Rootfs) -> dict[int, OwnerRecord]:
     return joined(layer.owners for layer in rootfs.layers)
 
 
-def _finish(rootfs: Rootfs, records: dict[int, OwnerRecord]) -> None:
+def _finish(rootfs: Rootfs, records: Mapping[int, OwnerRecord], packed: bytes) -> None:
     rootfs.dev = os.fstat(rootfs._changed_fd).st_dev
     rootfs._owners = records
     if rootfs.places.mode is IdMode.FAKEROOT:
         rootfs.owner_table = rootfs.folder / "owners"
-        rootfs.owner_table.write_bytes(encode(records.values()))
+        rootfs.owner_table.write_bytes(packed)
 
 
 STUBS = (ImagePath("proc"), ImagePath("sys"), ImagePath("dev"), ImagePath("etc"))

@@ -29,7 +29,7 @@ from ..tree.node import File, Symlink
 from ..values import dataclass, field
 from .layerplan import LayerPlan, plan_layer
 from .lowers import Lowers
-from .owners import OwnerRecord, decode, encode
+from .owners import OwnerTable, decode, encode
 from .places import REMEDY, Places
 from .removal import discard
 from .unpack import LayerWriter
@@ -59,9 +59,9 @@ class UnpackedLayer:
         return self.folder / "root"
 
     @cached_property
-    def owners(self) -> dict[int, OwnerRecord]:
+    def owners(self) -> OwnerTable:
         """Errors: StoreError."""
-        return decode((self.folder / "owners").read_bytes()) if self.ids is IdMode.FAKEROOT else {}
+        return decode((self.folder / "owners").read_bytes()) if self.ids is IdMode.FAKEROOT else OwnerTable()
 
     def close(self) -> None:
         os.close(self.root_fd)
