@@ -20,7 +20,7 @@ from .header import BLOCK, padded
 _EXTENSIONS = b"xgLK"
 _VOLUME_LABEL = b"V"
 _MAX_EXTENSION = 1 << 20  # bytes of all extensions of one entry, or of its sparse map; Go's limits too
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

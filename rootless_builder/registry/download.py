@@ -1,9 +1,10 @@
 """One layer on its way in: every byte is written, hashed, inflated, hashed again and read as tar in one pass.
 
     partial blob ┐
-                 ├─▶ BlobStream ─▶ inflated ─▶ TarStream ─▶ read_layer ─▶ the index of its files
-    network ─────┘   digest, size              diff_id
+                 ├─▶ BlobStream ══▶ inflated ══▶ TarStream ─▶ read_layer ─▶ the index of its files
+    network ─────┘   digest, size                diff_id
 
+Three threads, one before, between and behind the double arrows: the slowest of them is what a pull takes.
 A connection that breaks is taken up again where it ended, now (Range) or by the next pull (the partial blob stays).
 Whatever lies about its digest, its length or its diff_id leaves nothing behind.
 """
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 from ..errors import RegistryError, UnsafeArchive
 from ..layer.compress import Readable, inflated
+from ..layer.readahead import ReadAhead
 from ..layer.reader import read_layer
 from ..oci.descriptor import Descriptor, compression_of
 from ..store.blobwriter import BlobWriter
@@ -24,6 +26,7 @@ from .http import CHUNK, BrokenTransfer, Response
 
 # What a layer may inflate to: deflate's own limit is 1032 to 1; zstd has none, and sparse files compress well.
 INFLATED_RATIO, INFLATED_FREE = 1100, 16 << 30
+_CHUNKS_AHEAD = 8  # of CHUNK bytes each, that the network may be before the inflating
 
 _PROGRESS = 1 << 16  # bytes: an attempt that brought less is one that failed, or a blob could take ages
 
@@ -48,6 +51,7 @@ class BlobStream:
         self._response: Response | None = None
         self._chunks: Iterator[bytes] = iter(())
         self._failures = self._brought = 0
+        self._unwanted = False
 
     def read(self, size: int = CHUNK, /) -> bytes:
         """At most `size` bytes, none at the end. Errors: UnsafeArchive (it is longer than it should be),
@@ -65,6 +69,13 @@ class BlobStream:
         if self._hash.hexdigest() != self._blob.digest.hex:
             raise UnsafeArchive(f"the blob {self._blob.digest} arrived with the digest "
                                 f"{self._hash.name}:{self._hash.hexdigest()}")
+
+    def abort(self) -> None:
+        """From another thread, while this one may wait for the network: a `read` fails soon."""
+        self._unwanted = True
+        response = self._response
+        if response is not None:
+            response.abort()
 
     def close(self) -> None:
         if self._response is not None:
@@ -125,7 +136,7 @@ class BlobStream:
         self._response = None
         self._brought = 0
         self._failures += 1
-        if self._failures > self._client.retries or self._client.cancelled:
+        if self._failures > self._client.retries or self._client.cancelled or self._unwanted:
             raise error
         self._client.pause(self._client.delay(self._failures))
 
@@ -173,11 +184,15 @@ def download_layer(layer: LayerRef, store: Store, client: RegistryClient, fetche
 
 def _receive(layer: LayerRef, stream: BlobStream, store: Store) -> None:
     limit = layer.blob.size * INFLATED_RATIO + INFLATED_FREE
-    bounded = _Bounded(inflated(stream, compression_of(layer.blob.media_type)), limit, str(layer.blob.digest))
-    tar = TarStream(layer, bounded)
-    changes = read_layer(tar)
-    while tar.read(CHUNK):
-        pass
+    with ReadAhead(stream, piece=CHUNK, depth=_CHUNKS_AHEAD, stop=stream.abort) as arriving:
+        source = inflated(arriving, compression_of(layer.blob.media_type))
+        with ReadAhead(_Bounded(source, limit, str(layer.blob.digest))) as inflating:
+            tar = TarStream(layer, inflating)
+            changes = read_layer(tar)
+            while tar.read(CHUNK):
+                pass
+        while arriving.read(CHUNK):
+            pass
     stream.finish()  # first: whose fault it is when both digests are wrong
     tar.finish()
     store.trees.remember(layer.diff_id, changes)

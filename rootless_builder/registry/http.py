@@ -114,6 +114,10 @@ class Response:
         except RegistryError:
             self.close()
 
+    def abort(self) -> None:
+        """From another thread: whoever reads the body fails soon after."""
+        _shut_down(self._raw)
+
     def close(self) -> None:
         self._raw.close()
         self._raw.release_conn()
@@ -179,10 +183,7 @@ class Transport:
             self._cancelled = True
             active = list(self._active)
         for raw in active:
-            try:
-                raw.shutdown()
-            except (OSError, ValueError, AttributeError, RuntimeError):
-                raw.close()
+            _shut_down(raw)
 
     def close(self) -> None:
         """Lets go of idle connections; the transport can still be used."""
@@ -295,6 +296,13 @@ class Transport:
         pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
         harden(pool, self._watch, outside="" if proxy else outside)  # a proxy may well be on this machine
         return pool
+
+
+def _shut_down(raw: "urllib3.BaseHTTPResponse") -> None:
+    try:
+        raw.shutdown()
+    except (OSError, ValueError, AttributeError, RuntimeError):
+        raw.close()
 
 
 def proxy_for(proxies: Mapping[str, str], url: str) -> str | None:

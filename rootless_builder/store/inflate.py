@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from ..errors import UnsafeArchive
 from ..layer.compress import Readable, inflated
+from ..layer.readahead import ReadAhead
 from ..oci.descriptor import compression_of
 from .blobs import Blobs
 from .images import LayerRef
@@ -48,4 +49,8 @@ def tar_stream(blobs: Blobs, layer: LayerRef) -> Iterator[TarStream]:
     """Errors: StoreError when the blob is not here, UnsafeArchive while reading."""
     kind = compression_of(layer.blob.media_type)
     with open(blobs.open(layer.blob.digest), "rb", buffering=0) as source:
-        yield TarStream(layer, inflated(source, kind))
+        if kind == "none":
+            yield TarStream(layer, inflated(source, kind))
+            return
+        with ReadAhead(inflated(source, kind)) as inflating:  # another thread inflates while this one hashes
+            yield TarStream(layer, inflating)

@@ -34,7 +34,7 @@ _DOCKER: Mapping[str, str] = {ours: theirs for theirs, ours in _OCI.items()}
 class Packing:
     """compression: "gzip", "zstd" or "none", of layers that are stored uncompressed, by `force` of the others too.
 
-    level: None for the default (gzip 6, zstd 3). media: whose media types the manifest has, "" for those of the image.
+    level: None for the default (gzip 2, zstd 3). media: whose media types the manifest has, "" for those of the image.
     annotations: of the manifest, beside those it has.
     """
 

@@ -86,6 +86,33 @@ def test_levels(source: int) -> None:
     assert packed(source, "zstd", level=12) != packed(source, "zstd", level=1)
 
 
+@pytest.mark.parametrize("native", [True, False], ids=["libdeflate", "zlib"])
+def test_what_gzip_cannot_make_smaller_is_stored(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not native:
+        monkeypatch.setitem(sys.modules, "deflate", None)
+    noise, fd = os.urandom(1 << 20), os.memfd_create("noise")
+    os.pwrite(fd, noise * 2 + DATA[:1 << 20] + noise[:100], 0)
+    out = packed(fd, "gzip")
+    assert noise[5000:20_000] in out and out.count(noise[5000:20_000]) == 2
+    assert len(out) < (2 << 20) + (1 << 19)
+    assert unpacked(out) == gzip.decompress(out) == noise * 2 + DATA[:1 << 20] + noise[:100]
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, noise[:30_000] * 70, 0)  # noise by itself, but it repeats within deflate's window
+    assert len(packed(fd, "gzip")) < 200_000
+    os.close(fd)
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["isal", "zlib"])
+def test_gzip_is_inflated_with_and_without_isal(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not native:
+        monkeypatch.setitem(sys.modules, "isal", None)
+    good = gzip.compress(DATA[:300_000]) + gzip.compress(FEW)
+    assert unpacked(good) == DATA[:300_000] + FEW
+    for bad in (good[:-5], good[:-6] + b"X" + good[-5:], good[:20_000] + b"damage" + good[20_006:]):
+        with pytest.raises(UnsafeArchive, match="cannot inflate the gzip stream"):
+            unpacked(bad)
+
+
 def test_an_unknown_kind(source: int) -> None:
     with pytest.raises(ValueError, match="'xz'"):
         compress(source, io.BytesIO().write, "xz")
