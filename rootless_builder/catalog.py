@@ -5,6 +5,7 @@ Names are as a user types them: a name, or the beginning of an ID. Nothing here 
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
 from .outputs.archive import write_archive
 from .outputs.layout import write_folder
+from .outputs.packed import PackedImage, as_stored, packed_image
 from .pulling import Puller
 from .sources.archive import ArchiveSource
 from .store.gc import Policy, Report
@@ -147,16 +149,25 @@ def history(name: str, store: Store, settings: Settings) -> list[HistoryRow]:
 
 
 def save(names: Sequence[str], store: Store, settings: Settings, *, out_fd: int | None = None,
-         folder: Path | None = None) -> None:
-    """One archive (or layout folder) with all of them: every engine reads it. Errors: ImageNotFound, DiskFull."""
-    wanted: list[tuple[Reference | None, Image]] = []
-    for name in names:
-        image = find(store, name, settings)
-        wanted.append((None if is_id(name, image) else reference(name, settings), image))
-    if folder is not None:
-        write_folder(wanted, store, folder)
-    elif out_fd is not None:
-        write_archive(wanted, store, out_fd)
+         folder: Path | None = None, compression: str | None = None, level: int | None = None) -> None:
+    """One archive (or layout folder) with all of them: every engine reads it. compression: None for as they are stored.
+
+    Errors: ImageNotFound, DiskFull, UsageError (a level that is none).
+    """
+    packing = None if compression is None else Packing(compression=compression, level=level)
+    if packing is not None:
+        packing.check()
+    with ExitStack() as stack:
+        wanted: list[tuple[Reference | None, PackedImage]] = []
+        for name in names:
+            image = find(store, name, settings)
+            found = as_stored(image, store) if packing is None else stack.enter_context(
+                packed_image(image, store, packing, jobs=settings.jobs))
+            wanted.append((None if is_id(name, image) else reference(name, settings), found))
+        if folder is not None:
+            write_folder(wanted, folder)
+        elif out_fd is not None:
+            write_archive(wanted, out_fd)
 
 
 def is_id(name: str, image: Image) -> bool:

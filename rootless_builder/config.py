@@ -11,7 +11,7 @@
     scratch = "/scratch/me"            also IECHOR_SCRATCH; /var/tmp/iechor-<uid>
     userns = "auto"                    auto | fakeroot | subuid | host; also IECHOR_USERNS
     compression = "gzip"               gzip | zstd | none; also IECHOR_COMPRESSION
-    compression_level = 6              also IECHOR_COMPRESSION_LEVEL
+    compression_level = 2              also IECHOR_COMPRESSION_LEVEL
     jobs = 4                           blobs in transfer side by side; also IECHOR_JOBS
     timeout = 90                       seconds of silence after which a registry is given up; also IECHOR_TIMEOUT
 

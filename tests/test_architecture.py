@@ -140,5 +140,5 @@ def test_the_pure_rooms_start_nothing(name: str) -> None:
             continue
         else:
             continue
-        allowed = {"threading", "multiprocessing"} if name == "layer.compress" else set()
+        allowed = {"threading", "multiprocessing"} if name in ("layer.compress", "layer.readahead") else set()
         assert not found & (IMPURE - allowed), f"{name}:{node.lineno} imports {found & IMPURE}"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,12 @@ def pull(call: Call) -> int:
 
 def push(call: Call) -> int:
     from .. import catalog
+    from .output_options import compression_of
 
     settings = with_registry(call, call.settings(), domains(call, [call.options.destination or call.options.name]))
     with call.store(settings) as store, call.showing() as emit:
         digest = catalog.push(call.options.name, call.options.destination, store, settings, emit=emit,
-                              compression=call.options.compression_format, level=call.options.compression_level)
+                              compression=compression_of(call), level=call.options.compression_level)
     if call.options.digestfile:
         Path(call.options.digestfile).write_text(digest)
     print(digest)
@@ -239,19 +241,22 @@ def shortened(text: str, length: int) -> str:
 
 def save(call: Call) -> int:
     from .. import catalog
+    from .output_options import compression_of
 
     settings, options = call.settings(), call.options
+    save = partial(catalog.save, options.names, settings=settings, compression=compression_of(call),
+                   level=options.compression_level)
     with call.store(settings) as store, ExitStack() as stack:
         if options.format == "oci-dir":
             if options.output == "-":
                 raise UsageError("cannot write a folder to standard output", hint="name it with --output")
-            catalog.save(options.names, store, settings, folder=Path(options.output))
+            save(store=store, folder=Path(options.output))
         elif options.output == "-":
             if sys.stdout.isatty():
                 raise UsageError("cannot write an archive to a terminal", hint="name a file with --output, or redirect")
-            catalog.save(options.names, store, settings, out_fd=1)
+            save(store=store, out_fd=1)
         else:
-            catalog.save(options.names, store, settings, out_fd=stack.enter_context(WholeFile(Path(options.output))))
+            save(store=store, out_fd=stack.enter_context(WholeFile(Path(options.output))))
     return 0
 
 

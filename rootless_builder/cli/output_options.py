@@ -30,13 +30,22 @@ def add_outputs(parser: "argparse._ActionsContainer") -> None:
                                                             "-o type=registry does")
     parser.add_argument("--load", action="store_true", help="keep the image in the store beside other outputs, as -o "
                                                             "type=docker does")
-    parser.add_argument("--compression-format", choices=FORMATS, default=None,
-                        help="of layers in outputs (default: from the configuration, else gzip)")
-    parser.add_argument("--compression-level", metavar="N", type=int, default=None,
-                        help="0 to 9 for gzip, 0 to 22 for zstd (default: 6, 3)")
+    add_compression(parser, "of layers in outputs (default: from the configuration, else gzip)")
     parser.add_argument("--force-compression", action="store_true", help="compress the layers of the base so too")
     parser.add_argument("--disable-compression", action="store_true", default=True,
                         help="for compatibility: layers are compressed on their way out only")
+
+
+def add_compression(parser: "argparse._ActionsContainer", text: str) -> None:
+    parser.add_argument("--compression-format", "--compression", choices=FORMATS, default=None, help=text)
+    parser.add_argument("--compression-level", metavar="N", type=int, default=None,
+                        help="0 to 9 for gzip, 0 to 22 for zstd (default: 2, 3)")
+
+
+def compression_of(call: Call) -> str | None:
+    """What was asked for, as it is called below the command line."""
+    asked = call.options.compression_format
+    return "none" if asked == "uncompressed" else asked
 
 
 def destinations(call: Call, settings: "Settings") -> "Destinations":

@@ -3,6 +3,7 @@
 import argparse
 
 from .options import Commands, Parser, add_later, add_platform, command
+from .output_options import add_compression
 from .registry_options import add_registry, add_trust
 
 PROGRESS = ("auto", "tty", "plain", "rawjson", "quiet", "none")
@@ -37,9 +38,7 @@ def add_transfers(commands: "Commands[Parser]") -> None:
                                "has already are not sent again, and the bytes sent are the same every time.")
     push.add_argument("name", metavar="NAME", help="a name or an id")
     push.add_argument("destination", metavar="DESTINATION", nargs="?", help="another name for it there")
-    push.add_argument("--compression-format", choices=("gzip", "zstd", "none"), default=None,
-                      help="of layers that were built here (default: from the configuration, else gzip)")
-    push.add_argument("--compression-level", metavar="N", type=int, default=None)
+    add_compression(push, "of layers that were built here (default: from the configuration, else gzip)")
     push.add_argument("--digestfile", metavar="FILE", help="write the digest of the manifest to FILE")
     _add_progress(push)
     add_registry(push)
@@ -101,6 +100,7 @@ def add_archives(commands: "Commands[Parser]") -> None:
     save.add_argument("names", metavar="IMAGE", nargs="+", help="a name or an id")
     save.add_argument("-o", "--output", metavar="PATH", default="-", help="default: standard output")
     save.add_argument("--format", choices=("docker-archive", "oci-archive", "oci-dir"), default="docker-archive")
+    add_compression(save, "of layers that were built here (default: none, as they are stored)")
     save.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     add_later(save, {"--compress": "", "-m/--multi-image-archive": "", "--platform": "PLATFORM"})
     load = command(commands, "load", "read images from an archive", "do_images:load",

@@ -15,7 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import UnsafeArchive
 from ..oci.digest import Digest
@@ -109,7 +109,7 @@ def _gzip_packer(level: int) -> Callable[[bytes], bytes]:
     return partial(_gzip_member, deflate.gzip_compress, level)
 
 
-def _gzip_member(pack: Callable[[bytes, int], bytes], level: int, block: bytes) -> bytes:
+def _gzip_member(pack: Callable[[bytes, int], bytes | bytearray], level: int, block: bytes) -> bytes:
     """Levels 7 to 9 take the time to try each block whole."""
     if len(block) >= 8 * _SAMPLE and level < 7 and all(
             len(pack(block[at:at + _SAMPLE], 1)) > _SAMPLE * 0.98 for at in (len(block) // 4, len(block) // 4 * 3)):
@@ -198,7 +198,9 @@ def _gzip_inflater() -> tuple[Callable[[int], "zlib._Decompress"], tuple[type[Ex
         from isal import igzip_lib, isal_zlib
     except ImportError:
         return zlib.decompressobj, (zlib.error,)
-    return isal_zlib.decompressobj, (igzip_lib.IsalError, zlib.error)
+    damage: Any = igzip_lib.IsalError
+    make: Any = isal_zlib.decompressobj
+    return make, (damage, zlib.error)
 
 
 class Inflated:

@@ -73,7 +73,7 @@ class ReadAhead:
                 data = self._source.read(self._piece)
                 if not self._put(data) or not data:
                     return
-        except BaseException as error:  # it is the reader's to hear
+        except BaseException as error:  # noqa: BLE001 it is the reader's to hear
             self._put(error)
 
     def _put(self, piece: bytes | BaseException) -> bool:

@@ -18,13 +18,12 @@ from ..paths import image_path
 from ..store.images import Image
 from ..store.names import REF_NAME
 from ..store.packing import Packing
-from ..store.store import Store
 from ..tree.changes import ChangeSet, Put
 from ..tree.node import Directory, File, Inline, Meta
 from ..values import dataclass, replace
 from .files import STDOUT, check_file, whole_file
 from .output import Exported, Exporting
-from .packed import PackedImage, as_stored, packed_image
+from .packed import PackedImage, packed_image
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 CONTAINERD_NAME = "io.containerd.image.name"
@@ -61,12 +60,12 @@ class ArchiveOutput:
             return Exported(manifest=found.descriptor, names=tuple(map(str, self.names)))
 
 
-def write_archive(images: Sequence[tuple[Reference | None, Image]], store: Store, out_fd: int) -> None:
-    """As they are stored. images: (name or None, image); one image may come under several names.
+def write_archive(images: Sequence[Named], out_fd: int) -> None:
+    """images: (name or None, image); one image may come under several names.
 
     Errors: DiskFull, StoreError; then what was written to `out_fd` is no archive.
     """
-    write_layer(layout_changes([(name, as_stored(image, store)) for name, image in images]), out_fd)
+    write_layer(layout_changes(images), out_fd)
 
 
 def entries_of(image: PackedImage, names: Iterable[Reference]) -> list[Named]:

@@ -18,13 +18,12 @@ from ..oci.reference import Reference
 from ..store.images import Image
 from ..store.names import REF_NAME
 from ..store.packing import Packing
-from ..store.store import Store
 from ..tree.node import File, Inline, Meta
 from ..values import dataclass, replace
 from .archive import LAYOUT, blob_path, entries_of, index_entry, tag_of
 from .files import STDOUT, explained
 from .output import Exported, Exporting
-from .packed import as_stored, packed_image
+from .packed import PackedImage, packed_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +51,10 @@ class LayoutOutput:
             return Exported(manifest=found.descriptor, names=tuple(map(str, self.names)))
 
 
-def write_folder(images: Sequence[tuple[Reference | None, Image]], store: Store, folder: Path) -> None:
-    """Images as they are stored, under their whole names. Errors: StoreError, UsageError, DiskFull."""
+def write_folder(images: Sequence[tuple[Reference | None, PackedImage]], folder: Path) -> None:
+    """Images under their whole names. Errors: StoreError, UsageError, DiskFull."""
     with explained(str(folder)):
-        for name, image in images:
-            found = as_stored(image, store)
+        for name, found in images:
             add_to_layout(folder, found.blobs, [index_entry(found, name, str)])
 
 
