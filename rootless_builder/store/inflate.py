@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from ..errors import UnsafeArchive
 from ..layer.compress import Readable, inflated
-from ..layer.readahead import ReadAhead
 from ..oci.descriptor import compression_of
 from .blobs import Blobs
 from .images import LayerRef
@@ -52,5 +51,7 @@ def tar_stream(blobs: Blobs, layer: LayerRef) -> Iterator[TarStream]:
         if kind == "none":
             yield TarStream(layer, inflated(source, kind))
             return
+        from ..layer.readahead import ReadAhead
+
         with ReadAhead(inflated(source, kind)) as inflating:  # another thread inflates while this one hashes
             yield TarStream(layer, inflating)

@@ -8,13 +8,15 @@ from tests.registry_server import Registry
 
 NEVER = {
     "argparse_manpage", "ast", "asyncio", "bz2", "concurrent.futures", "csv", "ctypes", "dataclasses", "deflate",
-    "difflib", "dis", "email", "getpass", "html", "http", "inspect", "jsonschema", "logging", "lzma", "multiprocessing",
+    "difflib", "dis", "email", "getpass", "html", "http", "inspect", "isal", "jsonschema",
+    "logging", "lzma", "multiprocessing",
     "prctl", "psutil", "random", "rich", "selectors", "shutil", "socket", "ssl", "subprocess", "tarfile", "tempfile",
     "tokenize", "traceback", "unittest", "urllib.request", "urllib3", "xml", "zstandard",
     "rootless_builder._fakeroot", "rootless_builder.catalog", "rootless_builder.cli.do_check",
     "rootless_builder.cli.do_images", "rootless_builder.cli.do_run", "rootless_builder.cli.parse_images",
     "rootless_builder.cli.parse_run", "rootless_builder.cli.render_tty", "rootless_builder.containers",
-    "rootless_builder.doctor", "rootless_builder.effectrules", "rootless_builder.layer.writer",
+    "rootless_builder.doctor", "rootless_builder.effectrules", "rootless_builder.layer.readahead",
+    "rootless_builder.layer.writer",
     "rootless_builder.outputs.registry", "rootless_builder.registry", "rootless_builder.run",
     "rootless_builder.runmounts", "rootless_builder.runstep", "rootless_builder.sandbox.launcher",
     "rootless_builder.sandbox.spec", "rootless_builder.scratch", "rootless_builder.store.gc",
