@@ -7,19 +7,14 @@
 #include <sys/syscall.h>
 
 #define BLOCK 512
-#define BUFFER ((size_t)1 << 18) /* small enough to be hashed and written while it is in the cache */
-#define WRITE_BACK ((size_t)1 << 23) /* so much at a time is sent to the disk while we go on */
+#define BUFFER LC_BUFFER
+#define WORTH_A_THREAD 8 /* buffers */
 #define LONG_FILE ((uint64_t)1 << 20) /* worth telling the kernel that all of it will be read */
 
 static const char CHANGED[] = "file changed while it was read";
 static const char NOT_REGULAR[] = "not a regular file";
 static const int OPEN_FILE = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 static const int OPEN_FOLDER = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-
-static int is_zeros(const uint8_t *data, size_t size)
-{
-    return size > 0 && data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
-}
 
 /* A regular file that can be made longer by leaving a hole: no content is at or after its position. */
 static int is_at_end_of_file(int fd)
@@ -32,21 +27,21 @@ static int is_at_end_of_file(int fd)
 
 int lc_sink_open(struct lc_sink *sink, int out_fd, const struct lc_sha256_kernel *kernel)
 {
+    memset(sink, 0, sizeof *sink);
     sink->out_fd = out_fd;
-    sink->length = 0;
-    sink->waiting = 0;
-    sink->hashed = 0;
-    sink->unsent = 0;
     sink->leaves_holes = is_at_end_of_file(out_fd);
     lc_sha256_start(&sink->hash, kernel);
-    sink->buffer = malloc(BUFFER);
+    sink->buffer = sink->own = malloc(BUFFER);
     return sink->buffer == NULL ? -1 : 0;
 }
 
 void lc_sink_close(struct lc_sink *sink)
 {
-    free(sink->buffer);
-    sink->buffer = NULL;
+    if (sink->writer != NULL)
+        lc_writer_end(sink->writer);
+    free(sink->own);
+    sink->writer = NULL;
+    sink->buffer = sink->own = NULL;
 }
 
 static void hash_waiting(struct lc_sink *sink)
@@ -55,39 +50,34 @@ static void hash_waiting(struct lc_sink *sink)
     sink->hashed = sink->waiting;
 }
 
-/* The file will be fdatasync'ed: what the disk has by then need not be waited for. */
-static void begin_write_back(struct lc_sink *sink)
-{
-    sink->unsent += sink->waiting;
-    if (sink->leaves_holes && sink->unsent >= WRITE_BACK) {
-        sync_file_range(sink->out_fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-        sink->unsent = 0;
-    }
-}
-
-/* To the digest and the file; of a long run of zeros the file gets a hole. */
+/* To the digest and the file: once it turns out to be a long one, by a thread. */
 static int flush(struct lc_sink *sink, struct lc_error *error)
 {
-    size_t done = 0;
+    size_t size = sink->waiting;
+    int err = 0;
     hash_waiting(sink);
-    sink->hashed = 0;
-    if (sink->leaves_holes && sink->waiting == BUFFER && is_zeros(sink->buffer, BUFFER)) {
-        if (lseek(sink->out_fd, (off_t)BUFFER, SEEK_CUR) < 0)
-            return lc_fail(error, errno, NULL, NULL, 0);
-        sink->waiting = 0;
+    sink->hashed = sink->waiting = 0;
+    if (sink->out_fd < 0)
         return 0;
+    if (++sink->flushed == WORTH_A_THREAD)
+        sink->writer = lc_writer_start(sink->out_fd, sink->leaves_holes);
+    if (sink->writer == NULL) {
+        err = lc_write_out(sink->out_fd, sink->leaves_holes, sink->buffer, size);
+    } else {
+        uint8_t *next = lc_writer_swap(sink->writer, sink->buffer, size, &err);
+        if (next != NULL)
+            sink->buffer = next;
     }
-    while (sink->out_fd >= 0 && done < sink->waiting) {
-        ssize_t written = write(sink->out_fd, sink->buffer + done, sink->waiting - done);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return lc_fail(error, errno, NULL, NULL, 0);
-        done += (size_t)written;
-    }
-    begin_write_back(sink);
-    sink->waiting = 0;
-    return 0;
+    return err == 0 ? 0 : lc_fail(error, err, NULL, NULL, 0);
+}
+
+/* All that was flushed is in the file. */
+static int settle(struct lc_sink *sink, struct lc_error *error)
+{
+    int err = sink->writer == NULL ? 0 : lc_writer_end(sink->writer);
+    sink->writer = NULL;
+    sink->buffer = sink->own;
+    return err == 0 ? 0 : lc_fail(error, err, NULL, NULL, 0);
 }
 
 static int counted(struct lc_sink *sink, uint64_t size, struct lc_error *error)
@@ -229,7 +219,7 @@ int lc_sink_add(struct lc_sink *sink, int dir_fd, const struct lc_entry *entries
 int lc_sink_finish(struct lc_sink *sink, uint8_t digest[LC_SHA256_SIZE], struct lc_error *error)
 {
     static const uint8_t END[2 * BLOCK];
-    if (lc_sink_put(sink, END, sizeof END, error) < 0 || flush(sink, error) < 0)
+    if (lc_sink_put(sink, END, sizeof END, error) < 0 || flush(sink, error) < 0 || settle(sink, error) < 0)
         return -1;
     if (sink->leaves_holes && ftruncate(sink->out_fd, lseek(sink->out_fd, 0, SEEK_CUR)) < 0) /* it may end in one */
         return lc_fail(error, errno, NULL, NULL, 0);

@@ -5,6 +5,7 @@
 #include "lc_common.h"
 #include "hints.h"
 #include "sha256.h"
+#include "writer.h"
 
 struct lc_sink {
     int out_fd;        /* -1: hash only; never closed here */
@@ -13,8 +14,10 @@ struct lc_sink {
     uint64_t length;   /* bytes given so far */
     size_t waiting;    /* of them, in the buffer */
     size_t hashed;     /* of those, hashed already */
-    size_t unsent;     /* bytes written since the disk was last told to begin */
-    uint8_t *buffer;
+    size_t flushed;    /* buffers */
+    uint8_t *own;      /* the buffer before there is a writer */
+    uint8_t *buffer;   /* being filled: our own, or one of the writer's */
+    struct lc_writer *writer;
 };
 
 struct lc_entry {
