@@ -93,7 +93,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
     began = clock()
     with open_contexts(request, remotes, tmp, emit) as contexts, \
             contexts.read_build_file(request.file, request.ignorefile) as file, \
-            Schedule(request.jobs) as schedule, schedule.stopping(pull.cancel):
+            Schedule(request.jobs) as schedule, schedule.stopping(pull.cancel), schedule.stopping(store.blobs.abort):
         script = based_on(parse(file.text, file=file.name), request.base)
         note_what_is_odd(script, request, emit)
         platform = request.platform or host_platform()

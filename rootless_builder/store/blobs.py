@@ -19,6 +19,7 @@ class Blobs:
     def __init__(self, layout: Layout, leases: Leases) -> None:
         self._layout = layout
         self._leases = leases
+        self._writers: set[BlobWriter] = set()
         self._promises: dict[Digest, Callable[[], object]] = {}
 
     def promise(self, digest: Digest, fetch: Callable[[], object]) -> None:
@@ -100,7 +101,15 @@ class Blobs:
     def writer(self) -> BlobWriter:
         """For a new blob of unknown digest. Errors: DiskFull, StoreError."""
         self._leases.begin()
-        return BlobWriter(self._layout, atomic.temporary_name(self._layout.tmp, "blob."))
+        path = atomic.temporary_name(self._layout.tmp, "blob.")
+        writer = BlobWriter(self._layout, path, forget=self._writers.discard)
+        self._writers.add(writer)
+        return writer
+
+    def abort(self) -> None:
+        """Ends what other threads are writing: each of them meets a full disk, and cleans up after itself."""
+        for writer in tuple(self._writers):
+            writer.abort()
 
     def partial(self, digest: Digest) -> BlobWriter:
         """A writer that goes on where an earlier download of this blob ended, in this process or another.

@@ -8,6 +8,7 @@ own; of two that try, one finds the file gone and starts afresh.
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,10 +28,12 @@ class BlobWriter:
     Errors: DiskFull (also instead of an OSError that leaves the `with` block), StoreError.
     """
 
-    def __init__(self, layout: Layout, path: Path, *, expected: Digest | None = None) -> None:
+    def __init__(self, layout: Layout, path: Path, *, expected: Digest | None = None,
+                 forget: "Callable[[BlobWriter], object]" = bool) -> None:
         self._layout = layout
         self._path = path
         self._expected = expected  # set: resumable
+        self._forget = forget  # called once it is closed
         self._hash = hashlib.new(expected.algorithm if expected else "sha256")
         self._hashed = 0
         self._raw = False
@@ -57,6 +60,15 @@ class BlobWriter:
         self._hashed += len(data)
         with self._explained():
             atomic.write_all(self._fd, data)
+
+    def abort(self) -> None:
+        """From another thread: whoever is writing meets a full disk at the next byte, and cleans up after itself."""
+        full = os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if self._fd >= 0:
+                os.dup2(full, self._fd, inheritable=False)
+        finally:
+            os.close(full)
 
     def restart(self) -> None:
         """Drops what is there: the server does not send ranges."""
@@ -89,6 +101,7 @@ class BlobWriter:
         """Ends it. Uncommitted bytes of a resumable blob are let go for whoever wants them next."""
         if self._fd < 0:
             return
+        self._forget(self)
         if not self._done:
             if self._expected is not None and self._path.exists() and self.size:
                 with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rootless_builder.errors import StoreError, UnsafeArchive
+from rootless_builder.errors import DiskFull, IechorError, StoreError, UnsafeArchive
 from rootless_builder.oci.digest import Digest
 from rootless_builder.store import Store
 
@@ -181,3 +181,21 @@ def test_a_promised_blob_is_fetched_by_whoever_opens_it_and_not_before(store: St
     store.blobs.claim(digest)
     store.blobs.claim(Digest.of(b"nobody's"))
     assert asked == [1]
+
+
+def test_what_another_thread_writes_can_be_ended(store: Store) -> None:
+    with store.blobs.writer() as done:
+        done.write(b"done")
+        digest = done.commit()
+    with pytest.raises(DiskFull), store.blobs.writer() as writer:
+        writer.write(b"begun")
+        store.blobs.abort()
+        writer.write(b"more")
+    with pytest.raises(IechorError), store.blobs.writer() as writer:
+        writer.write(b"whole")
+        store.blobs.abort()
+        writer.commit()
+    assert store.blobs.read(digest) == b"done" and list(store.layout.tmp.iterdir()) == []
+    with store.blobs.writer() as writer:  # the next one is not concerned
+        writer.write(b"after")
+        assert store.blobs.read(writer.commit()) == b"after"
