@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #define MAX_PATH 65536 /* bytes; each record holds its whole path, so depth must have an end */
 #define LISTING 32768
@@ -251,6 +252,32 @@ static int record_target(struct walk *walk, const char *name)
     return 0;
 }
 
+static struct timespec time_of(const struct statx_timestamp *time)
+{
+    return (struct timespec){.tv_sec = time->tv_sec, .tv_nsec = time->tv_nsec};
+}
+
+/* lstat, asked of the server where there is one: what a client keeps of a file may be a minute old, and an entry that
+ * is as it was will be believed to hold what it held. */
+static int fresh_stat(int folder, const char *name, struct stat *info)
+{
+    struct statx found;
+    if (statx(folder, name, AT_SYMLINK_NOFOLLOW | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &found) < 0)
+        return errno == ENOSYS || errno == EPERM ? fstatat(folder, name, info, AT_SYMLINK_NOFOLLOW) : -1;
+    memset(info, 0, sizeof *info);
+    info->st_mode = found.stx_mode;
+    info->st_uid = found.stx_uid;
+    info->st_gid = found.stx_gid;
+    info->st_size = (off_t)found.stx_size;
+    info->st_mtim = time_of(&found.stx_mtime);
+    info->st_ctim = time_of(&found.stx_ctime);
+    info->st_dev = makedev(found.stx_dev_major, found.stx_dev_minor);
+    info->st_ino = found.stx_ino;
+    info->st_nlink = found.stx_nlink;
+    info->st_rdev = makedev(found.stx_rdev_major, found.stx_rdev_minor);
+    return 0;
+}
+
 static int survey_entry(struct walk *walk, const char *name, const struct stat *info)
 {
     int hard_link = S_ISREG(info->st_mode) && info->st_nlink > 1;
@@ -272,7 +299,8 @@ static int visit(struct walk *walk, const char *name, size_t prefix)
     memcpy(walk->path + prefix, name, length - prefix);
     if (walk->survey != NULL && is_skipped(walk, length))
         return 0;
-    if (fstatat(walk->folder, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+    if ((walk->survey != NULL ? fresh_stat(walk->folder, name, &info)
+                              : fstatat(walk->folder, name, &info, AT_SYMLINK_NOFOLLOW)) < 0)
         return lc_fail(walk->error, errno, NULL, walk->path, length);
     if (walk->survey != NULL && S_ISSOCK(info.st_mode))
         return 0;

@@ -3,7 +3,6 @@
 
 #include "loader.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -134,25 +133,48 @@ int lc_remember(const struct lc_snapshot *survey, const lc_digest *digests, cons
 
 /* Telling ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
+/* Digits, most significant first → how many. */
+static size_t write_digits(char *to, uint64_t value, unsigned base)
+{
+    char backwards[24];
+    size_t count = 0;
+    do
+        backwards[count++] = (char)('0' + value % base);
+    while ((value /= base) > 0);
+    for (size_t i = 0; i < count; i++)
+        to[i] = backwards[count - 1 - i];
+    return count;
+}
+
+/* "fMODE:SIZE:", "dMODE:", or "d" for the folder itself: of that what it holds is taken. A NUL ends it. */
+static size_t write_told(char *to, const struct lc_record *record, unsigned mode, int is_top)
+{
+    size_t used = 1;
+    to[0] = S_ISREG(record->mode) ? 'f' : 'd';
+    if (S_ISREG(record->mode) || !is_top) {
+        used += write_digits(to + used, mode, 8);
+        to[used++] = ':';
+    }
+    if (S_ISREG(record->mode)) {
+        used += write_digits(to + used, (uint64_t)record->size, 10);
+        to[used++] = ':';
+    }
+    to[used++] = '\0';
+    return used;
+}
+
 static int tell_record(const struct lc_snapshot *survey, const struct lc_record *record,
                        const struct lc_telling *how, struct lc_bytes *text)
 {
     char told[64];
     size_t strip = how->strip < record->path_length ? how->strip : record->path_length;
-    unsigned mode = how->modes[record->mode & 07777];
-    int length = 1;
     int failed = lc_bytes_add(text, lc_record_path(survey, record) + strip, record->path_length - strip) |
                  lc_bytes_add(text, "", 1);
     if (S_ISLNK(record->mode))
         return failed | lc_bytes_add(text, "l", 1) |
                lc_bytes_add(text, survey->paths + record->target, record->target_length) | lc_bytes_add(text, "\0", 2);
-    if (S_ISREG(record->mode))
-        length = snprintf(told, sizeof told, "f%o:%lld:", mode, (long long)record->size);
-    else if (record->path_length > strip)
-        length = snprintf(told, sizeof told, "d%o:", mode);
-    else
-        memcpy(told, "d", 2); /* of the folder itself what it holds is taken */
-    return failed | lc_bytes_add(text, told, (size_t)length + 1);
+    size_t length = write_told(told, record, how->modes[record->mode & 07777], record->path_length == strip);
+    return failed | lc_bytes_add(text, told, length);
 }
 
 int lc_tell(const struct lc_snapshot *survey, const lc_digest *digests, const struct lc_telling *how,

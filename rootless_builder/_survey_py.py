@@ -50,7 +50,7 @@ def digest_of(contents: bytes | bytearray, at: int) -> bytes:
     return bytes(contents[DIGEST * at:DIGEST * (at + 1)])
 
 
-def recall(survey: Snapshot, memory: bytes, contents: bytearray, /) -> tuple[int, int]:
+def recall(survey: Snapshot, memory: bytes | memoryview, contents: bytearray, /) -> tuple[int, int]:
     """Fills in the digests of what is as `memory` knew it; → (records, bytes of files) that stay unknown."""
     check(survey, contents)
     known = {path: (identity, settled, digest) for path, identity, settled, digest in _entries(memory)}
@@ -104,7 +104,7 @@ def tell(survey: Snapshot, contents: bytes | bytearray, first: int, strip: int, 
     return b"".join(text), b"".join(digests)
 
 
-def remember(survey: Snapshot, contents: bytes | bytearray, before: bytes, quiet: int, /) -> bytes:
+def remember(survey: Snapshot, contents: bytes | bytearray, before: bytes | memoryview, quiet: int, /) -> bytes:
     """A memory for recall. An entry is settled when its last change was before `quiet`, or `before` knows it so."""
     check(survey, contents)
     known = {path: identity for path, identity, _, _ in _entries(before)}
@@ -172,7 +172,7 @@ def _identity(record: tuple[int, ...]) -> tuple[int, int, int, int, int, int]:
     return dev, ino, size, mtime, ctime, mode
 
 
-def _entries(memory: bytes) -> Iterator[tuple[bytes, tuple[int, ...], int, bytes]]:
+def _entries(memory: bytes | memoryview) -> Iterator[tuple[bytes, tuple[int, ...], int, bytes]]:
     at = 0
     while len(memory) - at >= _ENTRY.size:
         dev, ino, size, mtime, ctime, mode, length, settled, _, digest = _ENTRY.unpack_from(memory, at)

@@ -24,6 +24,7 @@ from .store import atomic
 SLACK = 2_000_000_000  # ns: the coarsest times of a file system of this machine (FAT), and more than its clock's tick
 OLD = 30 * 86_400  # seconds without a change, after which a memory is removed
 LOCAL = frozenset(("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"))
+NOTHING = memoryview(b"")
 _MAGIC = b"iememry1"
 _HEAD = struct.Struct("<8sq32s")
 
@@ -35,7 +36,7 @@ class ContextMemory:
         self._folder = folder
         self._now = now
 
-    def recall(self, place: Path) -> tuple[bytes, bytes]:
+    def recall(self, place: Path) -> tuple[memoryview, memoryview]:
         """See sources.survey.Memory."""
         data = b""
         with contextlib.suppress(OSError):
@@ -44,12 +45,12 @@ class ContextMemory:
                 if _is_ours(os.fstat(fd)) and _is_ours(os.lstat(self._folder)):
                     data = stream.read()
         if len(data) < _HEAD.size:
-            return b"", b""
+            return NOTHING, NOTHING
         magic, taken, digest = _HEAD.unpack_from(data)
-        body = data[_HEAD.size:]
+        body = memoryview(data)[_HEAD.size:]
         if magic != _MAGIC or hashlib.sha256(body).digest() != digest:
-            return b"", b""
-        return body, body if 0 <= taken < self._now - SLACK else b""
+            return NOTHING, NOTHING
+        return body, body if 0 <= taken < self._now - SLACK else NOTHING
 
     def quiet(self, place: Path) -> int:
         """See sources.survey.Memory."""

@@ -28,8 +28,8 @@ HINT = "make it readable, or exclude it in .iechorignore"
 class Memory(Protocol):
     """Digests of earlier surveys, by the place that was looked at (an absolute path)."""
 
-    def recall(self, place: Path) -> tuple[bytes, bytes]:
-        """(what layercore.recall may believe, what layercore.remember may settle entries by); b"" for none."""
+    def recall(self, place: Path) -> tuple[memoryview, memoryview]:
+        """(what layercore.recall may believe, what layercore.remember may settle entries by); empty for none."""
 
     def quiet(self, place: Path) -> int:
         """Nanoseconds since the epoch: what was last changed before then cannot change unnoticed any more."""
@@ -71,7 +71,7 @@ class Survey:
         self.contents = bytearray(32 * len(self.snapshot))
         self.is_large = self.files >= LARGE_FILES or self.bytes >= LARGE_BYTES
         self._memory = memory if self.is_large else None
-        self._before = b""
+        self._before = memoryview(b"")
         self._unknown = 1
         self.is_complete = False
         self.is_cold = self.is_large
@@ -98,7 +98,7 @@ class Survey:
         self.is_complete = True
         self.is_cold = False
         if self._memory is not None and self._unknown:
-            self._memory.keep(self.place, layercore.remember(self.snapshot, bytes(self.contents), self._before,
+            self._memory.keep(self.place, layercore.remember(self.snapshot, self.contents, self._before,
                                                              self._memory.quiet(self.place)))
 
     def told(self, modes: bytes) -> tuple[bytes, bytes]:
