@@ -135,6 +135,12 @@ def test_an_exclusion_without_exceptions_is_taken_whole(case: Whole) -> None:
     assert case.whole(step("."), cold=True) == case.by_tree(step("."))
 
 
+def test_below_a_folder_that_hands_its_group_on(case: Whole) -> None:
+    case.below = tree(x=Directory(Meta(0o2755, 1, 2)), x_b=Directory(Meta(0o2700, 3, 4)))
+    for one in (step("src"), step("src", dest="/x/new/"), step("one", dest="/x/"), step(".", dest="/x", owner="5:6")):
+        assert case.whole(one) == case.by_tree(one)
+
+
 def test_on_a_tree_that_is_there(case: Whole) -> None:
     case.below = tree(x=Directory(Meta(0o711, 1, 2, 3)), x_a=Symlink(Meta(0o777), "elsewhere"),
                       x_b=Directory(Meta(0o700)), x_b_c=File(Meta(0o600), Inline(b"old"), 3),
