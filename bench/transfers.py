@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .contenders.base import Contender
-from .workloads import Aim, Shot, Workload, big_file, busybox, small_files, write_context
+from .workloads import Aim, Shot, Workload, big_file, busybox, mixed_files, small_files, write_context
 
 
 class Registry:
@@ -69,7 +69,7 @@ class Pulls(Workload):
     def make(self) -> None:
         context = write_context(self.place / "context", ["FROM scratch", "COPY rootfs /", "COPY data /data"])
         busybox(context / "rootfs")
-        small_files(context / "data", self.many(20_000), self.many(200), 25_000)
+        mixed_files(context / "data", self.many(20_000), self.many(200), 25_000)
         self._registry = Registry(self.place / "registry")
         self.close = self._registry.stop
         self._image = f"{self._registry.host}/bench-pull:latest"

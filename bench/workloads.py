@@ -6,6 +6,7 @@
 """
 
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,6 +83,20 @@ def small_files(folder: Path, files: int, folders: int, size: int) -> None:
             start = (number * 31 + inner * 7) % 4096
             unique = (number * files + inner).to_bytes(8, "big")
             (here / f"f{inner:04}").write_bytes(noise[start:start + size - 8] + unique)
+
+
+def mixed_files(folder: Path, files: int, folders: int, size: int) -> None:
+    """`files` of `size` bytes, half of each random, half of it words: gzip makes about half of them, as it does of a
+    distribution's files."""
+    words = random.Random(1)
+    vocabulary = [words.randbytes(words.randint(1, 6)).hex().encode() for _ in range(5000)]
+    text = b" ".join(words.choices(vocabulary, k=200_000))
+    for number in range(folders):
+        here = folder / f"d{number:04}"
+        here.mkdir(parents=True, exist_ok=True)
+        for inner in range(files // folders):
+            start = words.randrange(len(text) - size)
+            (here / f"f{inner:04}").write_bytes(os.urandom(size // 2) + text[start:start + size - size // 2])
 
 
 def big_file(path: Path, size: int) -> None:

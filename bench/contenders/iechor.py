@@ -30,7 +30,7 @@ class Iechor(Contender):
         return self._iechor("run", "--rm", tag, *argv)
 
     def save(self, tag: str, path: Path) -> list[str]:
-        return self._iechor("save", "--format", "oci-archive", "-o", str(path), tag)
+        return self._iechor("save", "--format", "oci-archive", "--compression", "gzip", "-o", str(path), tag)
 
     def push(self, tag: str, registry: str) -> list[str]:
         return self._iechor("push", tag, f"{registry}/{tag}", IECHOR_INSECURE_REGISTRIES=registry)

@@ -95,7 +95,7 @@ class TarReader:
         self._files += entry.size
         if self._files > self._limits.size or start + stored > self._limits.size:
             raise refuse(f"with {entry.name!r} it is larger than {self._limits.size} bytes")
-        self._skip(padded(stored))
+        self._skip(padded(stored), spare=padded(stored) - stored)
 
     def _old_sparse_map(self, block: bytes) -> list[int]:
         """Four parts in the header, then 21 in each block that follows it, of 12 bytes for each number."""
@@ -148,7 +148,8 @@ class TarReader:
         self._buffer, self._at = b"".join(parts), size
         return self._buffer[:size]
 
-    def _skip(self, size: int) -> None:
+    def _skip(self, size: int, *, spare: int = 0) -> None:
+        """spare: how many of the bytes may be missing at the end of the stream (umoci does not pad its last file)."""
         left = size - (len(self._buffer) - self._at)
         if left <= 0:
             self._at += size
@@ -157,6 +158,8 @@ class TarReader:
         self._buffer, self._at = b"", 0
         while left:
             more = len(self._stream.read(min(left, _CHUNK)))
+            if not more and left <= spare:
+                return
             if not more:
                 raise refuse("it is cut off")
             self._passed += more

@@ -7,6 +7,7 @@ import tarfile
 
 import pytest
 
+from rootless_builder.errors import UnsafeArchive
 from rootless_builder.layer.content import TarExtents, TarRange, bind
 from rootless_builder.layer.reader import read_layer
 from rootless_builder.paths import ImagePath
@@ -319,3 +320,12 @@ def test_contents_cannot_be_read_before_they_are_bound() -> None:
         change.node.content.open()
     with pytest.raises(OSError, match="not known here"):
         TarExtents((), 5).open()
+
+
+@pytest.mark.parametrize("missing", [1, 507])
+def test_the_padding_of_the_last_file_may_be_missing(missing: int) -> None:
+    """umoci leaves it out, with the end of the archive; Go's reader does not mind."""
+    whole = file(b"a", b"first") + file(b"b", b"12345")
+    assert [change.path for change in read_layer(io.BytesIO(whole[:-missing]))] == ["a", "b"]
+    with pytest.raises(UnsafeArchive, match="cut off"):
+        read_layer(io.BytesIO(whole[:-508]))
