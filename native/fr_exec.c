@@ -105,6 +105,8 @@ static long become(struct fr_call *call, int fd)
     if (entry != NULL) {
         fr_check_mark(super, fd, entry);
         filecap = ot_xattr_get(&super->table, entry, FR_CAPABILITY, &length);
+    } else if (st.st_uid != 0 || st.st_gid != 0) {
+        seen.mode &= (uint16_t)~(S_ISUID | S_ISGID); /* the host's: of an id that is not mapped (bprm_fill_uid) */
     }
     if ((seen.mode & S_ISUID) || (seen.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) || filecap != NULL) {
         if (!honours_set_id(call, fd)) {

@@ -31,6 +31,13 @@ def test_root_s_view_of_ones_own_files(plain_user: Person) -> None:
     assert person.run("rm", "-r", "work").returncode == 0
 
 
+def test_becoming_another_user_with_the_hosts_own_su(plain_user: Person) -> None:
+    """Its set-uid bit is of an id that is not mapped, and means nothing: su stays root until it drops."""
+    script = ("mkdir -m 1777 t; su nobody -s /bin/sh -c 'id -u; touch t/f; ! touch g 2>/dev/null'; "
+              "stat -c %U t/f; rm -r t")
+    assert plain_user.iechor("unshare", "sh", "-c", script).stdout == "65534\nnobody\n"
+
+
 def test_a_table_takes_owners_to_the_next_call(plain_user: Person) -> None:
     table = plain_user.home / "owners"
     plain_user.iechor("unshare", "--table", table, "sh", "-c",
