@@ -6,6 +6,7 @@ import os
 import queue
 import stat
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,7 @@ from typing import Self
 from ..store import atomic
 
 _PATIENCE = 0.3  # seconds
+_PAUSES = (0.01, 0.05, 0.2)  # seconds
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -60,7 +62,19 @@ def discard(path: Path, gone: Path, remover: Remover | None = None) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """All of it; what another process removes meanwhile is fine. Errors: OSError."""
+    """All of it; what another process removes meanwhile is fine. One that is being killed may still write there, or
+    its mount hold a folder: that is over in a moment. Errors: OSError."""
+    for pause in _PAUSES:
+        try:
+            return _remove_tree(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EBUSY):
+                raise
+        time.sleep(pause)
+    _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISDIR(os.lstat(path).st_mode):
             _open_up(os.fsencode(path), None)

@@ -173,8 +173,10 @@ class Bench:
     def left(self) -> list[str]:
         """Files that only a killed command can have left."""
         own = [folder for folder in self.person.scratch.glob("*.1/*") if folder.name in ("run", "tmp", "gone")]
-        places = [*own, self.person.store / "tmp", self.person.store / "leases", self.person.store / "trash"]
-        return [str(path) for place in places if place.exists() for path in place.iterdir()]
+        places = [*own, self.person.store / "tmp", self.person.store / "leases", self.person.store / "trash",
+                  self.person.store / "claims"]
+        return [f"{path}: {[str(below.relative_to(path)) for below in path.rglob('*')][:20]}"
+                for place in places if place.exists() for path in place.iterdir()]
 
     def living(self) -> list[Any]:
         """Processes of the user that outlive what they were started for; those that are about to end get a moment."""
