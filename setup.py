@@ -20,7 +20,7 @@ def extension(name: str) -> Extension:
     return Extension(f"rootless_builder._{name}", sources=[f"native/{source}" for source in sources],
                      include_dirs=["native"], py_limited_api=True, optional=not REQUIRED,
                      define_macros=[("Py_LIMITED_API", ABI3)],
-                     extra_compile_args=["-O2", "-Wall", "-Wextra", "-pthread"], extra_link_args=["-pthread"])
+                     extra_compile_args=["-O2", "-Wall", "-Wextra", "-pthread"], extra_link_args=["-pthread", "-ldl"])
 
 
 def view() -> Extension:

@@ -6,7 +6,7 @@
     TarSink(out_fd)                        add, add_many, add_range, add_bytes, finish: writes, pads and hashes a tar
     survey, recall, learn, tell, remember
                                            what COPY takes from a folder (sources/survey.py); TarSink.add_survey too
-    NATIVE, KERNEL                         whether C is in use, and what computes SHA-256: "sha-ni", "armv8", "hashlib"
+    NATIVE, KERNEL                         whether C is in use, and what computes SHA-256: "sha-ni", "openssl", …
 
 Paths are bytes, relative to a folder given by descriptor; no symlink is followed. Errors are OSError, and
 ESTALE means that a file changed while it was read. IECHOR_NO_NATIVE=1 asks for the Python twin: read here and
@@ -56,7 +56,7 @@ except ImportError:  # asked for, or installed without a compiler
 
     NATIVE = False
 
-if KERNEL == "scalar":  # a CPU without instructions for SHA-256, where OpenSSL's code is twice as fast as ours
+if KERNEL == "scalar":  # no instructions for SHA-256 and no libcrypto.so, but Python has OpenSSL in itself
     from ._layercore_py import (  # type: ignore[assignment]
         KERNEL,
         TarSink,
