@@ -58,8 +58,11 @@ DURABLE = {"x86_64": (74, 75, 162, 306, 277, 26), "aarch64": (82, 83, 81, 267, 8
 
 
 class Figure(NamedTuple):
+    """Seconds. failed: the workload did not come to its end, so the figures say nothing."""
+
     wall: float
     cpu: float
+    failed: bool = False
 
 
 def child(request: dict[str, object]) -> None:
@@ -143,9 +146,7 @@ class Bench:
         if done.returncode:
             raise SystemExit(f"{mode}, {work}: {done.stderr}")
         told = json.loads(done.stdout.splitlines()[-1])
-        if told["code"]:
-            print(f"({mode}, {work}: exit code {told['code']}: {done.stderr[-300:]})", file=sys.stderr)
-        return Figure(told["wall"], told["cpu"])
+        return Figure(told["wall"], told["cpu"], told["code"] != 0)
 
     def net(self, mode: str, work: str) -> Figure:
         """A workload, less its preparation and an empty sandbox."""
@@ -156,7 +157,7 @@ class Bench:
         inner = f"'{WORK[work]}'"
         found = self.once(mode, work, prepare + " ".join([*wrapper, "sh", "-c", inner]))
         idle = self.idle[mode, work]
-        return Figure(found.wall - idle.wall, found.cpu - idle.cpu)
+        return Figure(found.wall - idle.wall, found.cpu - idle.cpu, found.failed)
 
 
 def compare(bench: Bench, work: str, modes: Iterable[str], rounds: int) -> Iterable[str]:
@@ -167,6 +168,9 @@ def compare(bench: Bench, work: str, modes: Iterable[str], rounds: int) -> Itera
             list_.append(bench.net(mode, work))
     first = next(iter(figures))
     for mode, list_ in figures.items():
+        if any(one.failed for one in list_):
+            yield f"{work:14} {mode:12} {'fails':>9}"
+            continue
         wall = statistics.median(one.wall / base.wall for one, base in zip(list_, figures[first], strict=True))
         cpu = statistics.median(one.cpu / base.cpu for one, base in zip(list_, figures[first], strict=True))
         seconds = statistics.median(one.cpu for one in list_)
