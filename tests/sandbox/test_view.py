@@ -116,6 +116,14 @@ def test_a_process_that_changes_files_and_then_its_rights(lab: Lab, oracle: Lab,
     assert seen[0] == seen[1]
 
 
+def test_nobody_writes_the_table(lab: Lab, tmp_path: Path) -> None:
+    source = Path(__file__).with_name("view_thief.c")
+    subprocess.run(["gcc", "-O1", "-static", "-o", tmp_path / "thief", source], check=True)
+    shutil.copy(tmp_path / "thief", lab.lower / "bin/thief")
+    assert lab.run("/bin/thief").out == "ok\n"
+    assert lab.run("/bin/thief", view=False).out == "it is not lent\n"
+
+
 def test_nobody_sees_it(lab: Lab, oracle: Lab) -> None:
     """Neither in the environment nor among files and descriptors, nor by ldd."""
     script = """env | grep -v ^_= ; ls -a /etc /dev /proc/self/fd /proc/$$/fd; ldd /bin/ls | grep -o '[^ /]*\\.so[^ ]*'
