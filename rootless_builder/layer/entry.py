@@ -147,7 +147,7 @@ class Extensions:
             length = decimal(data[at:space]) if space >= 0 else 0
             record = data[space + 1:at + length]
             key, equals, value = record[:-1].partition(b"=")
-            if not equals or not key or record[-1:] != b"\n" or at + length > len(data):
+            if space < 0 or not equals or not key or record[-1:] != b"\n" or at + length > len(data):
                 raise refuse(f"a damaged pax record {data[at:at + 30]!r}")
             if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
                 self._sparse_values.append(value)  # format 0.0 repeats these two in turn

@@ -98,9 +98,12 @@ class RunConfig:
     @classmethod
     def from_json(cls, source: document.Object) -> "RunConfig":
         healthcheck = document.mapping(source, "Healthcheck", _WHAT)
+        env = document.texts(source, "Env", _WHAT) or ()
+        if not all("=" in pair[1:] for pair in env):
+            raise document.refuse(_WHAT, "Env", "a list of NAME=VALUE")
         return cls(
             user=document.text(source, "User", _WHAT),
-            env=document.texts(source, "Env", _WHAT) or (),
+            env=env,
             entrypoint=document.texts(source, "Entrypoint", _WHAT),
             cmd=document.texts(source, "Cmd", _WHAT),
             working_dir=document.text(source, "WorkingDir", _WHAT),

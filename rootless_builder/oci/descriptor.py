@@ -1,5 +1,6 @@
 """Descriptors (image spec, descriptor.md) and the media types we read and write."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -40,6 +41,12 @@ LAYER_OF_COMPRESSION: Mapping[str, str] = {
     "none": MEDIA_TYPE_LAYER, "gzip": MEDIA_TYPE_LAYER_GZIP, "zstd": MEDIA_TYPE_LAYER_ZSTD,
 }
 
+# RFC 6838 section 4.2, RFC 3986 section 3, RFC 4648 section 4, as the image spec's schemas have them
+_NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
+_MEDIA_TYPE = re.compile(f"{_NAME}/{_NAME}")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
@@ -61,14 +68,20 @@ class Descriptor:
         if not 0 <= size < 1 << 63 or "size" not in source:
             raise document.refuse(what, "size", "a length in bytes")
         platform = document.mapping(source, "platform", what)
+        urls = document.texts(source, "urls", what) or ()
+        if not all(map(_URL.fullmatch, urls)):
+            raise document.refuse(what, "urls", "a list of URLs")
+        if not _BASE64.fullmatch(document.text(source, "data", what)):
+            raise document.refuse(what, "data", "base64")
+        document.required_text(source, "mediaType", what)
         return cls(
-            media_type=document.required_text(source, "mediaType", what),
+            media_type=media_type(source, "mediaType", what),
             digest=Digest.parse(document.required_text(source, "digest", what)),
             size=size,
             annotations=document.text_map(source, "annotations", what),
             platform=_platform_from_json(platform) if platform else None,
-            urls=document.texts(source, "urls", what) or (),
-            artifact_type=document.text(source, "artifactType", what) or None,
+            urls=urls,
+            artifact_type=media_type(source, "artifactType", what) or None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -83,7 +96,17 @@ class Descriptor:
         })
 
 
+def media_type(source: document.Object, key: str, what: str) -> str:
+    """"" when absent. Errors: UnsafeArchive."""
+    text = document.text(source, key, what)
+    if text and not _MEDIA_TYPE.fullmatch(text):
+        raise document.refuse(what, key, "a media type")
+    return text
+
+
 def _platform_from_json(source: document.Object) -> Platform:
+    if "os" not in source or "architecture" not in source:
+        raise document.refuse("descriptor", "platform", "an os and an architecture")
     return Platform(
         os=document.text(source, "os", "platform"),
         architecture=document.text(source, "architecture", "platform"),

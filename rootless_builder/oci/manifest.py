@@ -15,6 +15,7 @@ from .descriptor import (
     MEDIA_TYPE_IMAGE_MANIFEST,
     Descriptor,
 )
+from .descriptor import media_type as read_media_type
 from .digest import Digest
 
 MANIFEST_LIMIT = 4 << 20  # bytes; the distribution spec asks registries to take at least this much
@@ -106,6 +107,8 @@ def parse_manifest(data: bytes, media_type: str | None) -> Manifest | Index:
     if given in _SCHEMA1_TYPES or inner in _SCHEMA1_TYPES or source.get("schemaVersion") == 1:
         raise UnsafeArchive("cannot read the manifest: it is of schema 1, which docker gave up in 2019",
                             hint="push the image again with a newer tool.")
+    if document.number(source, "schemaVersion", "manifest") != 2:
+        raise document.refuse("manifest", "schemaVersion", "2")
     is_index = "manifests" in source
     if is_index == ("layers" in source or "config" in source):
         raise UnsafeArchive("cannot read the manifest: it must have either config and layers, or manifests")
@@ -140,7 +143,7 @@ def _shared(source: document.Object, what: str) -> dict[str, Any]:
     subject = document.mapping(source, "subject", what)
     return {
         "annotations": document.text_map(source, "annotations", what),
-        "artifact_type": document.text(source, "artifactType", what) or None,
+        "artifact_type": read_media_type(source, "artifactType", what) or None,
         "subject": Descriptor.from_json(subject) if subject else None,
     }
 

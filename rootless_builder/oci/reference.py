@@ -85,6 +85,8 @@ class Reference:
             short = name.removeprefix(_OFFICIAL)
             if default_registry == DEFAULT_REGISTRY and "/" not in short:
                 name = short
+            if _split(name, default_registry) != (self.domain, self.path):
+                name = self.name  # docker.io/a.b/c: without its registry it would be c of the registry a.b
         return name + self._suffix()
 
     def __str__(self) -> str:

@@ -127,7 +127,7 @@ class Credentials:
                 self._told.add(path)
                 self._emit(Notice(text=f"the credentials in {path} are not used: {error.strerror}", level="warning"))
             return {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigFileError(f"cannot read the credentials in {path}: it is not JSON ({error})",
                                   hint="mend or remove this file.") from error
         if not isinstance(source, dict):

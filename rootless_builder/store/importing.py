@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, Protocol, Self
 
 from ..errors import ImageNotFound, UnsafeArchive, UsageError
 from ..layer.compress import sniff
+from ..layer.content import LayerExtents
+from ..oci.config import ImageConfig
 from ..oci.descriptor import (
     MEDIA_TYPE_IMAGE_CONFIG,
     MEDIA_TYPE_LAYER,
@@ -74,6 +76,8 @@ class TreeReader:
         node = self.tree.lookup(self.tree.resolve(image_path(path)))
         if not isinstance(node, File):
             return None
+        if isinstance(node.content, LayerExtents):  # what writes image archives does not, and holes cost nothing
+            raise UnsafeArchive(f"cannot load {self.what}: {path} is a sparse file")
         fd, offset = node.content.open()
         os.lseek(fd, offset, os.SEEK_SET)
         return _Limited(fd, node.size)  # type: ignore[return-value]
@@ -107,6 +111,7 @@ def import_images(reader: Reader, store: Store, *, default_registry: str, platfo
     with contextlib.ExitStack() as stack:
         index = reader.open("index.json")
         if index is not None:
+            _check_version(reader)
             found = _from_layout(json_of(stack.enter_context(index), reader), reader, store, platform, wanted)
         else:
             docker = reader.open("manifest.json")
@@ -128,6 +133,17 @@ def layout_names(reader: Reader) -> list[str]:
     with index:
         parsed = Index.from_json(json.dumps(json_of(index, reader)).encode())
     return [entry.annotations.get(REF_NAME, "") for entry in parsed.manifests]
+
+
+def _check_version(reader: Reader) -> None:
+    """Of the layout (image-layout.md, "oci-layout file"), where it says one. Errors: UnsafeArchive."""
+    marker = reader.open("oci-layout")
+    if marker is not None:
+        with marker:
+            said = json_of(marker, reader)
+        version = said.get("imageLayoutVersion") if isinstance(said, dict) else None
+        if not isinstance(version, str) or not version.startswith("1."):
+            raise UnsafeArchive(f"cannot load {reader.what}: its layout is of the unknown version {str(version)[:20]!r}")
 
 
 def json_of(stream: BinaryIO, reader: Reader) -> Any:
@@ -170,7 +186,7 @@ def _copy_blob(part: Descriptor, reader: Reader, store: Store) -> None:
     if source is None:
         raise UnsafeArchive(f"cannot load {reader.what}: the blob {part.digest} is missing")
     with source, store.blobs.writer() as writer:
-        while data := source.read(CHUNK):
+        while writer.size <= part.size and (data := source.read(CHUNK)):  # no further: it may be a bomb
             writer.write(data)
         writer.commit(part.digest, part.size)
 
@@ -180,10 +196,12 @@ def _from_docker(entries: Any, reader: Reader, store: Store) -> Iterator[tuple[s
         raise UnsafeArchive(f"cannot load {reader.what}: manifest.json is not a list")
     for entry in entries:
         try:
-            config, layers, names = str(entry["Config"]), list(entry["Layers"]), list(entry.get("RepoTags") or [None])
+            config, layers, names = entry["Config"], list(entry["Layers"]), list(entry.get("RepoTags") or [None])
         except (TypeError, KeyError, AttributeError):
             raise UnsafeArchive(f"cannot load {reader.what}: manifest.json is not docker's") from None
-        image = _docker_image(config, [str(layer) for layer in layers], reader, store)
+        if not all(isinstance(text, str) for text in (config, *layers, *("" if name is None else name for name in names))):
+            raise UnsafeArchive(f"cannot load {reader.what}: manifest.json is not docker's")
+        image = _docker_image(config, layers, reader, store)
         for name in names:
             yield name, image
 
@@ -192,6 +210,7 @@ def _docker_image(config: str, layers: list[str], reader: Reader, store: Store) 
     source = _must(config, reader)
     with source:
         data = source.read(JSON_LIMIT + 1)
+    ImageConfig.from_json(data)  # before anything of it is kept
     described = Descriptor(media_type=MEDIA_TYPE_IMAGE_CONFIG, digest=store.blobs.put(data), size=len(data))
     manifest = Manifest(config=described, layers=tuple(_docker_layer(path, reader, store) for path in layers))
     body = manifest.to_json()
