@@ -28,7 +28,7 @@ _MAGICS = ((b"\x1f\x8b\x08", GZIP), (b"BZh", BZIP2), (b"\xfd7zXZ\x00", XZ), (b"\
 _CUT = {GZIP: 1 << 20, ZSTD: 4 << 20}  # bytes of input in one block: part of the format, never to be tuned
 _SAMPLE = 40 << 10  # bytes; more than deflate's window, so that repetitions show. Part of the format too
 _ZSTD_MAX_WINDOW = 1 << 27
-_ZSTD_SLICE = 1 << 12
+_ZSTD_SLICE = 1 << 10
 _XZ_MEMORY = 1 << 28  # bytes: enough for xz -9 with room to spare
 _READ = 1 << 16
 
@@ -325,7 +325,7 @@ class _Members:
 
 class _Zstd:
     """zstandard's object with those manners. It knows no limit for its output, so its input comes in small slices:
-    4 bytes inflate to 128 KiB at most (RFC 8878 §3.1.1.2), a slice to 128 MiB."""
+    4 bytes inflate to 128 KiB at most (RFC 8878 §3.1.1.2), a slice to 32 MiB."""
 
     def __init__(self) -> None:
         import zstandard

@@ -40,7 +40,7 @@ class Credential:
 
     def basic(self) -> str:
         """The value of an Authorization header."""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode("utf-8", "replace")).decode()
 
 
 class Credentials:
@@ -221,7 +221,7 @@ def _ask_helper(name: str, host: str, where: str) -> Credential | None:
     try:
         source = json.loads(answer)
         user, secret = str(source["Username"]), str(source["Secret"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise ConfigFileError(f"cannot use docker-credential-{name}: its answer is not what the protocol says",
                               hint=f"{where} names it.") from error
     if user == _TOKEN_USER:
@@ -231,8 +231,8 @@ def _ask_helper(name: str, host: str, where: str) -> Credential | None:
 
 def _run_helper(name: str, action: str, given: str) -> str | None:
     """stdout of `docker-credential-NAME ACTION`, stdin `given`; None for "credentials not found"."""
-    if "/" in name:
-        raise ConfigFileError(f"cannot use the credential helper {name!r}: a name with a slash is not one")
+    if "/" in name or not name.isprintable():
+        raise ConfigFileError(f"cannot use the credential helper {name!r}: that is no name of one")
     command = f"docker-credential-{name}"
     try:
         done = subprocess.run([command, action], input=given, capture_output=True, text=True, check=False,
@@ -240,7 +240,7 @@ def _run_helper(name: str, action: str, given: str) -> str | None:
     except FileNotFoundError as error:
         raise ConfigFileError(f"cannot ask {command}: it is not installed",
                               hint="install it, or remove it from the credential file that names it.") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: a name or an answer that is no text
         raise ConfigFileError(f"cannot ask {command}: {error}") from error
     if done.returncode == 0:
         return done.stdout

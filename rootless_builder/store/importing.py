@@ -32,7 +32,7 @@ from ..oci.platform import Platform, best
 from ..oci.reference import Reference
 from ..paths import image_path
 from ..tree.node import File
-from ..tree.tree import Tree
+from ..tree.tree import SymlinkLoop, Tree
 from ..values import dataclass
 from .images import Image
 from .names import REF_NAME
@@ -73,7 +73,10 @@ class TreeReader:
     what: str
 
     def open(self, path: str) -> BinaryIO | None:
-        node = self.tree.lookup(self.tree.resolve(image_path(path)))
+        try:
+            node = self.tree.lookup(self.tree.resolve(image_path(path)))
+        except SymlinkLoop:
+            return None
         if not isinstance(node, File):
             return None
         if isinstance(node.content, LayerExtents):  # what writes image archives does not, and holes cost nothing
@@ -143,7 +146,7 @@ def _check_version(reader: Reader) -> None:
             said = json_of(marker, reader)
         version = said.get("imageLayoutVersion") if isinstance(said, dict) else None
         if not isinstance(version, str) or not version.startswith("1."):
-            raise UnsafeArchive(f"cannot load {reader.what}: its layout is of the unknown version {str(version)[:20]!r}")
+            raise UnsafeArchive(f"cannot load {reader.what}: its layout has the unknown version {str(version)[:20]!r}")
 
 
 def json_of(stream: BinaryIO, reader: Reader) -> Any:
@@ -176,7 +179,7 @@ def _image(entry: Descriptor, reader: Reader, store: Store, platform: Platform, 
         return _image(chosen, reader, store, platform, depth + 1)
     for part in (parsed.config, *parsed.layers):
         _copy_blob(part, reader, store)
-    return store.images.add(Descriptor(media_type=parsed.media_type, digest=entry.digest, size=entry.size))
+    return _verified(Descriptor(media_type=parsed.media_type, digest=entry.digest, size=entry.size), store)
 
 
 def _copy_blob(part: Descriptor, reader: Reader, store: Store) -> None:
@@ -196,10 +199,12 @@ def _from_docker(entries: Any, reader: Reader, store: Store) -> Iterator[tuple[s
         raise UnsafeArchive(f"cannot load {reader.what}: manifest.json is not a list")
     for entry in entries:
         try:
-            config, layers, names = entry["Config"], list(entry["Layers"]), list(entry.get("RepoTags") or [None])
+            config, layers = entry["Config"], list(entry["Layers"])
+            names = list(entry.get("RepoTags") or [None])
         except (TypeError, KeyError, AttributeError):
             raise UnsafeArchive(f"cannot load {reader.what}: manifest.json is not docker's") from None
-        if not all(isinstance(text, str) for text in (config, *layers, *("" if name is None else name for name in names))):
+        tags = [name for name in names if name is not None]
+        if not all(isinstance(text, str) for text in (config, *layers, *tags)):
             raise UnsafeArchive(f"cannot load {reader.what}: manifest.json is not docker's")
         image = _docker_image(config, layers, reader, store)
         for name in names:
@@ -214,7 +219,21 @@ def _docker_image(config: str, layers: list[str], reader: Reader, store: Store) 
     described = Descriptor(media_type=MEDIA_TYPE_IMAGE_CONFIG, digest=store.blobs.put(data), size=len(data))
     manifest = Manifest(config=described, layers=tuple(_docker_layer(path, reader, store) for path in layers))
     body = manifest.to_json()
-    return store.images.add(Descriptor(media_type=manifest.media_type, digest=store.blobs.put(body), size=len(body)))
+    return _verified(Descriptor(media_type=manifest.media_type, digest=store.blobs.put(body), size=len(body)), store)
+
+
+def _verified(manifest: Descriptor, store: Store) -> Image:
+    """The image, once each of its layers was found to be what its config says; that is remembered, as after a pull."""
+    for layer in store.images.load(manifest).layers:
+        pair = f"blob-{layer.blob.digest.hex[:40]}"
+        if store.compressed.get(layer.diff_id, pair, None) is None:
+            if store.trees.known(layer.diff_id):
+                with store.trees.stream(layer) as tar:
+                    tar.finish()
+            else:
+                store.trees.changes(layer)
+            store.compressed.put(layer.diff_id, pair, None, layer.blob)
+    return store.images.add(manifest)
 
 
 def _docker_layer(path: str, reader: Reader, store: Store) -> Descriptor:

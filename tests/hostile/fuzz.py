@@ -191,9 +191,11 @@ CONFIG = json.dumps({
     "architecture": "arm64", "os": "linux", "variant": "v8", "created": "2024-01-01T00:00:00Z", "author": "me",
     "config": {"User": "1:1", "Env": ["A=B"], "Entrypoint": ["/e"], "Cmd": None, "WorkingDir": "/w",
                "Labels": {"l": "1"}, "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/v": {}}, "StopSignal": "TERM",
-               "Shell": ["sh"], "OnBuild": ["RUN x"], "ArgsEscaped": True, "Healthcheck": {"Test": ["CMD", "x"], "Interval": 5}},
+               "Shell": ["sh"], "OnBuild": ["RUN x"], "ArgsEscaped": True,
+               "Healthcheck": {"Test": ["CMD", "x"], "Interval": 5}},
     "rootfs": {"type": "layers", "diff_ids": [_FLAT]}, "other": [1, {"x": 1.5}],
-    "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "x", "empty_layer": True, "comment": "c"}]}).encode()
+    "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "x", "empty_layer": True, "comment": "c"}],
+}).encode()
 DOCKER = json.dumps([{"Config": "config", "RepoTags": ["a/b:1"], "Layers": ["layer"]}]).encode()
 AUTH = json.dumps({"auths": {"registry.example": {"auth": "YTpi", "identitytoken": "t", "registrytoken": ""},
                              "https://registry.example/v1/": {"username": "a", "password": "b"}},
