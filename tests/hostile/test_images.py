@@ -360,9 +360,10 @@ def test_a_symlink_of_a_lower_layer_leads_nowhere(plain_user: Person, victim: Pa
     """Within one tar the reader refuses it; over two layers the upper folder replaces the link, on disk as well."""
     target = str(victim).encode()
     image = loaded(plain_user,
-                   symlink(b"s", target) + symlink(b"t", target) + folder(b"r") + symlink(b"r/u", b"../s") + END,
-                   file(b"s/authorized_keys", b"theirs") + file(b"t", b"theirs") + file(b"r/u/mine", b"theirs") +
-                   file(b"w/.wh.mine") + END)
+                   symlink(b"s", target) + symlink(b"t", target) + folder(b"r") + symlink(b"r/u", b"../s") +
+                   symlink(b"v", target) + symlink(b"w", target) + END,
+                   folder(b"s") + file(b"s/authorized_keys", b"theirs") + file(b"t", b"theirs") + folder(b"r/u") +
+                   file(b"r/u/mine", b"theirs") + file(b"w/.wh.mine") + file(b"v/authorized_keys", b"theirs") + END)
     plain_user.write("ctx/iEchorfile", f"FROM {image}\nCOPY --from={image} /s /copied/\n")
     plain_user.iechor("build", "-o", "type=local,dest=out", "-f", "ctx/iEchorfile", "ctx")
     out = plain_user.home / "out"
@@ -399,7 +400,7 @@ def test_devices_and_set_id_bits_stay_in_the_image(plain_user: Person) -> None:
                    header(b"pipe", b"6") + file(b"su", b"x", mode=0o6755) + END)
     plain_user.write("ctx/iEchorfile", f"FROM {image}\nCOPY iEchorfile /\n")
     done = plain_user.iechor("build", "-o", "type=local,dest=out", "-f", "ctx/iEchorfile", "ctx")
-    assert "2 device nodes left out" in done.stderr
+    assert "2 device nodes (/null, ...) left out" in done.stderr
     for path in plain_user.home.rglob("*"):
         mode = path.lstat().st_mode
         assert not (os.path.stat.S_ISBLK(mode) or os.path.stat.S_ISCHR(mode)) and not mode & 0o6000, path
