@@ -155,12 +155,27 @@ def _found(tree: Tree, wanted: _Wanted, step: CopyStep, world: "World") -> list[
     """Paths that the source names; one that is plainly named must be there. Errors: SourceError."""
     if wanted.required is not None:
         path = image_path(wanted.required)
-        if tree.lookup(path if step.parents else resolve(tree, path)) is None or (step.parents and not path):
+        if not _is_there(tree, path, wanted, parents=step.parents):
             raise _missing(tree, path, wanted.required, step, world)
     found = find_sources(tree, wanted.pattern)
     if has_wildcards(wanted.pattern):
         return found
     return [path for path in found if wanted.required is not None or tree.lookup(resolve(tree, path)) is not None]
+
+
+def _is_there(tree: Tree, path: ImagePath, wanted: _Wanted, *, parents: bool) -> bool:
+    """Is what a source plainly names there? With --parents no symlink on the way is followed, and --exclude has to leave
+    something of it.
+    """
+    if tree.lookup(resolve(tree, path)) is None:
+        return False
+    if not parents:
+        return True
+    node = tree.lookup(path)
+    inside = image_path(path[len(image_path(wanted.pattern)):])
+    if not path or node is None or wanted.selection.takes(inside):
+        return bool(path) and node is not None
+    return isinstance(node, Directory) and bool(_pruned(node, inside, wanted.selection).entries)
 
 
 def _missing(tree: Tree, path: ImagePath, pattern: str, step: CopyStep, world: "World") -> SourceError:
