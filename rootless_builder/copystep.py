@@ -164,7 +164,7 @@ def _found(tree: Tree, wanted: _Wanted, step: CopyStep, world: "World") -> list[
 
 
 def _is_there(tree: Tree, path: ImagePath, wanted: _Wanted, *, parents: bool) -> bool:
-    """Is what a source plainly names there? With --parents no symlink on the way is followed, and --exclude has to leave
+    """Is what a source plainly names there? With --parents no symlink on the way is followed, and --exclude must leave
     something of it.
     """
     if tree.lookup(resolve(tree, path)) is None:
