@@ -21,6 +21,7 @@ from tests.golden.corpus.cases import Case
 PROCESSES = 2
 LEAST = 800  # so many the corpus is promised to have
 CASES = cases.read_all()
+pytestmark = pytest.mark.timeout(900)  # the first test waits for all builds
 Answer = dict[str, Any]
 
 
