@@ -37,9 +37,15 @@ const struct fr_cred *fr_caller(struct fr_call *call)
     return call->cred;
 }
 
+/* Plain root may be in its own group besides: a container's first process is. Umask and capabilities are then the
+ * kernel's account still. */
 bool fr_is_plain(const struct fr_call *call, const struct fr_cred *cred)
 {
-    return cred == fr_creds_get(&call->super->creds, 0);
+    return cred == fr_creds_get(&call->super->creds, 0) ||
+           ((cred->ruid | cred->euid | cred->suid | cred->fsuid | cred->rgid | cred->egid | cred->sgid | cred->fsgid |
+             cred->securebits) == 0 &&
+            (cred->inheritable | cred->ambient) == 0 && cred->permitted == cred->bounding &&
+            cred->effective == cred->bounding && cred->group_count == 1 && cred->groups[0] == 0);
 }
 
 static const char *field(const char *text, const char *name)
