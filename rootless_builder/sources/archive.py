@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from ..errors import DiskFull, SourceError
+from ..errors import DiskFull, SourceError, UnsafeArchive
 from ..layer.compress import inflated
 from ..layer.content import bind
 from ..layer.reader import read_layer
@@ -21,6 +21,8 @@ from .pruned import Ignore, pruned
 from .selection import anywhere, selection_digest
 
 CHUNK = 1 << 20
+# What an archive may inflate to: deflate's own limit is 1032 to 1; bzip2 and xz have none, and holes compress well.
+INFLATED_RATIO, INFLATED_FREE = 1100, 16 << 30
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -28,6 +30,19 @@ def write_all(fd: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left):]
+
+
+class _Counted:
+    """A stream that knows how much was read of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.count = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        self.count += len(data)
+        return data
 
 
 class ArchiveSource:
@@ -77,10 +92,15 @@ class ArchiveSource:
 
     def _inflate(self, stream: BinaryIO) -> str:
         digest = hashlib.sha256()
-        source = inflated(stream)
+        counted, size = _Counted(stream), 0
+        source = inflated(counted)
         try:
             while data := source.read(CHUNK):
                 digest.update(data)
+                size += len(data)
+                if size > counted.count * INFLATED_RATIO + INFLATED_FREE:
+                    raise UnsafeArchive(f"cannot unpack {self.what}: it inflates to far more than any archive needs",
+                                        hint="it may be meant to fill the disk; do not use it.")
                 write_all(self._tar, data)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

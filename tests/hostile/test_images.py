@@ -17,6 +17,7 @@ from rootless_builder.layer.reader import read_layer
 from rootless_builder.oci.config import ImageConfig
 from rootless_builder.oci.descriptor import Descriptor
 from rootless_builder.oci.manifest import Index, Manifest
+from rootless_builder.sources.archive import ArchiveSource
 from tests import images, provision
 from tests.conftest import Person, _person
 from tests.hostile.hostile_server import (
@@ -261,6 +262,18 @@ def test_a_layer_that_inflates_without_end_costs_no_memory(person: Person, kind:
         code, errors, peak = measured(person, "pull", "--retry", "0", f"{server.host}/some/thing:1")
     assert code == UNSAFE and "Traceback" not in errors and peak < most * MIB and len(blob) < 6 << 20
     assert sum(path.stat().st_blocks for path in person.store.rglob("*")) * 512 < 20 << 20
+
+
+def test_an_archive_that_inflates_without_end_does_not_fill_the_disk(tmp_path: Path, monkeypatch: Any) -> None:
+    """With a smaller allowance than the true one, which is 16 GiB: the disk is not ours alone."""
+    monkeypatch.setattr("rootless_builder.sources.archive.INFLATED_FREE", 1 << 20)
+    monkeypatch.setattr("rootless_builder.sources.archive.INFLATED_RATIO", 10)
+    path = tmp_path / "bomb.tar.gz"
+    for bomb in (gzip_bomb(64), zstd_bomb(64)):
+        path.write_bytes(bomb)
+        with pytest.raises(UnsafeArchive, match="far more than any archive needs"):
+            ArchiveSource(os.open(path, os.O_RDONLY), what="it", tmp=tmp_path)
+    assert os.listdir(tmp_path) == ["bomb.tar.gz"]
 
 
 def test_a_window_that_wants_gigabytes_is_refused(person: Person) -> None:
