@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rootless_builder.cacherecords import FACTS, INLINE, LIMIT, dump, load
@@ -54,6 +54,7 @@ def test_what_is_no_document_of_records_is_refused(data: bytes) -> None:
         load(data)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.fixed_dictionaries({}, optional={name: VALUES for name in NAMES})))
 def test_any_json_is_read_or_refused(records: list[dict[str, Any]]) -> None:
     for record in load({"version": 1, "records": records}).values():
