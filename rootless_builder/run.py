@@ -76,6 +76,7 @@ class RunRequest:
     init: bool = False
     read_only: bool = False
     no_new_privileges: bool = False
+    confined: bool = True
     name: str | None = None
     hostname: str | None = None
     network: Network | None = None
@@ -219,7 +220,7 @@ def prepare(request: RunRequest, config: ContainerConfig, image: Image, store: S
             network=SandboxNetwork(network.value), ports=ports_of(config.ports), limits=limits_of(request.ulimits),
             init=request.init, tty=request.tty, read_only=request.read_only,
             size=size_of(1, 0) if request.tty and not request.detach else (),
-            no_new_privileges=request.no_new_privileges)
+            no_new_privileges=request.no_new_privileges, confined=request.confined)
 
 
 def around(spec: SandboxSpec, mode: IdMode, emit: Emit) -> SandboxSpec:

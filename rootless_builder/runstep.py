@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .perform import World
 
 LAST_LINES = 20
+LOG_LIMIT = 64 << 20  # bytes of output that the log file keeps
 HOSTNAME = "iechor"
 NETWORKS = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE, "private": Network.PRIVATE}
 
@@ -113,7 +114,8 @@ def spec_of(step: RunStep, rootfs: Rootfs, settings: RunSettings, more: Attached
         env=(*step.env, *step.proxies, *more.env), cwd=step.cwd, make_cwd=True, user=step.user, ids=rootfs.ids,
         hostname=settings.hostname or HOSTNAME,
         network=NETWORKS[network], init=True, limits=limits_of(settings),
-        capabilities=tuple(CAPABILITIES) if step.insecure else DEFAULT_CAPABILITIES,
+        capabilities=tuple(CAPABILITIES) if step.insecure else DEFAULT_CAPABILITIES, confined=not step.insecure,
+        scoped=not step.insecure,
         given=() if settings.lose_owners else tuple(more.given),
         fakeroot=None if settings.proot else emulation(rootfs, lose_owners=settings.lose_owners), proot=settings.proot)
 
@@ -146,13 +148,16 @@ def failed(step: RunStep, status: ExitStatus, log: "StepLog") -> StepFailed:
 
 
 class StepLog:
-    """Everything a step writes: to the renderer as it comes, and to a file that stays when the step fails."""
+    """Everything a step writes: to the renderer as it comes, and its first LOG_LIMIT bytes to a file that stays
+    when the step fails.
+    """
 
     def __init__(self, folder: Path, emit: Emit, number: int) -> None:
         self._emit = emit
         self._number = number
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
         self._rest = b""
+        self._size = 0
         folder.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(prefix=f"step-{number}-", suffix=".log", dir=folder)
         self.path = Path(name)
@@ -169,7 +174,9 @@ class StepLog:
 
     def write(self, stream: int, data: bytes) -> None:
         self._emit(StepOutput(step=self._number, stream=stream, data=data))
-        os.write(self._fd, data)
+        if self._size < LOG_LIMIT:
+            os.write(self._fd, data[: LOG_LIMIT - self._size])
+        self._size += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._last.extend(line[-1000:] for line in lines)
         self._rest = self._rest[-1000:]
@@ -180,4 +187,7 @@ class StepLog:
 
     def keep(self) -> Path:
         self._kept = True
+        if self._size > LOG_LIMIT:
+            said = f"\n[iechor: {self._size - LOG_LIMIT} bytes more are left out; the end:]\n"
+            os.write(self._fd, "\n".join([said, *self.last_lines(), ""]).encode())
         return self.path

@@ -69,7 +69,8 @@ def spec_of(request: UnshareRequest, *, tty: bool = False) -> SandboxSpec:
                                  fsync=request.fsync)
     env = tuple(f"{key}={value}" for key, value in request.environ.items())
     return SandboxSpec(root="", argv=request.argv, env=env, cwd=request.cwd, ids=ids_of(request.mode), init=True,
-                       tty=tty, size=size_of(0, 1) if tty else (), fakeroot=emulation, capabilities=tuple(CAPABILITIES))
+                       tty=tty, size=size_of(0, 1) if tty else (), fakeroot=emulation, capabilities=tuple(CAPABILITIES),
+                       confined=False)
 
 
 def ids_of(mode: IdMode) -> IdMap | None:

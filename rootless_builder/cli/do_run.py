@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..containers.state import Container
     from ..run import RunRequest
 
+UNCONFINED = "seccomp=unconfined"
 NETWORKS = {"default": None, "bridge": "private"}
 
 
@@ -52,7 +53,8 @@ def request(call: Call) -> "RunRequest":
         image=options.image, command=tuple(options.arguments), entrypoint=options.entrypoint, env=_env(call),
         workdir=options.workdir, user=options.user, interactive=options.interactive, tty=options.tty,
         detach=options.detach, remove=options.rm, init=options.init, read_only=options.read_only,
-        no_new_privileges=_no_new_privileges(options.security_opt), name=options.name, hostname=options.hostname,
+        no_new_privileges=_no_new_privileges(options.security_opt), confined=UNCONFINED not in options.security_opt,
+        name=options.name, hostname=options.hostname,
         network=Network(network) if network else None,
         ports=tuple(port for text in options.publish for port in PublishedPort.parse(text)),
         volumes=tuple(Volume.parse(text) for text in options.volume),
@@ -71,11 +73,12 @@ def _env(call: Call) -> tuple[str, ...]:
 
 
 def _no_new_privileges(values: list[str]) -> bool:
-    for value in values:
+    asked = [value for value in values if value != UNCONFINED]
+    for value in asked:
         if value not in ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"):
             raise UnsupportedError(f"cannot carry out --security-opt {value}: this release does not do it yet",
-                                   hint="no-new-privileges is the one it knows")
-    return bool(values)
+                                   hint=f"no-new-privileges and {UNCONFINED} are those it knows")
+    return bool(asked)
 
 
 def execute(call: Call) -> int:

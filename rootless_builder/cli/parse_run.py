@@ -61,7 +61,8 @@ def add_run(commands: "Commands[Parser]") -> None:
     parser.add_argument("-l", "--label", metavar="KEY=VALUE", action="append", default=[], help="a label")
     parser.add_argument("--stop-signal", metavar="SIGNAL", help="what iechor stop sends first")
     parser.add_argument("--security-opt", metavar="OPTION", action="append", default=[],
-                        help="no-new-privileges: set-user-ID programs gain nothing")
+                        help="no-new-privileges: set-user-ID programs gain nothing; seccomp=unconfined: no system call "
+                             "is refused (docs/security.md) (repeatable)")
     parser.add_argument("--pull", choices=("always", "missing", "never"), default="missing", metavar="POLICY",
                         help="when to ask the registry: missing (default), never, or always, which --pull alone means")
     parser.add_argument("--cidfile", metavar="FILE", help="write the container's id to FILE")

@@ -106,14 +106,14 @@ def live(request: Request, server: int) -> int:
         return 1
     linux.set_name("iechor-step")
     wire.send(request.status, {"pid": os.getpid()}, pidfds(os.getpid()))
-    serve = None if request.join else emulation.prepare_supervisor(request.spec, request.final, request.control)
-    forwarder = 0
+    serve, forwarder = None, 0
     if request.spec.proot:
         pass  # nothing to leave, nothing to enter: one more proot shows the same folder
     elif request.join:
         join(request.join)
     else:
         leave(request)
+        serve = emulation.prepare_supervisor(request.spec, request.final, request.control)
         # P1: root of the new user namespace, in its network; the host's files are still in sight, as they are for
         # the forwarder, which is forked before the pid namespace and ends with us.
         forwarder = start_forwarder(request)
@@ -337,6 +337,8 @@ def change_root(spec: SandboxSpec) -> mounts.Place:
         linux.pivot_root(".", ".")
         linux.umount2(".", linux.MNT_DETACH)
         os.chdir("/")
+    for fd in (tree, staging, place.root_fd):  # ".." of the first leads to the host's files
+        os.close(fd)
     return place
 
 

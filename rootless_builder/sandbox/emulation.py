@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 
 from ..errors import SandboxError
-from . import fakeroot, mounts, plainfilter
+from . import fakeroot, mounts, plainfilter, wall
 from .failures import act
 from .fakeroot import MountTable
 from .spec import FakerootSpec, SandboxSpec, with_owners
@@ -16,8 +16,8 @@ MOST_MOUNTS = 64  # FR_MOUNTS_MAX in native/fakeroot.h
 
 def prepare_supervisor(spec: SandboxSpec, final: int | None,
                        control: socket.socket | None) -> Callable[[int], object] | None:
-    """P1, host's files in sight: what the supervisor needs of them. The answer serves a listener until no process
-    under the filter is left, and writes the tables to `final`. None where nobody is to be served.
+    """P1, in its own namespaces, host's files in sight: what the supervisor needs of them. The answer serves a listener
+    until no process under the filter is left, and writes the tables to `final`. None where nobody is to be served.
 
     control: takes the listeners of those who join the container later.
     """
@@ -26,16 +26,21 @@ def prepare_supervisor(spec: SandboxSpec, final: int | None,
         return None
     uppers = [mount.upper for mount in spec.mounts
               if isinstance(mount, mounts.KernelOverlay) and mount.target == "/" and mount.upper]
-    host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    host_proc = wall.enclosed("/proc")
     table = _open_table(emulated.table) if emulated.table else None
-    upper = os.open(uppers[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if uppers else -1
+    upper = wall.enclosed(uppers[0]) if uppers else -1
     if len(with_owners(spec)) > MOST_MOUNTS:
         raise SandboxError(f"cannot mount more than {MOST_MOUNTS} trees and caches in one step")
     others = tuple(MountTable(path=mount.target, table_fd=_open_table(mount.owners)) for mount in with_owners(spec))
     view = fakeroot.open_view(emulated)
-    return lambda listener: fakeroot.serve(listener, host_proc=host_proc, spec=emulated, table_fd=table, mounts=others,
-                                           final_fd=final, upper_fd=upper, view_fd=view,
-                                           control_fd=-1 if control is None else control.fileno())
+
+    def serve(listener: int) -> object:
+        wall.around_supervisor()
+        return fakeroot.serve(listener, host_proc=host_proc, spec=emulated, table_fd=table, mounts=others,
+                              final_fd=final, upper_fd=upper, view_fd=view,
+                              control_fd=-1 if control is None else control.fileno())
+
+    return serve
 
 
 def _open_table(path: str) -> int:

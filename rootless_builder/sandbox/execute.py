@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from ..errors import SandboxError
 from ..values import dataclass
-from . import linux, passwd, privileges
+from . import denied, linux, passwd, privileges, wall
 from .failures import ExecFailed, UserNotFound, act
 from .passwd import Identity
 from .spec import DEFAULT_PATH, SandboxSpec
@@ -191,6 +191,9 @@ def prepare(command: Command) -> dict[str, str]:
     keep = privileges.capability_numbers(spec.capabilities)
     with act("bound the capabilities"):
         privileges.bound(keep)
+    wall.around_command(spec)
+    if spec.confined:
+        denied.install()
     emulated = command.install_filter is not None
     if command.install_filter is not None:
         command.install_filter()  # needs CAP_SYS_ADMIN, which the exec will not keep

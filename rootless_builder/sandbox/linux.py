@@ -57,8 +57,15 @@ _NR_PIDFD_OPEN = 434
 _NR_CLOSE_RANGE = 436
 _NR_MOUNT_SETATTR = 442
 _NR_PTRACE = 101 if os.uname().machine == "x86_64" else 117
+_NR_OPEN_TREE = 428
+_NR_LANDLOCK_CREATE_RULESET = 444
+_NR_LANDLOCK_RESTRICT_SELF = 446
+_NR_KEYCTL = 250 if os.uname().machine == "x86_64" else 219
 _NR_RT_SIGACTION = 13 if os.uname().machine == "x86_64" else 134  # 134: of the generic table (aarch64, riscv64)
 CLOSE_RANGE_CLOEXEC = 4
+KEYCTL_JOIN_SESSION_KEYRING = 1
+OPEN_TREE_CLONE = 1
+LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1
 
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
@@ -223,3 +230,31 @@ def ptrace_answer_zero(pid: int) -> None:
         other = _IoVec(ctypes.addressof(none), ctypes.sizeof(none))
         ptrace(_SETREGSET, pid, _NT_ARM_SYSTEM_CALL, ctypes.addressof(other))
     ptrace(_SETREGSET, pid, _NT_PRSTATUS, ctypes.addressof(vector))
+
+
+def open_tree(path: str) -> int:
+    """A close-on-exec O_PATH fd of a copy of the mounts at `path` that hangs nowhere: ".." of its root is itself.
+    Kernel 5.2; needs CAP_SYS_ADMIN, and `path` in our own mount namespace.
+    """
+    flags = OPEN_TREE_CLONE | AT_RECURSIVE | os.O_CLOEXEC
+    return _check(_libc.syscall(ctypes.c_long(_NR_OPEN_TREE), ctypes.c_int(-100), _path(path), ctypes.c_uint(flags)),
+                  path)
+
+
+def join_new_session_keyring() -> None:
+    """An empty one of our own takes the place of the inherited one."""
+    _check(_libc.syscall(ctypes.c_long(_NR_KEYCTL), ctypes.c_int(KEYCTL_JOIN_SESSION_KEYRING), None), "keyctl")
+
+
+def landlock_scope(scoped: int) -> None:
+    """landlock(7), of the calling thread and all it will start: nothing but LANDLOCK_SCOPE_*, so that mount(2) and
+    every file stay as they are. Kernel 6.12 (EINVAL or E2BIG before); needs CAP_SYS_ADMIN or no_new_privs.
+    """
+    attr = (ctypes.c_uint64 * 3)(0, 0, scoped)  # struct landlock_ruleset_attr
+    rules = _check(_libc.syscall(ctypes.c_long(_NR_LANDLOCK_CREATE_RULESET), ctypes.byref(attr),
+                                 ctypes.c_size_t(ctypes.sizeof(attr)), ctypes.c_uint(0)), "landlock_create_ruleset")
+    try:
+        _check(_libc.syscall(ctypes.c_long(_NR_LANDLOCK_RESTRICT_SELF), ctypes.c_int(rules), ctypes.c_uint(0)),
+               "landlock_restrict_self")
+    finally:
+        os.close(rules)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..errors import NamespaceError, SandboxError
-from . import execute, linux, mounts, passwd, plainfilter, privileges
+from . import denied, execute, linux, mounts, passwd, plainfilter, privileges
 from .failures import ExecFailed, act
 from .idmap import find_program
 from .passwd import Identity
@@ -140,6 +140,8 @@ def start(spec: SandboxSpec, words: Sequence[str], fds: Sequence[int],
     privileges.restore_signals()
     # proot takes EPERM for "done" by itself, but in an outer container the kernel has other answers, too.
     privileges.forbid_new_privileges()
+    if spec.confined:
+        denied.install()
     plainfilter.install()
     os.execve(words[0], [*words, *spec.argv], execute.with_home(spec.env, identity.home))
 

@@ -82,6 +82,7 @@ class SandboxSpec:
     ids: None for no user namespace. init: a reaper of ours is pid 1, and forwards signals; else the command is.
     tty: the command gets a terminal of its own (Sandbox.master is the other end), stdio is not used. size: its rows and
     columns, () for those of the caller's once it follows them.
+    confined: seccomp refuses what no build needs (denied.py). scoped: Landlock hides the host's abstract sockets.
     read_only: the root itself; volumes, tmpfs and /dev stay as they are.
     proot: the program; then there are no namespaces, and ids, hostname, capabilities and fakeroot have no meaning.
     """
@@ -105,6 +106,8 @@ class SandboxSpec:
     fakeroot: FakerootSpec | None = None
     given: tuple[Given, ...] = ()
     no_new_privileges: bool = False
+    confined: bool = True
+    scoped: bool = False
     read_only: bool = False
     proot: str = ""
 
