@@ -8,6 +8,7 @@
     default_registry = "docker.io"     where short names (`debian:12`) come from
     ca_file = "/etc/ssl/site.pem"      believed beside the system's, for every registry
     store = "/data/iechor"             also IECHOR_HOME; ~/.local/share/iechor/store
+    shared_store = "/data/group"       also IECHOR_SHARED_STORE; instead of `store`, shared with a group
     scratch = "/scratch/me"            also IECHOR_SCRATCH; /var/tmp/iechor-<uid>
     userns = "auto"                    auto | fakeroot | subuid | host; also IECHOR_USERNS
     compression = "gzip"               gzip | zstd | none; also IECHOR_COMPRESSION
@@ -79,6 +80,7 @@ class Settings:
     default_registry: str = "docker.io"
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict, hash=False)
     store: Path
+    shared_store: Path | None = None
     scratch: Path
     userns: str = "auto"
     compression: str = "gzip"
@@ -213,7 +215,7 @@ def _one_of(*choices: str) -> Callable[[Any, _Origin], str]:
 
 Check = Callable[[Any, _Origin], Any]
 _KEYS: Mapping[str, Check] = {
-    "default_registry": _host, "ca_file": _file, "store": _file, "scratch": _file,
+    "default_registry": _host, "ca_file": _file, "store": _file, "shared_store": _file, "scratch": _file,
     "userns": _one_of(*USERNS_MODES), "compression": _one_of(*COMPRESSIONS), "compression_level": _whole(1, 19),
     "jobs": _whole(1, 64), "timeout": _whole(1, 3600),
 }
@@ -297,6 +299,7 @@ def _find(path: Path, text: str, key: str, table: str = "") -> Span | None:
 
 _ENVIRONMENT: Mapping[str, str] = {
     "IECHOR_DEFAULT_REGISTRY": "default_registry", "IECHOR_CA_FILE": "ca_file", "IECHOR_HOME": "store",
+    "IECHOR_SHARED_STORE": "shared_store",
     "IECHOR_SCRATCH": "scratch", "IECHOR_USERNS": "userns", "IECHOR_COMPRESSION": "compression",
     "IECHOR_COMPRESSION_LEVEL": "compression_level", "IECHOR_JOBS": "jobs", "IECHOR_TIMEOUT": "timeout",
 }

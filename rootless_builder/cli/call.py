@@ -43,7 +43,8 @@ class Call:
             if not chosen.is_file():
                 raise UsageError(f"cannot read {chosen}: no such file", hint="name an existing file with --config")
             environ["IECHOR_CONFIG"] = str(chosen)
-        for option, name in (("store", "IECHOR_HOME"), ("scratch", "IECHOR_SCRATCH"), ("userns", "IECHOR_USERNS")):
+        for option, name in (("store", "IECHOR_HOME"), ("shared_store", "IECHOR_SHARED_STORE"),
+                             ("scratch", "IECHOR_SCRATCH"), ("userns", "IECHOR_USERNS")):
             value = getattr(self.options, option, None)
             if value:
                 environ[name] = os.path.abspath(value) if option != "userns" else value
@@ -53,7 +54,12 @@ class Call:
         """Errors: StoreError."""
         from ..store.store import Store
 
-        return Store.open(settings.store, tars=settings.scratch / "tars")
+        shared = settings.shared_store
+        if shared is None or (self.options.store and not self.options.shared_store):
+            return Store.open(settings.store, tars=settings.scratch / "tars")
+        from ..store.sharing import private_folder
+
+        return Store.open(shared, tars=settings.scratch / "tars", private=private_folder(shared, settings.store))
 
     def containers(self, settings: "Settings") -> "Containers":
         from ..containers.folders import Containers
@@ -130,6 +136,8 @@ class Call:
         # Over there uid is 0: places that depend on who we are have to be told.
         places = {"IECHOR_HOME": str(settings.store.absolute()), "IECHOR_SCRATCH": str(settings.scratch.absolute()),
                   "IECHOR_USERNS": "subuid"}
+        if settings.shared_store is not None:
+            places["IECHOR_SHARED_STORE"] = str(settings.shared_store.absolute())
         reexec_mapped(ids, helpers, [sys.executable, *sys.orig_argv[1:]], {**self.environ, **places})
 
     def showing(self) -> AbstractContextManager["Emit"]:

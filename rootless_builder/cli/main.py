@@ -118,7 +118,7 @@ def _code(code: int, words: Sequence[str]) -> int:
     """run and exec keep other codes for the application: all our errors are 125 there, but for 126 and 127."""
     rest = iter(words)
     for word in rest:
-        if word in ("--store", "--scratch", "--config"):
+        if word in ("--store", "--shared-store", "--scratch", "--config"):
             next(rest, None)
         elif not word.startswith("-") and word != "container":
             return FAILED_BEFORE_IT_RAN if word in OF_THE_APPLICATION and code not in (126, 127) else code

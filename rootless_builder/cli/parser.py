@@ -27,6 +27,9 @@ def _add_globals(parser: Parser) -> None:
     parser.add_argument("--debug", "-D", action="store_true", help="show the traceback of an error that is a bug")
     parser.add_argument("--store", metavar="DIR", help="the image store (default: $IECHOR_HOME, the configuration, "
                                                        "or ~/.local/share/iechor/store)")
+    parser.add_argument("--shared-store", metavar="DIR", help="an image store shared with a group, instead of --store: "
+                                                              "what others put there is verified before it is used "
+                                                              "(docs/security.md)")
     parser.add_argument("--scratch", metavar="DIR", help="node-local working space (default: $IECHOR_SCRATCH, the "
                                                          "configuration, or /var/tmp/iechor-UID)")
     parser.add_argument("--config", metavar="FILE", help="read this configuration file instead of "

@@ -17,6 +17,7 @@ from .owner import Owner
 
 FILE_MODE = 0o644  # before the umask; the folders above are 0700
 FOLDER_MODE = 0o700
+SHARED_FILE, SHARED_FOLDER = 0o640, 0o2770  # in a store that is shared with a group (sharing.py), whatever the umask
 _FULL = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up"}
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -76,16 +77,29 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent) if path.parent != path else None
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, FOLDER_MODE)
+            if is_shared(path.parent):
+                os.chmod(path, SHARED_FOLDER)
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether its mode says that it is shared on purpose: the group may write, and what is made there is the group's.
+
+    Errors: OSError.
+    """
+    return os.stat(folder).st_mode & SHARED_FOLDER == SHARED_FOLDER
 
 
 def create(path: Path) -> int:
     """A new file open for reading and writing; its folder is made if it is not there. Errors: OSError."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, flags, FILE_MODE)
+        fd = os.open(path, flags, FILE_MODE)
     except FileNotFoundError:
         make_folder(path.parent)
-        return os.open(path, flags, FILE_MODE)
+        fd = os.open(path, flags, FILE_MODE)
+    if is_shared(path.parent):
+        os.fchmod(fd, SHARED_FILE)
+    return fd
 
 
 def move(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from . import atomic
 from .blobwriter import BlobWriter, claim_partial
 from .layout import REMEDY, Layout
 from .leases import Leases
+from .sharing import Verifier
 
 READ_LIMIT = 16 << 20  # bytes: what `read` takes into memory unless told otherwise
 
@@ -21,6 +22,7 @@ class Blobs:
         self._leases = leases
         self._writers: set[BlobWriter] = set()
         self._promises: dict[Digest, Callable[[], object]] = {}
+        self._verifier = Verifier(layout.private / "tmp") if layout.private else None
 
     def promise(self, digest: Digest, fetch: Callable[[], object]) -> None:
         """From now on whoever opens this blob and does not find it calls `fetch`, which puts it here (threads may
@@ -65,8 +67,20 @@ class Blobs:
 
     def open(self, digest: Digest) -> int:
         """A read-only fd that the caller closes. The bytes are not verified here: `read` does, and so does
-        whoever streams them. Errors: StoreError when the blob is not here; those of `fetch` when it was promised.
+        whoever streams them; but those of a shared store are. Errors: StoreError when the blob is not here; those of
+        `fetch` when it was promised.
         """
+        fd = self._open(digest)
+        if self._verifier is None:
+            return fd
+        with atomic.explained("verify a blob", self.path(digest), remedy=REMEDY):
+            return self._verifier.verified(fd, digest, self.path(digest))
+
+    def close(self) -> None:
+        if self._verifier is not None:
+            self._verifier.close()
+
+    def _open(self, digest: Digest) -> int:
         self.claim(digest)
         with atomic.explained("read a blob", self.path(digest), remedy=REMEDY):
             for _ in range(2):
@@ -79,7 +93,7 @@ class Blobs:
 
     def read(self, digest: Digest, limit: int = READ_LIMIT) -> bytes:
         """All bytes, verified. Errors: StoreError (absent, longer than `limit`, damaged)."""
-        with open(self.open(digest), "rb") as source, \
+        with open(self._open(digest), "rb") as source, \
                 atomic.explained("read a blob", self.path(digest), remedy=REMEDY):
             data = source.read(limit + 1)
         if len(data) > limit:

@@ -149,6 +149,8 @@ def claim_partial(layout: Layout, digest: Digest) -> BlobWriter:
     with atomic.explained("write a blob", own, remedy=REMEDY):
         for name in _free_partials(layout, prefix):
             with contextlib.suppress(FileNotFoundError):
+                if os.stat(layout.tmp / name).st_uid != os.geteuid():
+                    continue  # of a shared store: who owns it may write to it while we do
                 os.rename(layout.tmp / name, own)
                 break
     return BlobWriter(layout, own, expected=digest)

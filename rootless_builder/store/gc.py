@@ -199,7 +199,7 @@ class Collector:
         since = self._leases.in_use().since
         shards = [self._layout.trees / shard for shard in _listed(self._layout.trees)]
         freed = 0
-        for folder in (*shards, self._layout.compressed, self._layout.root / "tars"):
+        for folder in (*shards, self._layout.compressed, self._layout.own / "tars"):
             for name in _listed(folder):
                 with contextlib.suppress(OSError):
                     status = (folder / name).stat()

@@ -90,6 +90,8 @@ class Images:
         if found is None and wanted.digest is not None:
             record = read_record(self._layout.images / wanted.digest.hex)
             found = None if record is None else _parse(record)[0]
+        if self._layout.private and found is not None and wanted.digest not in (None, found.digest):
+            return None  # by an index's digest, which only a registry can vouch for, or the file lies
         return None if found is None else self.load(found)
 
     def by_id(self, prefix: str) -> Image:
@@ -97,7 +99,12 @@ class Images:
 
         Errors: ImageNotFound, UsageError when several do.
         """
-        return self.load(self._match(prefix).manifest)
+        record = self._match(prefix)
+        image = self.load(record.manifest)
+        if image.id != record.id:
+            raise StoreError(f"cannot use the image {record.id.short}: its record in the store leads to "
+                             f"{image.id.short}", hint="`iechor check` tells what else is damaged.")
+        return image
 
     def find(self, text: str, *, default_registry: str) -> Image | None:
         """What a user typed: a name, else the beginning of an ID. None when it is neither."""

@@ -16,6 +16,9 @@
     ├── trash/                blobs that are being removed: a user who comes late takes them back
     └── tmp/                  partial writes; the name tells whose
 
+A store that is shared with a group (sharing.py) has 02770 instead; cache/, trees/, compressed/ and claims/, whose files
+nobody can verify, are in a folder of each user's own then.
+
 Format 1. A store of a later format is refused; an older one is read as it is.
 """
 
@@ -27,7 +30,7 @@ from pathlib import Path
 from ..errors import StoreError
 from ..oci.digest import Digest
 from ..values import dataclass
-from . import atomic
+from . import atomic, sharing
 from .owner import Owner, abandoned
 
 FORMAT = 1
@@ -41,7 +44,14 @@ _EMPTY_INDEX = b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1
 
 @dataclass(frozen=True, slots=True)
 class Layout:
+    """private: where this user keeps what is not shared, of a shared store; None: in `root`."""
+
     root: Path
+    private: Path | None = None
+
+    @property
+    def own(self) -> Path:
+        return self.private or self.root
 
     @property
     def tmp(self) -> Path:
@@ -65,7 +75,7 @@ class Layout:
 
     @property
     def cache(self) -> Path:
-        return self.root / "cache"
+        return self.own / "cache"
 
     @property
     def inputs(self) -> Path:
@@ -73,11 +83,11 @@ class Layout:
 
     @property
     def trees(self) -> Path:
-        return self.root / "trees"
+        return self.own / "trees"
 
     @property
     def compressed(self) -> Path:
-        return self.root / "compressed"
+        return self.own / "compressed"
 
     @property
     def leases(self) -> Path:
@@ -85,7 +95,7 @@ class Layout:
 
     @property
     def claims(self) -> Path:
-        return self.root / "claims"
+        return self.own / "claims"
 
     @property
     def blobs(self) -> Path:
@@ -100,7 +110,8 @@ class Layout:
     def write(self, target: Path, data: bytes, doing: str, *, durable: bool = False) -> None:
         """A small file, atomically. Errors: DiskFull, StoreError."""
         with atomic.explained(doing, target, remedy=REMEDY):
-            atomic.write_file(target, data, tmp=self.tmp, durable=durable)
+            tmp = self.tmp if self.private is None or self.root in target.parents else self.private / "tmp"
+            atomic.write_file(target, data, tmp=tmp, durable=durable)
 
     def now(self) -> int:
         """Nanoseconds by the store's own clock. Errors: DiskFull, StoreError."""
@@ -108,15 +119,18 @@ class Layout:
             return atomic.now(self.tmp)
 
 
-def open_layout(root: Path, *, create: bool) -> Layout:
-    """Errors: StoreError (not a store, of a later format, unwritable), DiskFull."""
-    layout = Layout(Path(os.path.abspath(root)))
+def open_layout(root: Path, *, create: bool, private: Path | None = None) -> Layout:
+    """private: the store is shared, or becomes so. Errors: StoreError (not a store, of a later format, unwritable, open
+    to others without being shared), DiskFull.
+    """
+    layout = Layout(Path(os.path.abspath(root)), private)
     if _format(layout) is None:
         if not create:
             raise StoreError(f"cannot open the store {root}: there is none",
                              hint="build or pull an image first, or set IECHOR_HOME to the folder of a store.")
         with atomic.explained("make the store", layout.root, remedy=REMEDY):
             _make(layout)
+    sharing.check(layout.root, shared=private is not None)
     return layout
 
 
@@ -145,6 +159,8 @@ def _make(layout: Layout) -> None:
     """A new store in an absent or empty folder. Two processes may do so at once; `format` is written last."""
     atomic.make_folder(layout.root)
     _refuse_foreign(layout)
+    if layout.private:
+        sharing.open_to_group(layout.root)
     for folder in (layout.blobs / "sha256", layout.tmp, layout.refs, layout.images, layout.cache, layout.trees,
                    layout.compressed, layout.leases, layout.trash):
         atomic.make_folder(folder)
@@ -171,7 +187,7 @@ def sweep_dead(layout: Layout) -> None:
 
     Called by each command that opens the store, so it asks no clock and reads no file. Errors: none.
     """
-    for folder in (layout.tmp, layout.leases):
+    for folder in {layout.tmp, layout.leases, layout.own / "tmp"}:
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
                 owner = None if name.startswith(PARTIAL) else Owner.find(name)

@@ -31,15 +31,17 @@ class Store:
         self.trees = Trees(layout, self.blobs, tars)
 
     @classmethod
-    def open(cls, root: Path, *, create: bool = True, tars: Path | None = None) -> "Store":
+    def open(cls, root: Path, *, create: bool = True, tars: Path | None = None,
+             private: Path | None = None) -> "Store":
         """The store at `root`, made if it is not there and `create` is set. What killed processes left there goes.
 
         tars: folder (made when needed) for layers inflated for random access; scratch's, else one in the store.
+        private: the store is shared with a group, and this user's own part of it is here (sharing.py).
         Errors: StoreError (not a store, a later format, unwritable), DiskFull.
         """
-        layout = open_layout(root, create=create)
+        layout = open_layout(root, create=create, private=private)
         sweep_dead(layout)
-        store = cls(layout, tars=Path(os.path.abspath(tars)) if tars is not None else layout.root / "tars")
+        store = cls(layout, tars=Path(os.path.abspath(tars)) if tars is not None else layout.own / "tars")
         store.images.catch_up()
         return store
 
@@ -51,6 +53,7 @@ class Store:
 
     def close(self) -> None:
         self.leases.close()
+        self.blobs.close()
 
     def __enter__(self) -> Self:
         return self

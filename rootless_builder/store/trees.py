@@ -119,7 +119,7 @@ class Trees:
             with contextlib.suppress(FileNotFoundError):
                 status = os.lstat(folder)
                 if status.st_uid != os.geteuid() or status.st_mode & 0o022 or not stat.S_ISDIR(status.st_mode):
-                    return self._layout.root / "tars"
+                    return self._layout.own / "tars"
         return self._tars
 
     def _opener(self, layer: LayerRef) -> Opener:
