@@ -208,6 +208,7 @@ long fr_do_symlink(struct fr_call *call)
 
     if (!fr_is_looked_at(call, 0, 0))
         return FR_CONTINUE;
+    birth.owner = (struct fr_seen){0}; /* prepare fills it whenever it returns 0; -fanalyzer cannot see that */
     rc = prepare(call, at ? (int)call->args[1] : AT_FDCWD, call->args[at ? 2 : 1], 0, &place, &birth);
     if (rc != 0)
         return rc;

@@ -42,25 +42,24 @@ struct walk {
     char path[MAX_PATH + 1];
 };
 
-/* Room for one more of `size` bytes after `used` ones; the array grows by half. */
-static int reserve(void *array, size_t *capacity, size_t used, size_t more, size_t size)
+/* `old`, or where it went, with room for `more` of `size` bytes after `used` ones: it grows by half. NULL, and `old` is
+ * as it was, when there is no memory. */
+static void *reserve(void *old, size_t *capacity, size_t used, size_t more, size_t size)
 {
-    void *grown, *old;
+    void *grown;
     size_t wanted, bytes;
     if (__builtin_add_overflow(used, more, &wanted))
-        return -1;
-    if (wanted <= *capacity)
-        return 0;
+        return NULL;
+    if (old != NULL && wanted <= *capacity)
+        return old;
     if (wanted < *capacity + *capacity / 2)
         wanted = *capacity + *capacity / 2;
     if (wanted < 64)
         wanted = 64;
-    memcpy(&old, array, sizeof old);
     if (__builtin_mul_overflow(wanted, size, &bytes) || (grown = realloc(old, bytes)) == NULL)
-        return -1;
-    memcpy(array, &grown, sizeof grown);
+        return NULL;
     *capacity = wanted;
-    return 0;
+    return grown;
 }
 
 static int out_of_memory(const struct walk *walk)
@@ -107,8 +106,10 @@ static int read_names(struct walk *walk, struct frame *frame)
             at += entry->length;
             if (is_dots(entry->name))
                 continue;
-            if (reserve(&frame->names, &capacity, used, length, 1) < 0)
+            char *names = reserve(frame->names, &capacity, used, length, 1);
+            if (names == NULL)
                 return out_of_memory(walk);
+            frame->names = names;
             memcpy(frame->names + used, entry->name, length);
             used += length;
             frame->count++;
@@ -150,8 +151,10 @@ static int given_names(struct walk *walk, struct frame *frame)
 static int enter(struct walk *walk, size_t prefix)
 {
     struct stat info;
-    if (reserve(&walk->frames, &walk->capacity, walk->depth, 1, sizeof *walk->frames) < 0)
+    struct frame *frames = reserve(walk->frames, &walk->capacity, walk->depth, 1, sizeof *frames);
+    if (frames == NULL)
         return out_of_memory(walk);
+    walk->frames = frames;
     struct frame *frame = &walk->frames[walk->depth++];
     memset(frame, 0, sizeof *frame);
     frame->prefix = prefix;
@@ -194,9 +197,14 @@ static int64_t nanoseconds(struct timespec time)
 static int record(struct walk *walk, size_t length, const struct stat *info)
 {
     struct lc_snapshot *snapshot = walk->snapshot;
-    if (reserve(&snapshot->records, &snapshot->capacity, snapshot->count, 1, sizeof *snapshot->records) < 0 ||
-        reserve(&snapshot->paths, &snapshot->paths_capacity, snapshot->paths_used, length, 1) < 0)
+    struct lc_record *records = reserve(snapshot->records, &snapshot->capacity, snapshot->count, 1, sizeof *records);
+    if (records == NULL)
         return out_of_memory(walk);
+    snapshot->records = records;
+    char *paths = reserve(snapshot->paths, &snapshot->paths_capacity, snapshot->paths_used, length, 1);
+    if (paths == NULL)
+        return out_of_memory(walk);
+    snapshot->paths = paths;
     memcpy(snapshot->paths + snapshot->paths_used, walk->path, length);
     snapshot->records[snapshot->count++] = (struct lc_record){
         .path = snapshot->paths_used,
