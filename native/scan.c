@@ -249,8 +249,10 @@ static int record_target(struct walk *walk, const char *name)
     struct lc_snapshot *snapshot = walk->snapshot;
     struct lc_record *record = &snapshot->records[snapshot->count - 1];
     size_t room = 4096;
-    if (reserve(&snapshot->paths, &snapshot->paths_capacity, snapshot->paths_used, room, 1) < 0)
+    char *paths = reserve(snapshot->paths, &snapshot->paths_capacity, snapshot->paths_used, room, 1);
+    if (paths == NULL)
         return out_of_memory(walk);
+    snapshot->paths = paths;
     ssize_t got = readlinkat(walk->folder, name, snapshot->paths + snapshot->paths_used, room);
     if (got < 0)
         return lc_fail(walk->error, errno, NULL, walk->path, record->path_length);

@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or "-D" in words[:2]
     call = None
+    _open_closed_streams()
     gc.set_threshold(50_000)  # what we make is seldom garbage: the collector would only look at it again and again
     try:
         _raise_on_signals()
@@ -123,6 +124,17 @@ def _code(code: int, words: Sequence[str]) -> int:
         elif not word.startswith("-") and word != "container":
             return FAILED_BEFORE_IT_RAN if word in OF_THE_APPLICATION and code not in (126, 127) else code
     return code
+
+
+def _open_closed_streams() -> None:
+    """What the caller has closed (`>&-`) is /dev/null: else a file of the store would get that number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - as long as we live
 
 
 def _leave_no_core() -> None:

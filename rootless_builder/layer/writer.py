@@ -170,8 +170,8 @@ def refuse(error: OSError, path: ImagePath | None) -> NoReturn:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise DiskFull(f"cannot write the layer: {error.strerror}",
                        hint="Free some space, or run iechor prune.") from error
-    if error.filename is None and (path is None or error.errno == errno.EIO):
-        raise error
+    if error.errno == errno.EPIPE or error.filename is None and (path is None or error.errno == errno.EIO):
+        raise error  # who read us has gone; or the disk fails
     name = path if path is not None else error.filename
     name = decode(name) if isinstance(name, bytes) else name
     raise SourceError(f"cannot read {name}: {error.strerror}") from error

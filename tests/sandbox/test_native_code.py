@@ -1,4 +1,4 @@
-"""The C code by itself: gcc's analyzer finds nothing in it, and its fuzz targets survive some seconds (make soak: minutes).
+"""The C code by itself: gcc's analyzer finds nothing in it, its fuzz targets survive seconds (make soak: minutes).
 
 `make -C native check`, its tests under the sanitizers, is run by what they test (test_fakeroot.py, tests/unit/layer).
 """

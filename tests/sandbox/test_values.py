@@ -24,7 +24,7 @@ FULL = SandboxSpec(
     tty=True,
     network=Network.PRIVATE, ports=(Port(host_ip="::1", host_port=1, container_port=2),),
     limits=(Limit(name="nofile", soft=1, hard=-1),), capabilities=(), no_new_privileges=True, read_only=True,
-    proot="/p", size=(24, 80),
+    confined=False, scoped=True, proot="/p", size=(24, 80),
     fakeroot=FakerootSpec(table="/t", dev=3, fsync=True), given=(Given(path="/g", uid=1, gid=2),),
     ids=IdMap(mode=IdMode.SUBUID, uids=(Extent(inside=0, outside=1, count=2),), gids=()),
     mounts=(KernelOverlay(lowers=("a", "b"), upper="u", work="w", volatile=True), Bind(source="s", target="t"),

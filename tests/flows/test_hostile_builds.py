@@ -1,0 +1,147 @@
+"""Builds whose steps mean harm, as the plain user, whole: bombs, output without end, sequences for the terminal."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Person
+from tests.flows.running import until
+from tests.registry_server import Registry
+
+CGROUPS = Path("/sys/fs/cgroup")
+MEGABYTES = 200
+SOAK_MEGABYTES = 10_000
+PEAK = 200 << 20  # bytes: what the builder may take, whatever a step writes
+# Title, clipboard, "tell me your answerback", clear, cursor home, and what makes a line lie about its order.
+SEQUENCES = (r"\033]0;owned\007\033]52;c;b3duZWQ=\007\033[5n\005\033[2J\033[1;1H\033P+q544e\033\\\202\233c"
+             r"\342\200\256abc")
+
+
+@pytest.fixture
+def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
+    plain_user.mirror(registry)
+    return plain_user
+
+
+@pytest.fixture
+def few() -> Iterator[Path]:
+    """A control group of 200 processes, version 1 or 2."""
+    parent = CGROUPS / "pids" if (CGROUPS / "pids").is_dir() else CGROUPS
+    group = parent / f"iechor-test-{os.getpid()}"
+    group.mkdir()
+    (group / "pids.max").write_text("200")
+    yield group
+    until(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
+def context(person: Person, text: str) -> Path:
+    return person.write("c/iEchorfile", "FROM busybox\n" + text).parent
+
+
+def test_a_fork_bomb_ends_with_the_build(user: Person, few: Path) -> None:
+    """It fills its control group, as fast as it can; Ctrl-C ends the builder, and with it all of them."""
+    bomb = "echo begun; b() { b | b & b; }; b 2>/dev/null; sleep 1000"
+    enter = 'echo $$ >"$1/cgroup.procs" && shift && exec setpriv --reuid "$0" --regid "$0" --clear-groups "$@"'
+    words = user.command("build", "--progress=plain", "-t", "x", context(user, f"RUN {bomb}\n"))
+    build = subprocess.Popen(["sh", "-c", enter, str(user.uid), str(few), *words], env=user.environment(),
+                             cwd=user.home, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until(lambda: int((few / "pids.current").read_text()) > 150, 60)
+    build.send_signal(signal.SIGINT)
+    told = build.communicate(timeout=60)[1]
+    assert build.returncode == 130 and "Traceback" not in told, told
+    until(lambda: not user.processes() and int((few / "pids.current").read_text()) == 0)
+    assert not list(user.store.glob("tmp/*")) and not list(user.scratch.glob("*/run/*"))
+
+
+def peak_of(user: Person, *words: str | Path) -> tuple[int, int, int]:
+    """(exit code, bytes of the process's largest size, bytes it wrote to stderr)."""
+    process = user.start(*user.command(*words), stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    seen = [0]
+
+    def drain() -> None:
+        while data := os.read(process.stderr.fileno(), 1 << 20):
+            seen[0] += len(data)
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    reader.join()
+    return process.returncode, usage.ru_maxrss * 1024, seen[0]
+
+
+def flood(user: Person, megabytes: int, progress: str) -> None:
+    """With newlines and without one; then the step fails, so that its log stays."""
+    size = f"{megabytes}000000"
+    text = (f"RUN yes $(seq 1000) | head -c {size}; tr '\\0' x </dev/zero | head -c {size}; echo; echo the end; "
+            "false\n")
+    code, peak, shown = peak_of(user, "build", f"--progress={progress}", context(user, text))
+    assert code == 6 and peak < PEAK, (code, peak)
+    assert shown > 2 * megabytes * 900_000 or progress == "quiet"
+    logs = [path for path in user.home.rglob("step-*.log") if path.stat().st_size]
+    assert len(logs) == 1 and logs[0].stat().st_size < 70 << 20
+    end = logs[0].read_bytes()[-30_000:].decode()
+    assert "bytes more are left out" in end and end.endswith("the end\n")
+
+
+@pytest.mark.parametrize("progress", ["plain", "quiet"])
+def test_output_without_end_takes_no_memory_and_little_disk(user: Person, progress: str) -> None:
+    flood(user, MEGABYTES // 2, progress)
+
+
+@pytest.mark.soak
+def test_ten_gigabytes_of_output(user: Person) -> None:
+    flood(user, SOAK_MEGABYTES // 2, "plain")
+
+
+def obeyed(shown: str) -> list[str]:
+    """What a terminal would do something about, but colours, cursor moves of our own region and line ends."""
+    own = re.compile(r"\x1b\[[0-9;]*[mKAGHJ]|\x1b\[\?25[lh]|[\r\n\t]")
+    return re.findall(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e]", own.sub("", shown))
+
+
+def test_the_lines_renderer_passes_no_sequence_on(user: Person) -> None:
+    done = user.iechor("build", "--progress=plain", context(user, f"RUN printf '{SEQUENCES}\\n'; false\n"), code=6)
+    assert obeyed(done.stderr) == [] and "\x1b" not in done.stderr
+    assert "abc" in done.stderr
+
+
+def test_the_terminal_renderer_passes_no_sequence_on(user: Person) -> None:
+    """On a real terminal, whose other end we are: no title, no clipboard, no question that the terminal answers."""
+    master, slave = pty.openpty()
+    script = f"RUN for i in 1 2 3; do printf '{SEQUENCES}\\n'; sleep 0.3; done; false\n"
+    build = user.start(*user.command("build", "--progress=tty", context(user, script)), stdin=slave, stdout=slave,
+                       stderr=slave, env={"TERM": "xterm-256color"})
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 1 << 16)
+        except OSError:  # EIO: nobody has the other end any more
+            break
+        shown += data
+    os.close(master)
+    text = shown.decode("utf-8", "replace")
+    assert build.wait(20) == 6
+    assert obeyed(text) == [] and "abc" in text
+    for sequence in ("\x1b[2J", "\x1b[1;1H", "\x1b]", "\x1b[5n", "\x1bP"):
+        assert sequence not in text
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_streams_of_the_builder(user: Person, closed: str) -> None:
+    """The store's files must not become what a step writes to."""
+    folder = context(user, "RUN echo to stdout; echo to stderr >&2; cat\n")
+    words = user.command("build", "--progress=plain", "-t", "x", folder)
+    done = user.run("sh", "-c", f'exec "$@" {closed}', "sh", *words)
+    assert done.returncode == 0, done
+    assert user.iechor("check").returncode == 0
