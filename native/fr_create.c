@@ -113,6 +113,10 @@ static long prepare(struct fr_call *call, int dirfd, uint64_t path, uint32_t nee
     struct stat st;
     long rc;
 
+    /* for -fanalyzer, which cannot see that fr_begin fills them; not the ACL, which is large */
+    birth->owner = (struct fr_seen){0};
+    birth->set_gid = birth->differs = false;
+    birth->acl_length = 0;
     text = fr_path(call, path, 0, &rc);
     if (text == NULL)
         return rc;
@@ -208,7 +212,6 @@ long fr_do_symlink(struct fr_call *call)
 
     if (!fr_is_looked_at(call, 0, 0))
         return FR_CONTINUE;
-    birth.owner = (struct fr_seen){0}; /* prepare fills it whenever it returns 0; -fanalyzer cannot see that */
     rc = prepare(call, at ? (int)call->args[1] : AT_FDCWD, call->args[at ? 2 : 1], 0, &place, &birth);
     if (rc != 0)
         return rc;
