@@ -57,9 +57,7 @@ class Call:
         shared = settings.shared_store
         if shared is None or (self.options.store and not self.options.shared_store):
             return Store.open(settings.store, tars=settings.scratch / "tars")
-        from ..store.sharing import private_folder
-
-        return Store.open(shared, tars=settings.scratch / "tars", private=private_folder(shared, settings.store))
+        return Store.open_shared(shared, own=settings.store, tars=settings.scratch / "tars")
 
     def containers(self, settings: "Settings") -> "Containers":
         from ..containers.folders import Containers

@@ -11,6 +11,7 @@ from .compressed import Compressed
 from .images import Images
 from .layout import Layout, open_layout, sweep_dead
 from .leases import Leases
+from .sharing import private_folder
 from .trees import Trees
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ class Store:
         store = cls(layout, tars=Path(os.path.abspath(tars)) if tars is not None else layout.own / "tars")
         store.images.catch_up()
         return store
+
+    @classmethod
+    def open_shared(cls, root: Path, *, own: Path, tars: Path | None = None) -> "Store":
+        """The store at `root` that a group shares; own: the user's own store, beside which their part of it is.
+
+        Errors: as `open`.
+        """
+        return cls.open(root, tars=tars, private=private_folder(root, own))
 
     def collect(self, policy: "Policy | None" = None) -> "Report":
         """Removes what nothing needs, and what `policy` says besides. Errors: DiskFull, StoreError."""
