@@ -1,5 +1,6 @@
 """Two users of one group with one store: they share what they pull and build, and neither can fool the other."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from rootless_builder.values import asdict
 from tests import images
 from tests.conftest import TMP, Person, _person
 from tests.provision import PLAIN_USER, SUBUID_USER
@@ -32,7 +32,7 @@ class Member(Person):
 @contextmanager
 def member(name: str) -> Iterator[Member]:
     with contextmanager(_person)(name, "fakeroot") as person:
-        yield Member(**asdict(person))
+        yield Member(**dataclasses.asdict(person))
 
 
 @pytest.fixture
