@@ -68,6 +68,14 @@ class Call:
         """For archives while they are read: on a disk, since /tmp may be memory."""
         return Path(self.environ.get("TMPDIR") or "/var/tmp")
 
+    @staticmethod
+    def sweep(settings: "Settings", scratch: "Callable[[], Scratch]") -> None:
+        """What killed commands left in the scratch folder goes, though this one had no use for it: opening it sweeps.
+        A look at the names comes first, since a build that is wholly cached pays for every import."""
+        unfinished = (f"{mode}/{kind}" for mode in _names(settings.scratch) for kind in ("run", "gone", "tmp"))
+        if any(_names(settings.scratch / folder) for folder in unfinished):
+            scratch()
+
     def scratch(self, settings: "Settings") -> "Callable[[], Scratch]":
         """How to open the scratch space. In subuid mode the command ends here and begins anew, as root of a user
         namespace that newuidmap filled; where that is forbidden, only those who really open it are told.
@@ -197,3 +205,10 @@ def environment(entries: list[str], environ: Mapping[str, str], option: str) -> 
         elif name in environ:
             found.append(f"{name}={environ[name]}")
     return tuple(found)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

@@ -70,6 +70,7 @@ def build(call: Call) -> int:
         write_ids(call, image)
         written = export(image, found, store, settings, emit=emit, forced=asked.rewrite == "force",
                          clamp=None if asked.rewrite == "keep" else asked.source_date_epoch)
+    call.sweep(settings, scratch)
     told = metadata(image, written, found)
     write_ids(call, image, told | wanted_warnings(call, emit))
     if (call.options.quiet or call.options.progress in ("quiet", "none")) and not found.to_stdout:

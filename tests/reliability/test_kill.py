@@ -92,3 +92,13 @@ def test_killed_at_many_random_instants(bench: Bench, operation: Operation) -> N
 @operations
 def test_killed_at_every_call_that_writes(bench: Bench, operation: Operation) -> None:
     print(f"\n{operation.name}: killed at {kill_at_calls(bench, operation, None)} calls that write")
+
+
+def test_a_build_that_is_wholly_cached_sweeps_too(bench: Bench) -> None:
+    build = OPERATIONS[0]
+    bench.reset()
+    code, said, _ = bench.run(build, mode=COUNT)
+    assert code == 0, said
+    left = bench.person.write("scratch/fakeroot.1/gone/0123456789ab-1-1.ffff/root/file", "of a killed command").parents[1]
+    os.utime(left, (1, 1))
+    bench.holds(build, "a killed command left its root file system")
