@@ -99,6 +99,6 @@ def test_a_build_that_is_wholly_cached_sweeps_too(bench: Bench) -> None:
     bench.reset()
     code, said, _ = bench.run(build, mode=COUNT)
     assert code == 0, said
-    left = bench.person.write("scratch/fakeroot.1/gone/0123456789ab-1-1.ffff/root/file", "of a killed command").parents[1]
-    os.utime(left, (1, 1))
+    left = bench.person.write("scratch/fakeroot.1/gone/0123456789ab-1-1.ffff/root/file", "of a killed command")
+    os.utime(left.parents[1], (1, 1))
     bench.holds(build, "a killed command left its root file system")
