@@ -1,4 +1,4 @@
-"""`pip install`: with a compiler both extensions, without one iechor all the same, unless they are required."""
+"""`pip install`: with a compiler both extensions and the lent library, without one iechor all the same, unless they are required."""
 
 import os
 import shutil
@@ -33,7 +33,8 @@ def test_with_a_compiler_both_extensions_are_there(tmp_path: Path) -> None:
     done = install(tmp_path, IECHOR_REQUIRE_NATIVE="1")
     assert done.returncode == 0, done.stderr
     package = tmp_path / "installed" / "rootless_builder"
-    assert sorted(path.name.split(".")[0] for path in package.glob("*.so")) == ["_fakeroot", "_layercore"]
+    assert sorted(path.name.split(".")[0] for path in package.glob("*.so")) == [
+        "_fakeroot", "_layercore", "_view"]
     assert all(".abi3." in path.name for path in package.glob("*.so"))
     assert "native" in version(tmp_path)
     assert "built in" in version(tmp_path)
