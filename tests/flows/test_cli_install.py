@@ -1,4 +1,4 @@
-"""`pip install`: with a compiler both extensions and the lent library, without one iechor all the same, unless they are required."""
+"""`pip install`: with a compiler all that is in C, without one iechor all the same, unless it is required."""
 
 import os
 import shutil
