@@ -33,6 +33,12 @@ INSTALLED = Path(sys.prefix) == provision.VENV  # else the source tree is used, 
 TMP = Path("/var/tmp")  # plain users can reach it, and it is a disk: /tmp may be a tmpfs
 
 
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C and hands that on to all it starts; at a terminal nobody does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Person:
     """Somebody at a shell: a home of their own for one test, with the store and the scratch space in it."""
