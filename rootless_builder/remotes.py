@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from .config import Settings
 from .errors import RegistryError, SourceError
 from .events import Emit
+from .fetchauth import FetchAuth
 from .oci.digest import Digest
 from .paths import ImagePath, image_path
 from .plan.cachekey import digest_of
@@ -57,14 +58,16 @@ class _Answer:
 
 
 class Remotes:
-    """A context manager; one for each build, for several threads. environ: the user's, for git."""
+    """A context manager; one for each build, for several threads. environ: the user's, for git. auth: what opens
+    servers."""
 
     def __init__(self, settings: Settings, store: Store, *, tmp: Path, environ: Mapping[str, str],
-                 emit: Emit) -> None:
+                 emit: Emit, auth: FetchAuth | None = None) -> None:
         self._settings = settings
         self._store = store
         self._tmp = tmp
-        self._git = Git(environ=environ)
+        self._auth = auth or FetchAuth()
+        self._git = Git(environ=environ, authorization=self._auth.git)
         self._emit = emit
         self._stack = ExitStack()
         self._answers: dict[str, _Answer] = {}
@@ -160,6 +163,9 @@ class Remotes:
         from .registry.http import Transport  # urllib3 and TLS: only for those who fetch
 
         headers, url = _authorized(source.url)
+        secret = self._auth.http(url)
+        if secret is not None:
+            headers["Authorization"] = secret  # the transport takes it away where a redirect leads elsewhere
         if record is not None and record.facts.get("etag"):
             headers["If-None-Match"] = record.facts["etag"]
         transport = Transport(self._settings, self._emit)
@@ -171,7 +177,7 @@ class Remotes:
                            modified=record.facts.get("modified", ""))
         if response.status != 200:
             response.close()
-            raise RegistryError(f"the server answers {response.status}", hint="is the URL right?")
+            raise RegistryError(f"the server answers {response.status}", hint=_remedy(response.status, url))
         import tempfile
 
         fd, name = tempfile.mkstemp(prefix="iechor-url-", dir=self._tmp)
@@ -225,6 +231,12 @@ def _authorized(url: str) -> tuple[dict[str, str], str]:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     return headers, parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def _remedy(status: int, url: str) -> str:
+    if status not in (401, 403):
+        return "is the URL right?"
+    return f"it wants to know who asks: --secret id=HTTP_AUTH_TOKEN_{urlsplit(url).hostname},env=NAME gives a token"
 
 
 def _shown(url: str) -> str:

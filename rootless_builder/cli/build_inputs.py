@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import SourceError, UsageError
 
 if TYPE_CHECKING:
+    from ..fetchauth import FetchAuth
     from ..runmounts import Secret
     from ..sandbox.spec import Limit
 
@@ -23,6 +24,13 @@ def secrets(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, "Secr
         name, secret = _secret(text, environ)
         found[name] = secret
     return found
+
+
+def fetch_auth(texts: Sequence[str], environ: Mapping[str, str]) -> "FetchAuth":
+    """Those of them that open URLs and repositories. Errors: UsageError, SourceError."""
+    from ..fetchauth import FetchAuth
+
+    return FetchAuth(secrets(texts, environ) if texts else {})
 
 
 def _secret(text: str, environ: Mapping[str, str]) -> "tuple[str, Secret]":

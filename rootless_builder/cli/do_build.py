@@ -54,9 +54,12 @@ def build(call: Call) -> int:
     from ..exporting import Warnings, export, metadata
     from ..pulling import Puller
     from ..remotes import Remotes
+    from .build_inputs import fetch_auth
 
+    auth = fetch_auth(call.options.secret, call.environ)
     with contextlib.ExitStack() as stack, call.store(settings) as store, call.showing() as shown, \
-            Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=(emit := Warnings(shown))) as remotes:
+            Remotes(settings, store, tmp=call.tmp(), environ=call.environ, auth=auth,
+                    emit=(emit := Warnings(shown))) as remotes:
         for text in notes:
             emit(Notice(text=text))
         run = run_settings(call, settings, announced(scratch, emit, stack), launching(stack))

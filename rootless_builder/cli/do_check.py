@@ -61,10 +61,11 @@ def ask(call: Call, chosen: Method, request: "BuildRequest") -> int:
     from .. import catalog
     from ..remotes import Remotes
     from ..subrequests import Inquiry
+    from .build_inputs import fetch_auth
 
-    settings = call.settings()
+    settings, auth = call.settings(), fetch_auth(call.options.secret, call.environ)
     with call.store(settings) as store, call.showing() as emit, \
-            Remotes(settings, store, tmp=call.tmp(), environ=call.environ, emit=emit) as remotes:
+            Remotes(settings, store, tmp=call.tmp(), environ=call.environ, auth=auth, emit=emit) as remotes:
         inquiry = Inquiry(request, store, catalog.config_fetcher(settings, emit), remotes=remotes, tmp=call.tmp(),
                           emit=emit)
         return _ANSWERS[chosen.name](inquiry, chosen)

@@ -107,7 +107,8 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                        help="how many steps of independent stages work at once, 1: one after the other in the order "
                             "of the file, 0: no limit (default: the number of CPUs, at least 4)")
     group.add_argument("--secret", metavar="id=ID[,src=PATH|,env=NAME]", action="append", default=[],
-                       help="a secret for RUN --mount=type=secret, from a file or a variable (repeatable)")
+                       help="a secret for RUN --mount=type=secret, or for servers (HTTP_AUTH_TOKEN_HOST, "
+                            "GIT_AUTH_TOKEN: iEchorfile(5)), from a file or a variable (repeatable)")
     group.add_argument("--ssh", metavar="ID[=SOCKET|KEY[,KEY]]", action="append", default=[],
                        help="an SSH agent for RUN --mount=type=ssh: its socket, or one that is given these keys; "
                             "default is that of $SSH_AUTH_SOCK (repeatable)")

@@ -6,7 +6,7 @@ fetch (credential helpers, ssh keys, insteadOf) is the user's git configuration.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ALWAYS = ("-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", "-c", "core.attributesFile=/dev/null",
            "-c", "core.symlinks=true", "-c", "advice.detachedHead=false", "-c", "gc.auto=0",
            "-c", "protocol.file.allow=never", "-c", "protocol.ext.allow=never")
+_ONE_SCOPE = ("https://github.com/", "https://www.github.com/")  # one token for submodules too, as BuildKit has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +31,18 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Git:
-    """environ: of the user, with PATH and HOME."""
+    """environ: of the user, with PATH and HOME. authorization: of a remote, the header that opens it."""
 
     environ: Mapping[str, str]
+    authorization: Callable[[str], str | None] = lambda remote: None
 
     def resolve(self, remote: str, ref: str) -> Commit:
         """What `ref` is on the remote now; "" is its HEAD. A full commit is itself. Errors: SourceError."""
         if _COMMIT.fullmatch(ref):
             return Commit(commit=ref, ref=ref)
         wanted = ref or "HEAD"
-        listed = self._run(["ls-remote", "--", remote, wanted, f"{wanted}^{{}}"], what=f"ask {shown(remote)}")
+        listed = self._run(["ls-remote", "--", remote, wanted, f"{wanted}^{{}}"], what=f"ask {shown(remote)}",
+                           remote=remote)
         found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())
                  if _COMMIT.fullmatch(commit)}
         # A branch comes before a tag of the same name, as in BuildKit.
@@ -63,7 +66,7 @@ class Git:
         self._run([*inside, "checkout", "-q", commit.commit], what=f"check out {commit.commit} of {shown(remote)}")
         if submodules and (folder / ".gitmodules").is_file():
             self._run([*inside, "submodule", "update", "-q", "--init", "--recursive"],
-                      what=f"fetch the submodules of {shown(remote)}")
+                      what=f"fetch the submodules of {shown(remote)}", remote=remote)
         told = self._run([*inside, "show", "-s", "--format=%ct", commit.commit], what=f"read {commit.commit}")
         if keep:
             self._run([*inside, "remote", "set-url", "origin", shown(remote)], what="name the repository")
@@ -80,7 +83,8 @@ class Git:
         for asked in (["--depth=1", "origin", commit.ref], ["--depth=1", "origin", commit.commit],
                       ["--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]):
             try:
-                self._run([*inside, "fetch", "-q", "--no-tags", *asked], what=f"fetch {shown(remote)}")
+                self._run([*inside, "fetch", "-q", "--no-tags", *asked], what=f"fetch {shown(remote)}",
+                          remote=remote)
                 self._run([*inside, "cat-file", "-e", f"{commit.commit}^{{commit}}"], what=f"find {commit.commit}")
                 return
             except SourceError as error:
@@ -89,11 +93,25 @@ class Git:
         raise SourceError(f"cannot fetch {commit.commit} of {shown(remote)}", hint="is it pushed?",
                           notes=(last.message,))
 
-    def _run(self, arguments: list[str], *, what: str) -> str:
+    def _granted(self, remote: str) -> dict[str, str]:
+        """The header for this remote and what lies below it, in the environment: others see a command line. Where it
+        redirects is not followed, for git would take the header along.
+        """
+        header = self.authorization(remote) if remote else None
+        if header is None:
+            return {}
+        scope = next((host for host in _ONE_SCOPE if remote.startswith(host)), remote)
+        return {"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": f"http.{scope}.extraHeader",
+                "GIT_CONFIG_VALUE_0": f"Authorization: {header}",
+                "GIT_CONFIG_KEY_1": f"http.{scope}.followRedirects", "GIT_CONFIG_VALUE_1": "false"}
+
+    def _run(self, arguments: list[str], *, what: str, remote: str = "") -> str:
+        """remote: whom git will talk to, "" for nobody."""
         import subprocess  # late, as other imports of what only some builds need
 
         env = {key: value for key, value in self.environ.items() if not key.startswith("GIT_") or "SSH" in key}
         env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+        env |= self._granted(remote)
         try:
             done = subprocess.run(["git", *_ALWAYS, *arguments], env=env, stdin=subprocess.DEVNULL, umask=0o022,
                                   capture_output=True, text=True, errors="surrogateescape", check=False)

@@ -1,0 +1,136 @@
+"""What buildah and BuildKit read beyond the plain language: guarded sources, local images, stages in order, .in."""
+
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Person
+from tests.flows.test_build import build, members
+from tests.servers import git, repository
+
+SECRET = "s3cret-of-the-test"
+
+
+@dataclass
+class Guarded:
+    """files: path → body, for whoever shows `wanted`; moved: path → URL; asked: (path, header)."""
+
+    port: int
+    wanted: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def shown(self) -> set[str | None]:
+        return {header for _, header in self.asked}
+
+
+@contextmanager
+def guarded() -> Iterator[Guarded]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            found.asked.append((path, self.headers.get("Authorization")))
+            body = found.files.get(path, b"")
+            known = found.wanted in ("", self.headers.get("Authorization"))
+            there = 200 if path in found.files else 404
+            self.send_response(302 if path in found.moved else there if known else 401)
+            if path in found.moved:
+                self.send_header("Location", found.moved[path])
+            self.send_header("Content-Length", str(len(body) if known else 0))
+            self.end_headers()
+            self.wfile.write(body if known else b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found = Guarded(server.server_address[1])
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield found
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def web() -> Iterator[Guarded]:
+    with guarded() as server:
+        yield server
+
+
+def kept(user: Person) -> str:
+    """All that the build left below the user's home, as one text."""
+    return "".join(path.read_bytes().decode("latin-1") for path in user.home.rglob("*")
+                   if path.is_file() and path.name != "token")
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("HTTP_AUTH_TOKEN_127.0.0.1", f"Bearer {SECRET}"),
+                                              ("HTTP_AUTH_HEADER_127.0.0.1", SECRET)])
+def test_a_secret_opens_a_url(plain_user: Person, web: Guarded, name: str, wanted: str) -> None:
+    web.wanted, web.files = wanted, {"/f": b"guarded"}
+    token = plain_user.home / "token"
+    token.write_text(SECRET + "\n")
+    token.chmod(0o644)
+    text = f"FROM scratch\nADD {web.url}/f /\n"
+    refused = build(plain_user, text, code=5)
+    assert "the server answers 401" in refused and "--secret id=HTTP_AUTH_TOKEN_127.0.0.1" in refused
+    assert "the server answers 401" in build(plain_user, text, f"--secret=id={name}x,src={token}", code=5)
+    shown = build(plain_user, text, f"--secret=id={name},src={token}")
+    assert members(plain_user)["f"].size == 7
+    assert SECRET not in shown + kept(plain_user)
+    token.write_text("two\nlines")
+    assert f"cannot use the secret {name}" in build(plain_user, text, f"--secret=id={name},src={token}", code=5)
+
+
+def test_a_secret_opens_a_url_context(plain_user: Person, web: Guarded) -> None:
+    web.wanted, web.files = f"Bearer {SECRET}", {"/iEchorfile": b"FROM scratch\nLABEL a=b\n"}
+    plain_user.iechor("build", "--secret=id=HTTP_AUTH_TOKEN_127.0.0.1,env=T", f"{web.url}/iEchorfile",
+                      env={"T": SECRET})
+    assert web.shown() == {f"Bearer {SECRET}"}
+
+
+def test_a_secret_stays_with_its_host(plain_user: Person, web: Guarded) -> None:
+    with guarded() as other:
+        other.files = {"/f": b"open"}
+        web.moved = {"/f": f"{other.url}/f"}
+        text = f"FROM scratch\nADD {web.url}/f /\n"
+        plain_user.home.joinpath("token").write_text(SECRET)
+        plain_user.home.joinpath("token").chmod(0o644)
+        build(plain_user, text, f"--secret=id=HTTP_AUTH_HEADER_127.0.0.1,src={plain_user.home}/token")
+        assert web.shown() == {SECRET} and other.shown() == {None}
+
+
+@pytest.mark.parametrize(("name", "wanted"), [
+    ("GIT_AUTH_TOKEN", "basic " + base64.b64encode(f"x-access-token:{SECRET}".encode()).decode()),
+    ("GIT_AUTH_HEADER.127.0.0.1:{port}", f"Bearer {SECRET}"), ("GIT_AUTH_HEADER.elsewhere", "")])
+def test_a_secret_opens_a_repository(plain_user: Person, web: Guarded, tmp_path: Path, name: str, wanted: str) -> None:
+    work = repository(tmp_path / "work")
+    git(tmp_path, "clone", "-q", "--bare", "work", "bare")
+    git(tmp_path / "bare", "update-server-info")
+    web.files = {f"/w.git/{path.relative_to(tmp_path / 'bare')}": path.read_bytes()
+                 for path in (tmp_path / "bare").rglob("*") if path.is_file()}
+    web.wanted = wanted or "Bearer another"
+    token = plain_user.home / "token"
+    token.write_text(f"Bearer {SECRET}" if "HEADER" in name else SECRET)
+    token.chmod(0o644)
+    shown = build(plain_user, f"FROM scratch\nADD --keep-git-dir=true {web.url}/w.git /w\n",
+                  f"--secret=id={name.format(port=web.port)},src={token}", code=0 if wanted else 5)
+    assert web.shown() <= {wanted or None} and SECRET not in shown + kept(plain_user)
+    if wanted:
+        assert {"w/top", "w/sub/script", "w/.git/HEAD"} <= set(members(plain_user))
+    else:
+        assert "cannot ask http://127.0.0.1" in shown
+    assert git(work, "rev-parse", "HEAD")
