@@ -85,7 +85,7 @@ class Fold:
         return self._states.get(index, lambda: self._build(self._graph.stages[index]))
 
     def know_bases(self, stages: Sequence[Stage]) -> None:
-        """Fetches every base now, which would else come with its stage."""
+        """Fetches every base now, which would else come with its stage; not what --after has made first."""
         def fetch(stage: Stage) -> None:
             try:
                 with self._world.schedule.slot():
@@ -93,7 +93,8 @@ class Fold:
             except IechorError as error:
                 raise error.at(stage.source.span) from None
 
-        self._world.schedule.run([partial(fetch, stage) for stage in stages if stage.base_stage is None])
+        self._world.schedule.run([partial(fetch, stage) for stage in stages
+                                  if stage.base_stage is None and stage.after is None])
 
     def known(self, name: str, platform: Platform) -> ImageConfig | None:
         """The config of a base that is here already."""
@@ -125,6 +126,8 @@ class Fold:
 
     def _begin(self, stage: Stage) -> tuple[StageState, list[Instruction]]:
         """FROM, and what the base's ONBUILD adds."""
+        if stage.after is not None:
+            self.state(stage.after)
         try:
             self._fetch_ahead(stage)
             state = self._start(stage)

@@ -186,9 +186,11 @@ class Inquiry:
                 first = first or error.at(stage.source.span)
         return first
 
-    def _from(self, contexts: Contexts, stage: Stage) -> Inherited:
+    def _from(self, contexts: Contexts, stage: Stage) -> Inherited | None:
         platform = Platform.parse(stage.platform) if stage.platform else self._platform
         found = self._base(contexts, stage.base, platform)
+        if isinstance(found, IechorError) and stage.after is not None:
+            return None  # that stage may well make it
         if isinstance(found, IechorError):
             raise found
         return Inherited(image=found)

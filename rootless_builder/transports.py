@@ -1,20 +1,85 @@
 """Images that FROM and --from name by their place on this machine, as podman has it.
 
-    oci:PATH[:NAME]    oci-archive:PATH[:NAME]    docker-archive:PATH[:NAME]
+    oci:PATH[:NAME]    oci-archive:PATH[:NAME]    docker-archive:PATH[:NAME]    dir:PATH
 
 A relative PATH begins at the current folder. docker://NAME is NAME.
 """
 
+import hashlib
+import io
+import json
 import os
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from .errors import ImageNotFound, SourceError, UsageError
+from .errors import ImageNotFound, SourceError, UnsafeArchive, UsageError
+from .oci.descriptor import DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, MEDIA_TYPE_IMAGE_INDEX, MEDIA_TYPE_IMAGE_MANIFEST
 from .oci.platform import Platform
 from .store.images import Image
 from .store.store import Store
+from .values import dataclass
 
-KINDS = ("oci", "oci-archive", "docker-archive")
+KINDS = ("oci", "oci-archive", "docker-archive", "dir")
 REGISTRY = "docker://"
+
+
+MANIFEST_LIMIT = 4 << 20  # bytes
+MANIFESTS = (MEDIA_TYPE_IMAGE_MANIFEST, MEDIA_TYPE_IMAGE_INDEX, DOCKER_MANIFEST, DOCKER_MANIFEST_LIST)
+
+
+@dataclass(frozen=True, slots=True)
+class DirReader:
+    """A folder that skopeo's dir: wrote, read as the layout of one image it might have been.
+
+        manifest.json   the manifest, byte for byte; of several platforms an index, and HEX.manifest.json for each
+        HEX             a blob by its sha256; ALGORITHM-HEX by another digest
+        version         "Directory Transport Version: 1.1"
+    """
+
+    folder: Path
+    manifest: bytes
+    media_type: str
+    what: str
+
+    def open(self, path: str) -> BinaryIO | None:
+        digest = hashlib.sha256(self.manifest).hexdigest()
+        if path == "index.json":
+            entry = {"mediaType": self.media_type, "digest": f"sha256:{digest}", "size": len(self.manifest)}
+            return io.BytesIO(json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode())
+        if path == f"blobs/sha256/{digest}":
+            return io.BytesIO(self.manifest)
+        blobs, _, name = path.partition("/")
+        if blobs != "blobs":
+            return None
+        algorithm, _, digits = name.partition("/")
+        for called in ((digits, f"{digits}.manifest.json") if algorithm == "sha256" else (f"{algorithm}-{digits}",)):
+            if os.path.isfile(self.folder / called):
+                return (self.folder / called).open("rb")
+        return None
+
+
+def _folder(place: str) -> DirReader:
+    """Errors: ImageNotFound, UnsafeArchive."""
+    folder = Path(place)
+    try:
+        with open(folder / "manifest.json", "rb") as stream:
+            text = stream.read(MANIFEST_LIMIT + 1)
+    except OSError as error:
+        raise ImageNotFound(f"cannot read the image dir:{place}: {error.strerror or error}",
+                            hint=f"give a folder of `skopeo copy … dir:PATH`; an image called dir is docker://dir:{place}"
+                            ) from None
+    try:
+        manifest: Any = json.loads(text) if len(text) <= MANIFEST_LIMIT else None
+    except (ValueError, RecursionError):
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise UnsafeArchive(f"cannot load dir:{place}: its manifest.json is no manifest")
+    kind = manifest.get("mediaType") or (MEDIA_TYPE_IMAGE_INDEX if "manifests" in manifest else
+                                         MEDIA_TYPE_IMAGE_MANIFEST)
+    if kind not in MANIFESTS or manifest.get("schemaVersion") != 2:
+        raise UnsafeArchive(f"cannot load dir:{place}: its manifest.json is of no kind that is known",
+                            hint="skopeo copy --format oci makes one that is")
+    return DirReader(folder, text, kind, f"dir:{place}")
 
 
 def is_local(name: str) -> bool:
@@ -30,6 +95,9 @@ def load_local(name: str, store: Store, platform: Platform, *, default_registry:
     kind, _, place = name.partition(":")
     if kind == "oci":
         return load_layout(place, store, platform, default_registry)
+    if kind == "dir":
+        return _only([image for _, image in import_images(
+            _folder(place), store, default_registry=default_registry, platform=platform)], place)
     path, wanted = _split(place)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -15,8 +15,12 @@ _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
 
 
 def read_from(statement: Statement) -> From:
-    """`FROM [--platform=P] image [AS name]`; a name begins with a letter and has letters, digits, "-", "_", "."."""
-    values = statement.values
+    """`FROM [--platform=P] [--after=STAGE] image [AS name]`; a name begins with a letter and has letters, digits, "-",
+    "_", ".".
+    """
+    values, flags = statement.values, flags_of(statement)
+    if "after" in flags.names() and not flags.text("after"):
+        raise refused(statement, "--after names no stage", "Write --after=STAGE, a stage above this one.")
     name, as_written = "", None
     if len(values) == 3 and values[1].replace("\u017f", "s").lower() == "as":
         name, as_written = lower(values[2]), (values[1], values[2])
@@ -25,8 +29,8 @@ def read_from(statement: Statement) -> From:
                            "Begin it with a letter; use letters, digits, -, _ and . only.")
     elif len(values) != 1:
         raise refused(statement, "it needs one argument, or three", "Write FROM image, or FROM image AS name.")
-    return From(image=values[0], name=name, as_written=as_written, platform=flags_of(statement).text("platform"),
-                **place(statement))
+    return From(image=values[0], name=name, as_written=as_written, platform=flags.text("platform"),
+                after=flags.text("after"), **place(statement))
 
 
 def read_arg(statement: Statement) -> Arg:

@@ -63,11 +63,14 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class From(Instruction):
-    """`FROM [--platform=P] image [AS name]`; `name` is lower case, "" without AS; `as_written` = ("As", "Name")."""
+    """`FROM [--platform=P] [--after=STAGE] image [AS name]`; `name` is lower case, "" without AS; `as_written` =
+    ("As", "Name"); `after`: a stage that is built before, buildah's.
+    """
 
     image: str
     name: str = ""
     platform: str = ""
+    after: str = ""
     as_written: tuple[str, str] | None = None
 
 

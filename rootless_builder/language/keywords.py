@@ -30,7 +30,7 @@ FLAGS = {
             "checksum": FlagType.TEXT, "unpack": FlagType.BOOL, "exclude": FlagType.LIST},
     "copy": {"chown": FlagType.TEXT, "from": FlagType.TEXT, "chmod": FlagType.TEXT, "link": FlagType.BOOL,
              "exclude": FlagType.LIST, "parents": FlagType.BOOL},
-    "from": {"platform": FlagType.TEXT},
+    "from": {"platform": FlagType.TEXT, "after": FlagType.TEXT},
     "healthcheck": {"interval": FlagType.TEXT, "timeout": FlagType.TEXT, "start-period": FlagType.TEXT,
                     "start-interval": FlagType.TEXT, "retries": FlagType.TEXT},
     "run": {"mount": FlagType.LIST, "device": FlagType.LIST, "network": FlagType.TEXT, "security": FlagType.TEXT},

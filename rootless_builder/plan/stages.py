@@ -4,7 +4,7 @@
     FROM a AS x   ──▶ Stage(0, "x", base="a")
     FROM x        ──▶ Stage(1, "",  base="x", base_stage=0)     base_stage: the earlier stage of that name
     FROM a AS y   ──▶ Stage(2, "y", base="y")                   where a named context stands in for all of the stage
-    COPY --from=x ──▶ an edge, as RUN --mount=from= is; both also take a stage's number
+    COPY --from=x ──▶ an edge, as RUN --mount=from= and FROM --after= are; all also take a stage's number
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +20,8 @@ from ..values import dataclass, replace
 class Stage:
     """base: what FROM names, expanded; base_stage: the index it means in this file, or None for an image.
 
-    replaced: a named context of the stage's name stands in for it and for all its instructions.
+    replaced: a named context of the stage's name stands in for it and for all its instructions. after: the stage that
+    must be done before this one begins, whatever it reads (it may write the archive that FROM names).
     """
 
     index: int
@@ -31,6 +32,7 @@ class Stage:
     source: From
     instructions: tuple[Instruction, ...]
     replaced: bool = False
+    after: int | None = None
 
     @property
     def title(self) -> str:
@@ -56,7 +58,8 @@ class StageGraph:
         for source, body in blocks:
             stage = _stage(source, body, stages, args, escape)
             if stage.name and replaced(stage.name):
-                stage = replace(stage, base=stage.name, base_stage=None, instructions=(), replaced=True)
+                stage = replace(stage, base=stage.name, base_stage=None, instructions=(), replaced=True,
+                                after=None)
             stages.append(stage)
         return cls(stages=tuple(stages), global_args=args)
 
@@ -103,7 +106,7 @@ class StageGraph:
 
     def needs(self, stage: Stage) -> set[int]:
         """The stages that `stage` reads, itself left out."""
-        found = {stage.base_stage} if stage.base_stage is not None else set()
+        found = {index for index in (stage.base_stage, stage.after) if index is not None}
         for instruction in stage.instructions:
             for name in _from_names(instruction):
                 origin = self.origin(name, stage, instruction)
@@ -189,7 +192,22 @@ def _stage(source: From, body: list[Instruction], earlier: list[Stage], args: Ma
                               hint="name a platform, or an ARG that has a value before the first FROM")
     named = [stage.index for stage in earlier if stage.name and stage.name == base]
     return Stage(index=len(earlier), name=source.name, base=base, base_stage=named[-1] if named else None,
-                 platform=platform, source=source, instructions=tuple(body))
+                 platform=platform, source=source, instructions=tuple(body),
+                 after=_after(source, earlier, args, escape) if source.after else None)
+
+
+def _after(source: From, earlier: list[Stage], args: Mapping[str, str], escape: str) -> int:
+    """The stage of --after, by name or number. Errors: IechorfileError for one that is not above."""
+    wanted = _expanded(source.after, args, escape, source)[0].lower()
+    for stage in reversed(earlier):
+        if wanted and wanted == stage.name:
+            return stage.index
+    if wanted.isascii() and wanted.isdigit() and int(wanted) < len(earlier):
+        return int(wanted)
+    names = [stage.name for stage in earlier if stage.name]
+    raise IechorfileError(f'FROM --after={source.after}: there is no stage "{wanted}" above this one', span=source.span,
+                          mark=source.after, notes=suggest.notes(wanted, names),
+                          hint="name a stage that stands above, or its number")
 
 
 def _near(unknown: Iterable[str], args: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What buildah and BuildKit read beyond the plain language: guarded sources, local images, stages in order, .in."""
 
 import base64
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Person
-from tests.flows.test_build import build, members
+from tests.flows.test_build import build, members, ran
+from tests.registry_server import Registry
 from tests.servers import git, repository
 
 SECRET = "s3cret-of-the-test"
@@ -134,3 +136,51 @@ def test_a_secret_opens_a_repository(plain_user: Person, web: Guarded, tmp_path:
     else:
         assert "cannot ask http://127.0.0.1" in shown
     assert git(work, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
+    plain_user.mirror(registry)
+    return plain_user
+
+
+def test_a_base_in_a_folder_of_skopeo(plain_user: Person, shared: Path, busybox: str) -> None:
+    folder = plain_user.home / "dir"
+    for kind in ("oci", "v2s2"):
+        subprocess.run(["skopeo", "copy", "-q", f"--format={kind}", f"oci:{shared}/busybox", f"dir:{folder}-{kind}"],
+                       check=True)
+        assert "ran" in build(plain_user, f"FROM dir:{folder}-{kind}\nRUN echo r''an\n", "--no-cache")
+        assert "bin/busybox" in members(plain_user)
+    assert "docker://dir:/none" in build(plain_user, "FROM dir:/none\n", code=7)
+    subprocess.run(["cp", "-r", f"{folder}-oci", f"{folder}-bad"], check=True)
+    largest = max(Path(f"{folder}-bad").iterdir(), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"x")
+    text = plain_user.write("F", f"FROM dir:{folder}-bad\n")
+    refused = plain_user.iechor("build", "-f", text, plain_user.home, code=None,
+                                env={"IECHOR_HOME": f"{plain_user.home}/another"})
+    assert refused.returncode == 15 and largest.name in refused.stderr
+
+
+AFTER = """\
+FROM busybox AS first
+RUN cp /in/archive /out/archive
+FROM busybox AS unneeded
+RUN false
+FROM --after={0} oci-archive:{1}/out/archive
+LABEL late=yes
+"""
+
+
+def test_a_stage_behind_the_one_that_makes_its_base(user: Person) -> None:
+    user.iechor("pull", "busybox")
+    user.iechor("save", "--format", "oci-archive", "-o", user.home / "archive", "busybox")
+    user.write("out/x", "")
+    mounts = (f"--volume={user.home}/out:/out", f"--volume={user.home}:/in:ro")
+    asked = build(user, AFTER.format("first", user.home), "--check", *mounts)
+    assert "cannot read" not in asked
+    shown = build(user, AFTER.format("FIRST", user.home), *mounts)
+    assert ran(shown) == ["RUN"] and (user.home / "out/archive").exists()
+    assert ran(build(user, AFTER.format("0", user.home), *mounts)) == []
+    refused = build(user, AFTER.format("frist", user.home), code=3)
+    assert 'there is no stage "frist" above this one' in refused and "Did you mean first?" in refused
+    assert "--after names no stage" in build(user, "FROM --after= scratch\n", code=3)
