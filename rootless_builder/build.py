@@ -33,6 +33,7 @@ from .oci.reference import Reference
 from .perform import Rewrite, World
 from .plan.lower_run import PROXIES
 from .plan.stages import Stage, StageGraph, based_on, last_name
+from .preprocessing import Preprocessor
 from .remotes import Remotes
 from .schedule import Schedule
 from .squashing import squashed
@@ -79,6 +80,7 @@ class BuildRequest:
     platform: Platform | None = None
     memory: Path | None = None
     ignorefile: str | None = None
+    preprocessor: Preprocessor = field(default_factory=Preprocessor)
     source_date_epoch: int | None = None
     rewrite: Rewrite = "clamp"
     jobs: int = 1
@@ -92,7 +94,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
     """The image, in the store under every tag that was asked for. Errors: any IechorError, pointing into the file."""
     began = clock()
     with open_contexts(request, remotes, tmp, emit) as contexts, \
-            contexts.read_build_file(request.file, request.ignorefile) as file, \
+            request.preprocessor.read(contexts, request.file, request.ignorefile, emit) as file, \
             Schedule(request.jobs) as schedule, schedule.stopping(pull.cancel), schedule.stopping(store.blobs.abort):
         script = based_on(parse(file.text, file=file.name), request.base)
         note_what_is_odd(script, request, emit)

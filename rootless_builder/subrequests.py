@@ -111,7 +111,8 @@ class Inquiry:
         return open_contexts(self._request, self._remotes, self._tmp, self._emit)
 
     def _file(self, contexts: Contexts) -> BuildFile:
-        return contexts.read_build_file(self._request.file, self._request.ignorefile)
+        request = self._request
+        return request.preprocessor.read(contexts, request.file, request.ignorefile, self._emit)
 
     def _script(self, file: BuildFile) -> Script:
         return based_on(parse(file.text, file=file.name), self._request.base)

@@ -84,6 +84,7 @@ def build(call: Call) -> int:
 def request(call: Call, settings: "Settings", to: "Destinations | None" = None) -> "BuildRequest":
     """Errors: UsageError."""
     from ..build import BuildRequest
+    from ..preprocessing import Preprocessor
 
     options = call.options
     args = build_args(call)
@@ -100,6 +101,7 @@ def request(call: Call, settings: "Settings", to: "Destinations | None" = None) 
          pull=PULL.get(options.pull, options.pull),
         platform=platform(options), base=options.base, all_stages=not options.skip_unused_stages,
         ignorefile=options.ignorefile,
+        preprocessor=Preprocessor(flags=tuple(options.cpp_flag), environ=call.environ),
         source_date_epoch=epoch, rewrite=rewrite,
         jobs=jobs(options.jobs), default_registry=settings.default_registry, now=time.time_ns())
 

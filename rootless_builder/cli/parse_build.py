@@ -58,6 +58,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
                             "context), docker-image://IMAGE or oci-layout://PATH[:TAG|@DIGEST] (repeatable)")
     group.add_argument("--ignorefile", metavar="FILE",
                        help="read this instead of .iechorignore, whatever the context is")
+    group.add_argument("--cpp-flag", metavar="FLAG", action="append", default=[],
+                       help="a flag for cpp, which reads an iEchorfile whose name ends in .in first, as "
+                            "--cpp-flag=-DDEBUG (repeatable; before them, those of $BUILDAH_CPPFLAGS)")
     group.add_argument("--pull", metavar="POLICY", default="missing",
                        choices=("always", "missing", "never", "newer", "true", "false"),
                        help="when to ask the registry for base images: missing (default), newer, never, or always, "

@@ -1,6 +1,7 @@
 """What buildah and BuildKit read beyond the plain language: guarded sources, local images, stages in order, .in."""
 
 import base64
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -184,3 +185,34 @@ def test_a_stage_behind_the_one_that_makes_its_base(user: Person) -> None:
     refused = build(user, AFTER.format("frist", user.home), code=3)
     assert 'there is no stage "frist" above this one' in refused and "Did you mean first?" in refused
     assert "--after names no stage" in build(user, "FROM --after= scratch\n", code=3)
+
+
+def test_a_file_for_the_preprocessor(plain_user: Person) -> None:
+    shelf = plain_user.write("shelf/more.inc", "LABEL more=yes\n").parent
+    plain_user.write("c/lines.inc", 'LABEL lines="http://x//y"\n')
+    file = plain_user.write("c/iEchorfile.in", "#ifndef BASE\n#error no base\n#endif\nFROM BASE\n# a note of mine\n"
+                                               '#include "lines.inc"\n#include "more.inc"\nLABEL linux=KIND\n')
+    words = ("build", "-t", "x", "-f", file, f"--cpp-flag=-I{shelf}", plain_user.home / "c")
+    refused = plain_user.iechor(*words, env={"BUILDAH_CPPFLAGS": "-DKIND='a b' -DBASE=scratch"}, code=3).stderr
+    assert "iEchorfile.in (after cpp):" in refused and "LABEL linux=a b" in refused
+    shown = plain_user.iechor(*words, "--cpp-flag=-DBASE=scratch", env={"BUILDAH_CPPFLAGS": "-DKIND='\"a b\"'"})
+    assert "1 lines that begin with #" in shown.stderr
+    labels = json.loads(plain_user.iechor("inspect", "x").stdout)[0]["Config"]["Labels"]
+    assert labels == {"lines": "http://x//y", "more": "yes", "linux": "a b"}
+    assert "#error no base" in plain_user.iechor(*words, code=5).stderr
+    assert "no warnings" in plain_user.iechor(*words, "--cpp-flag=-DBASE=scratch", "--check").stdout
+
+
+@pytest.mark.parametrize("line", ["/etc/hostname", "../shelf/more.inc", "link.inc", "/proc/self/environ"])
+def test_the_preprocessor_reads_the_context_alone(plain_user: Person, line: str) -> None:
+    plain_user.write("shelf/more.inc", "LABEL more=yes\n")
+    file = plain_user.write("c/iEchorfile.in", f'FROM scratch\n#include "{line}"\n')
+    (plain_user.home / "c/link.inc").symlink_to("../shelf/more.inc")
+    assert "which is not in the context" in plain_user.iechor("build", "-f", file, file.parent, code=5).stderr
+
+
+def test_no_preprocessor(plain_user: Person) -> None:
+    file = plain_user.write("c/iEchorfile.in", "FROM scratch\n")
+    (plain_user.home / "empty").mkdir()
+    shown = plain_user.iechor("build", "-f", file, file.parent, env={"PATH": f"{plain_user.home}/empty"}, code=5)
+    assert "cpp is not installed" in shown.stderr and "install cpp" in shown.stderr
