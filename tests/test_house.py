@@ -26,7 +26,7 @@ ONLY_IN = {
     "ctypes": ("sandbox/linux.py",),
     "prctl": ("sandbox/privileges.py",),
     "psutil": ("sandbox/supervise.py",),
-    "subprocess": ("sandbox/", "containers/", "registry/auth.py", "sources/git.py"),
+    "subprocess": ("sandbox/", "containers/", "registry/auth.py", "sources/git.py", "sources/cpp.py"),
     "argparse": ("cli/", "debug.py"),
     "rich": ("cli/render_tty.py",),
     "tomllib": ("config.py",),
