@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "registry": {"store", "oci", "layer", "config"},
     "cli": {"flows", "config", "language.keywords", "oci.reference", "oci.platform", "oci.digest", "containers",
             "store.store", "store.images", "store.verify", "store.repair", "scratch.scratch", "sandbox.idmap",
-            "sandbox.launcher", "sandbox.mounts", "sandbox.spec"},
+            "sandbox.launcher", "sandbox.mounts", "sandbox.spec", "sandbox.discarded"},
 }
 ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "once", "_layercore_py", "layercore"}  # no free ground
 PURE = ("language", "oci", "tree", "plan", "layer")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..exporting import Destinations
     from ..runsettings import RunSettings
     from ..sandbox.launcher import Launcher
-    from ..sandbox.mounts import Bind, Mount
+    from ..sandbox.mounts import Mount
     from ..scratch.scratch import Scratch
 
 LEAST_JOBS = 4
@@ -199,21 +199,28 @@ def announced(scratch: "Callable[[], Scratch]", emit: "Emit",
     return lambda: once.get("scratch", opened)
 
 
-def bind(volume: str) -> "Bind":
+def bind(volume: str) -> "Mount":
     """SOURCE:TARGET[:OPTIONS]; a relative source begins at the current folder. Errors: UsageError, SourceError."""
     from ..containers.options import Volume
+    from ..sandbox.discarded import DiscardedBind
     from ..sandbox.mounts import Bind
 
-    odd = {"O", "U"}.intersection(volume.rpartition(":")[2].split(",")) if volume.count(":") == 2 else set()
-    if odd:
-        raise UnsupportedError(f'cannot mount volume "{volume}": {odd.pop()} is not carried out by this release',
+    odd = set(volume.rpartition(":")[2].split(",")) if volume.count(":") == 2 else set[str]()
+    discarded = "O" in odd and odd <= {"O", "z", "Z"}
+    if odd & {"O", "U"} and not discarded:
+        raise UnsupportedError(f'cannot mount volume "{volume}": U is not carried out, and O by itself only',
                                hint="leave it out, or copy the folder first")
+    volume = volume.rpartition(":")[0] if discarded else volume
     parsed = Volume.parse(volume)
     if parsed.source is None:
         raise UsageError(f'cannot mount volume "{volume}": it names no source', hint="write SOURCE:TARGET[:ro]")
     source = os.path.abspath(os.path.expanduser(parsed.source))
     if not os.path.exists(source):
         raise SourceError(f'cannot mount volume "{volume}": there is no {source}', hint="make it, or name another")
+    if discarded and not os.path.isdir(source):
+        raise SourceError(f'cannot mount volume "{volume}:O": {source} is no folder', hint="leave O out")
+    if discarded:
+        return DiscardedBind(source=source, target=parsed.target)
     return Bind(source=source, target=parsed.target, read_only=parsed.read_only, nosuid="nosuid" in parsed.options,
                 noexec="noexec" in parsed.options, recursive="bind" not in parsed.options)
 

@@ -122,8 +122,9 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                        help="the network of RUN: the host's (default), or none")
     group.add_argument("--add-host", metavar="NAME:IP", action="append", default=[],
                        help="a line for /etc/hosts during RUN (repeatable)")
-    group.add_argument("-v", "--volume", metavar="SOURCE:TARGET[:ro]", action="append", default=[],
-                       help="a folder of the host that every RUN sees (repeatable)")
+    group.add_argument("-v", "--volume", metavar="SOURCE:TARGET[:ro|:O]", action="append", default=[],
+                       help="a folder of the host that every RUN sees; with :O what a RUN changes there is kept in "
+                            "memory and thrown away with it (repeatable)")
     group.add_argument("--allow-lost-owners", action="store_true",
                        help="where nothing can keep the owners of files, run all the same: what RUN makes or "
                             "changes is root's, and every owner that goes is told")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..values import dataclass, fields, is_dataclass, prepare
 from . import mounts
+from .discarded import DiscardedBind
 from .idmap import Extent, IdMap, IdMode
 from .mounts import Mount
 from .treebind import TreeBind
@@ -132,7 +133,7 @@ def with_owners(spec: SandboxSpec) -> tuple[TreeBind, ...]:
 
 _MOUNTS: Mapping[str, type] = types.MappingProxyType({
     kind.__name__: kind for kind in (mounts.Bind, mounts.FileBind, mounts.Tmpfs, mounts.Proc, mounts.Dev, mounts.Sysfs,
-                                     mounts.KernelOverlay, TreeBind)})
+                                     mounts.KernelOverlay, TreeBind, DiscardedBind)})
 _INNER: Mapping[str, type] = types.MappingProxyType({
     "ids": IdMap, "uids": Extent, "gids": Extent, "limits": Limit, "ports": Port, "fakeroot": FakerootSpec,
     "overlay": mounts.KernelOverlay, "given": Given})

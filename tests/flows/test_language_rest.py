@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Person
+from tests.conftest import Person, _person
+from tests.flows.running import USERS
 from tests.flows.test_build import build, members, ran
 from tests.registry_server import Registry
 from tests.servers import git, repository
@@ -216,3 +217,18 @@ def test_no_preprocessor(plain_user: Person) -> None:
     (plain_user.home / "empty").mkdir()
     shown = plain_user.iechor("build", "-f", file, file.parent, env={"PATH": f"{plain_user.home}/empty"}, code=5)
     assert "cpp is not installed" in shown.stderr and "install cpp" in shown.stderr
+
+
+@pytest.mark.parametrize("userns", ["fakeroot", "subuid", "host"])
+def test_a_volume_whose_changes_are_thrown_away(shared: Path, busybox: str, userns: str) -> None:
+    for person in _person(USERS[userns], userns):
+        old = person.write("v/d/old", "earlier\n")
+        person.write("v/away", "x")
+        text = (f"FROM oci:{shared}/busybox\nRUN cat /v/d/old && echo af''ter > /v/d/old && cat /v/d/old\\\n"
+                " && rm /v/away && touch /v/e && chown 5:6 /v/d/old && stat -c '%u-%g' /v/d/old\n"
+                "RUN ls /v && cat /v/d/old\n")
+        shown = build(person, text, f"--volume={old.parent.parent}:/v:O,z")
+        assert [shown.count(word) for word in (" earlier", " after", " 5-6", " away\n")] == [2, 1, 1, 1]
+        assert old.read_text() == "earlier\n" and {path.name for path in old.parent.parent.iterdir()} == {"d", "away"}
+        assert not [name for name in members(person) if name.startswith("v/")]
+        assert "O by itself" in build(person, "FROM scratch\n", f"--volume={old.parent}:/v:O,U", code=4)
