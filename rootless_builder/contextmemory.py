@@ -20,10 +20,10 @@ import struct
 from pathlib import Path
 
 from .store import atomic
+from .store.filesystem import LOCAL, file_system
 
 SLACK = 2_000_000_000  # ns: the coarsest times of a file system of this machine (FAT), and more than its clock's tick
 OLD = 30 * 86_400  # seconds without a change, after which a memory is removed
-LOCAL = frozenset(("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"))
 NOTHING = memoryview(b"")
 _MAGIC = b"iememry1"
 _HEAD = struct.Struct("<8sq32s")
@@ -73,19 +73,6 @@ class ContextMemory:
             for entry in listing:
                 if entry.stat(follow_symlinks=False).st_mtime < self._now / 1e9 - OLD:
                     atomic.remove(Path(entry.path))
-
-
-def file_system(place: Path) -> str:
-    """The type of file system that `place` lies on, as /proc/self/mountinfo has it; "" when it is not known."""
-    found, longest = "", -1
-    with contextlib.suppress(OSError), open("/proc/self/mountinfo", "rb") as mounts:
-        for line in mounts:
-            fields, _, rest = line.partition(b" - ")
-            point = fields.split()[4].decode("unicode_escape").encode("latin-1")
-            below = os.fsencode(place)
-            if (below == point or below.startswith(point.rstrip(b"/") + b"/")) and len(point) >= longest:
-                found, longest = rest.split()[0].decode(), len(point)
-    return found
 
 
 def _is_ours(status: os.stat_result) -> bool:

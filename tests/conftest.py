@@ -34,9 +34,10 @@ TMP = Path("/var/tmp")  # plain users can reach it, and it is a disk: /tmp may b
 
 
 def pytest_configure() -> None:
-    """A shell's background job ignores Ctrl-C and hands that on to all it starts; at a terminal nobody does."""
+    """A shell's background job ignores Ctrl-C, nohup's a hang-up, and both hand that on; at a terminal nobody does."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

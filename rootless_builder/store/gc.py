@@ -10,6 +10,7 @@ moment: every step leaves a store that is right.
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,10 +22,13 @@ from ..values import dataclass, field
 from . import atomic
 from .blobs import Blobs
 from .buildcache import BuildCache
+from .filesystem import LOCAL, file_system
 from .images import Images
 from .layout import REMEDY, Layout, sweep
 from .leases import InUse, Leases
 from .owner import abandoned
+
+SETTLE = 3.0  # seconds in which another host of a network file system sees what was moved, and we its newest lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +83,12 @@ class Collector:
         freed += sweep(self._layout)
         marks = self._mark(self._leases.in_use())
         removed = 0
-        for digest, path in list(self._all_blobs()):
-            if digest not in marks.blobs and (size := self._remove_blob(digest, path)) is not None:
+        moved = [digest for digest, path in list(self._all_blobs())
+                 if digest not in marks.blobs and self._move_out(digest, path)]
+        if moved and file_system(self._layout.root) not in LOCAL:
+            time.sleep(SETTLE)
+        for digest in moved:
+            if (size := self._remove_blob(digest)) is not None:
                 freed, removed = freed + size, removed + 1
         freed += self._empty_trash()
         freed += self._sweep_derived(marks, now)
@@ -157,15 +165,19 @@ class Collector:
                     with contextlib.suppress(InvalidDigest):
                         yield Digest(algorithm.name, path.name), path
 
-    def _remove_blob(self, digest: Digest, path: Path) -> int | None:
-        """Bytes freed; None when the blob is in use after all. The leases are read again once it is out of reach."""
-        trash = self._layout.trash / f"{digest.algorithm}-{digest.hex}"
+    def _move_out(self, digest: Digest, path: Path) -> bool:
+        """Out of reach, but for those who look in trash/ and take it back. Whether it was there and nobody used it."""
+        with atomic.explained("remove a blob", path, remedy=REMEDY), contextlib.suppress(FileNotFoundError):
+            if not self._used(digest, path.stat().st_mtime_ns, self._leases.in_use()):
+                atomic.move(path, self._trash(digest))
+                return True
+        return False
+
+    def _remove_blob(self, digest: Digest) -> int | None:
+        """Bytes freed; None when it is in use after all. The leases are read again, now that it is out of reach."""
+        trash, path = self._trash(digest), self._layout.blob(digest)
         with atomic.explained("remove a blob", path, remedy=REMEDY):
             try:
-                status = path.stat()
-                if self._used(digest, status.st_mtime_ns, self._leases.in_use()):
-                    return None
-                atomic.move(path, trash)
                 status = trash.stat()
                 if self._used(digest, status.st_mtime_ns, self._leases.in_use()):
                     atomic.move(trash, path)
@@ -174,6 +186,9 @@ class Collector:
                 return status.st_blocks * 512
             except FileNotFoundError:  # somebody took it back, or removed it as we do
                 return None
+
+    def _trash(self, digest: Digest) -> Path:
+        return self._layout.trash / f"{digest.algorithm}-{digest.hex}"
 
     @staticmethod
     def _used(digest: Digest, modified: int, in_use: InUse) -> bool:

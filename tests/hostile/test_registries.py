@@ -197,7 +197,7 @@ ANSWERS = {  # name: where, answer, exit code, cause
     "headers without end": ("/manifests/", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 100_000, REGISTRY, "no connection"),
     "a length of many digits": ("/manifests/", response(b"{}", Content_Length=MANY.decode()), UNSAFE, "cannot pull"),
     "a length far beyond": ("/manifests/", response(b"{}", Content_Length="9" * 15), REGISTRY, "longer than"),
-    "a negative length": ("/manifests/", response(b"{}", Content_Length=-5), UNSAFE, "config and layers"),
+    "a negative length": ("/manifests/", response(b"{}", Content_Length=-5), UNSAFE, "the manifest"),
     "two lengths": ("/manifests/", response(b"{}", Content_Length="2, 3"), REGISTRY, "cannot pull"),
     "a shorter body": ("/manifests/", response(b"{}", Content_Length=200), REGISTRY, "broke off"),
     "chunks that lie": ("/manifests/", response(b"FFFFFFFF\r\nabc", Transfer_Encoding="chunked", Content_Length=None),

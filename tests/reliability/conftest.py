@@ -29,5 +29,7 @@ def bench(registry: Registry, library: Path, shared: Path) -> Iterator[Bench]:
     for person in _person(provision.PLAIN_USER, "fakeroot"):
         with tempfile.TemporaryDirectory(prefix="iechor-template-", dir=TMP) as template:
             found = Bench(person, registry, library, Path(template))
-            found.fill(shared / "reliability")
+            work = Path(tempfile.mkdtemp(dir=shared))
+            work.chmod(0o755)
+            found.fill(work)
             yield found
