@@ -27,6 +27,7 @@ from .oci.descriptor import LAYER_OF_COMPRESSION, Descriptor
 from .oci.digest import Digest
 from .oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
 from .oci.reference import Reference
+from .outputs.archive import LAYOUT
 from .records import layers_of
 from .store import atomic
 from .store.buildcache import StepRecord
@@ -39,7 +40,6 @@ from .values import dataclass, replace
 if TYPE_CHECKING:
     from .registry.client import RegistryClient
 
-LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _DOCKER = {media.MEDIA_TYPE_LAYER: media.DOCKER_LAYER, media.MEDIA_TYPE_LAYER_GZIP: media.DOCKER_LAYER_GZIP,
            media.MEDIA_TYPE_LAYER_ZSTD: media.DOCKER_LAYER_ZSTD}
 
