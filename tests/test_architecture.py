@@ -34,12 +34,13 @@ ROOMS: dict[str, set[str]] = {
     "sandbox": {"errors", "span", "_fakeroot"},
     "scratch": {"store", "layer", "tree", "oci", "sandbox"},
     "sources": {"layer", "tree", "oci", "language.ignore"},
-    "outputs": {"store", "registry", "layer", "tree", "oci", "config"},
+    "outputs": {"store", "registry", "layer", "tree", "oci", "config", "language.csvline", "language.suggest"},
     "containers": {"sandbox", "oci"},
     "registry": {"store", "oci", "layer", "config"},
     "cli": {"flows", "config", "language.keywords", "oci.reference", "oci.platform", "oci.digest", "containers",
             "store.store", "store.images", "store.verify", "store.repair", "scratch.scratch", "sandbox.idmap",
-            "sandbox.launcher", "sandbox.mounts", "sandbox.spec", "sandbox.discarded"},
+            "sandbox.launcher", "sandbox.mounts", "sandbox.spec", "sandbox.discarded",
+            "outputs.exporting", "outputs.specs"},
 }
 ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "once", "_layercore_py", "layercore"}  # no free ground
 PURE = ("language", "oci", "tree", "plan", "layer")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..build import BuildRequest
     from ..config import Settings
     from ..events import Emit
-    from ..exporting import Destinations
+    from ..outputs.exporting import Destinations
     from ..runsettings import RunSettings
     from ..sandbox.launcher import Launcher
     from ..sandbox.mounts import Mount
@@ -51,7 +51,7 @@ def build(call: Call) -> int:
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
     from ..events import Notice
-    from ..exporting import Warnings, export, metadata
+    from ..outputs.exporting import Warnings, export, metadata
     from ..pulling import Puller
     from ..remotes import Remotes
     from .build_inputs import fetch_auth

@@ -13,7 +13,7 @@ from .call import Call
 
 if TYPE_CHECKING:
     from ..config import Settings
-    from ..exporting import Destinations, Warnings
+    from ..outputs.exporting import Destinations, Warnings
     from ..store.images import Image
 
 FORMATS = ("gzip", "zstd", "none", "uncompressed")
@@ -50,8 +50,8 @@ def compression_of(call: Call) -> str | None:
 
 def destinations(call: Call, settings: "Settings") -> "Destinations":
     """Checked, as far as that can be done before anything is built. Errors: UsageError, UnsupportedError."""
-    from ..exporting import Destinations
     from ..oci.reference import Reference
+    from ..outputs.exporting import Destinations
 
     options = call.options
     tags = tuple(dict.fromkeys(Reference.parse(name, default_registry=settings.default_registry)
@@ -59,7 +59,7 @@ def destinations(call: Call, settings: "Settings") -> "Destinations":
     if not (options.output or options.push or options.load):
         return Destinations(tags=tags)
     from ..oci.platform import host_platform
-    from ..outputspecs import COMPRESSIONS, OutputDefaults, parse_outputs
+    from ..outputs.specs import COMPRESSIONS, OutputDefaults, parse_outputs
 
     asked = options.compression_format
     found = Destinations(tags=tags, outputs=parse_outputs(options.output, OutputDefaults(

@@ -6,16 +6,16 @@ import pytest
 
 from rootless_builder.config import load
 from rootless_builder.errors import UnsupportedError, UsageError
-from rootless_builder.exporting import Destinations
 from rootless_builder.oci.platform import Platform
 from rootless_builder.oci.reference import Reference
 from rootless_builder.outputs.archive import ArchiveOutput
+from rootless_builder.outputs.exporting import Destinations
 from rootless_builder.outputs.layout import LayoutOutput
 from rootless_builder.outputs.local import LocalOutput
 from rootless_builder.outputs.output import CacheOnly
 from rootless_builder.outputs.registry import ImageOutput
+from rootless_builder.outputs.specs import OutputDefaults, parse_outputs
 from rootless_builder.outputs.tarball import TarOutput
-from rootless_builder.outputspecs import OutputDefaults, parse_outputs
 
 
 def parse(*texts, tags=(), push=False, load_=False, **more):

@@ -12,20 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from .config import Settings
-from .errors import UnsupportedError, UsageError
-from .language import csvline
-from .language.suggest import nearest
-from .oci.platform import Platform
-from .oci.reference import Reference
-from .outputs.archive import ArchiveOutput
-from .outputs.layout import LayoutOutput
-from .outputs.local import LocalOutput
-from .outputs.output import CacheOnly, Output
-from .outputs.registry import ImageOutput
-from .outputs.tarball import TarOutput
-from .store.packing import Packing
-from .values import dataclass, field
+from ..config import Settings
+from ..errors import UnsupportedError, UsageError
+from ..language import csvline
+from ..language.suggest import nearest
+from ..oci.platform import Platform
+from ..oci.reference import Reference
+from ..store.packing import Packing
+from ..values import dataclass, field
+from .archive import ArchiveOutput
+from .layout import LayoutOutput
+from .local import LocalOutput
+from .output import CacheOnly, Output
+from .registry import ImageOutput
+from .tarball import TarOutput
 
 COMPRESSIONS = {"uncompressed": "none", "none": "none", "gzip": "gzip", "zstd": "zstd"}
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True", ""})  # Go's strconv.ParseBool, and a key without a value

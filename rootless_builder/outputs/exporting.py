@@ -7,15 +7,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .config import Settings
-from .errors import UsageError
-from .events import CheckFound, Emit, Event, Notice
-from .oci.reference import Reference
-from .outputs.files import STDOUT
-from .outputs.output import CacheOnly, Exported, Exporting, Output
-from .store.images import Image
-from .store.store import Store
-from .values import dataclass, replace
+from ..config import Settings
+from ..errors import UsageError
+from ..events import CheckFound, Emit, Event, Notice
+from ..oci.reference import Reference
+from ..store.images import Image
+from ..store.store import Store
+from ..values import dataclass, replace
+from .files import STDOUT
+from .output import CacheOnly, Exported, Exporting, Output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Destinations:
         wants none there; and those that an output says."""
         if not self.outputs:
             return tuple(dict.fromkeys(name.with_default_tag() for name in self.tags))
-        from .outputs.registry import ImageOutput
+        from .registry import ImageOutput
 
         only_elsewhere = all(
             isinstance(one, CacheOnly) or (isinstance(one, ImageOutput) and not one.stored) for one in self.outputs)
