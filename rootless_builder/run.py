@@ -35,11 +35,11 @@ from .containers.process import merge
 from .containers.specs import anonymous_targets, asked_mounts, base_mounts, limits_of, ports_of
 from .containers.state import Container, ContainerConfig, write_private
 from .containers.watch import Watch
-from .detour import proot_instead
 from .errors import ContainerError, ImageNotFound, UsageError
 from .events import Emit, Notice
 from .oci.platform import Platform, host_platform
 from .paths import image_path
+from .sandbox.detour import proot_instead
 from .sandbox.failures import ExecFailed
 from .sandbox.idmap import IdMode
 from .sandbox.spec import Network as SandboxNetwork

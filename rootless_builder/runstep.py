@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .detour import with_detour
 from .errors import IechorError, Interrupted, NamespaceError, StepFailed
 from .events import Emit, Notice, StepOutput
 from .foreign import of_interpreter
@@ -22,6 +21,7 @@ from .plan.lower_run import PIPES
 from .plan.steps import RunStep
 from .runmounts import Attached, attached
 from .runsettings import RunSettings
+from .sandbox.detour import with_detour
 from .sandbox.failures import ExecFailed
 from .sandbox.handle import Sandbox
 from .sandbox.mounts import FileBind, Mount, standard

@@ -2,9 +2,9 @@
 
 import errno
 
-from .errors import NamespaceError
-from .sandbox.causes import userns_cause
-from .sandbox.idmap import IdMode, find_program
+from ..errors import NamespaceError
+from .causes import userns_cause
+from .idmap import IdMode, find_program
 
 
 def proot_instead(mode: IdMode) -> str:
@@ -17,7 +17,7 @@ def proot_instead(mode: IdMode) -> str:
     import tempfile
     from pathlib import Path
 
-    from .sandbox.probe import probe
+    from .probe import probe
 
     with tempfile.TemporaryDirectory() as folder:
         return "" if probe(Path(folder)).mount == 0 else program
