@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Literal
 
+from .caching.records import layers_of, write_step
 from .contexts import Contexts, ImageSource, Source
 from .errors import AuthError, IechorError, ImageNotFound, RegistryError, UsageError
 from .events import Emit, Notice
@@ -18,7 +19,6 @@ from .once import Once
 from .paths import ROOT
 from .plan.cachekey import digest_of
 from .plan.lower import DEFAULT_PATH
-from .records import layers_of, write_step
 from .store.images import Image, LayerRef
 from .store.store import Store
 from .transports import REGISTRY, is_local, load_layout, load_local

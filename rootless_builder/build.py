@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .bases import Bases, PullPolicy
-from .carriedcache import CacheSourceFailed
+from .caching.carried import CacheSourceFailed
 from .checking import Checks, violation
 from .committing import commit
 from .contextmemory import ContextMemory

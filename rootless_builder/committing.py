@@ -6,7 +6,7 @@ step in the cache gives the same image ID.
 
 from collections.abc import Mapping, Sequence
 
-from .carriedcache import CarriedCache, bring
+from .caching.carried import CarriedCache, bring
 from .events import ImageTagged
 from .oci.config import History, ImageConfig
 from .oci.descriptor import (
@@ -34,7 +34,7 @@ def commit(state: StageState, world: World, *, labels: Mapping[str, str], annota
     bring([layer.diff_id for layer in state.layers], world.store.blobs)
     config = final_config(state, world, labels)
     if carries_cache and isinstance(world.store.cache, CarriedCache):
-        from .cacheexport import inline
+        from .caching.exports import inline
 
         config = replace(config, extra={**config.extra, **inline(world.store.cache, state.layers)})
     put = world.store.images.put if keep else world.store.images.compose

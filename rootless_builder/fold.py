@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .caching.records import effect, layers_of, write_step
 from .committing import rfc3339
 from .errors import IechorError
 from .events import LayerWritten, Notice, StepCached, StepCancelled, StepFinished, StepMissed, StepStarted
@@ -27,7 +28,6 @@ from .plan.cachekey import base_key, describe, digest_of
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.stages import Stage, StageGraph
 from .plan.steps import ConfigStep, Step, origins_of
-from .records import effect, layers_of, write_step
 from .stepkeys import look_up, record_alias
 from .store.buildcache import Cache, NoCache, StepRecord
 from .store.claims import claimed

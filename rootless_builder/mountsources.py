@@ -7,7 +7,7 @@ file holds, nothing the command does can reach the folder, and a later step has 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import records
+from .caching import records
 from .copying import resolve
 from .errors import SourceError
 from .origins import LayeredTree, Origin, label, layers_digest, layers_of, source_of, told, tree_of

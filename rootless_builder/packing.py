@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 from . import layercore
+from .caching.records import effect
 from .copying import Copier, CopyRules
 from .copystep import mode_of, surveyed
 from .layer import index
@@ -29,7 +30,6 @@ from .ownership import find_owner
 from .paths import ImagePath, basename, decode, encode, sort_key
 from .plan.filemode import FileMode
 from .plan.steps import CopyStep
-from .records import effect
 from .secretscan import HINTS, LARGEST
 from .sources.survey import NotWhole, Survey
 from .store.blobwriter import BlobWriter

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from .caching.records import layers_of, write_step
 from .oci.config import History
 from .paths import ROOT, ImagePath, basename, join, parent
 from .plan.cachekey import digest_of
-from .records import layers_of, write_step
 from .tree.changes import Change, Put, Remove
 from .tree.node import Directory
 from .tree.overlay import Overlay

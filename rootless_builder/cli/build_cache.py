@@ -14,9 +14,9 @@ from ..values import dataclass
 from .call import Call
 
 if TYPE_CHECKING:
-    from ..cacheexport import CacheTarget
-    from ..cacheimport import CacheImports, CacheSource
-    from ..carriedcache import CarriedCache
+    from ..caching.carried import CarriedCache
+    from ..caching.exports import CacheTarget
+    from ..caching.imports import CacheImports, CacheSource
     from ..config import Settings
     from ..events import Emit
     from ..oci.platform import Platform
@@ -86,7 +86,7 @@ def ttl(text: str | None) -> float | None:
     """Seconds. Errors: UsageError."""
     if text is None:
         return None
-    from ..carriedcache import seconds
+    from ..caching.carried import seconds
 
     try:
         found = seconds(text)
@@ -98,7 +98,7 @@ def ttl(text: str | None) -> float | None:
 
 
 def _source(text: str, found: Mapping[str, str], settings: "Settings") -> "CacheSource":
-    from ..cacheimport import CacheSource
+    from ..caching.imports import CacheSource
     from ..oci.digest import Digest, InvalidDigest
 
     if found["type"] == "local":
@@ -113,7 +113,7 @@ def _source(text: str, found: Mapping[str, str], settings: "Settings") -> "Cache
 
 
 def _target(text: str, found: Mapping[str, str], settings: "Settings") -> "CacheTarget":
-    from ..cacheexport import CacheTarget
+    from ..caching.exports import CacheTarget
 
     mode, kind = found.get("mode") or "min", found.get("compression") or "gzip"
     if mode not in ("min", "max"):
@@ -175,7 +175,7 @@ class Carried:
         """`build`, and again without a source that failed in the midst of it: what was built then is in the store's
         own cache. once: it cannot be done again, its context was read from a pipe. Then the targets are written.
         """
-        from ..carriedcache import CacheSourceFailed
+        from ..caching.carried import CacheSourceFailed
         from ..events import Notice
 
         while True:
@@ -192,7 +192,7 @@ class Carried:
     def _export(self, image: "Image") -> None:
         if self.imports is None:
             return
-        from ..cacheexport import export
+        from ..caching.exports import export
         from ..events import Notice
 
         for target in self.options.targets:
@@ -211,14 +211,14 @@ class Carried:
 def carried(options: CacheOptions, settings: "Settings", store: "Store", platform: "Platform | None", *, now: float,
             emit: "Emit") -> Iterator[Carried]:
     """Until the end of the block the store's cache is this build's: with what its sources offer behind it."""
-    from ..carriedcache import CarriedCache
+    from ..caching.carried import CarriedCache
 
     own = store.cache
     cache = CarriedCache(own, store.blobs, now=now, ttl=options.ttl)
     with ExitStack() as stack:
         imports = None
         if options.sources or options.targets:
-            from ..cacheimport import CacheImports
+            from ..caching.imports import CacheImports
 
             imports = stack.enter_context(CacheImports(settings=settings, store=store, platform=platform, emit=emit))
             for offers in imports.read(options.sources):

@@ -84,7 +84,7 @@ def _retries(number: int | None) -> int | None:
 def _delay(text: str | None) -> float | None:
     if text is None:
         return None
-    from ..carriedcache import seconds
+    from ..caching.carried import seconds
 
     try:
         found = float(text) if text.isdecimal() else seconds(text)

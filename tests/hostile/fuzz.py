@@ -29,7 +29,7 @@ if __package__ in (None, ""):
 
 import zstandard
 
-from rootless_builder import cacherecords
+from rootless_builder.caching import wire
 from rootless_builder.errors import IechorError
 from rootless_builder.layer import index
 from rootless_builder.layer.compress import inflated, is_tar
@@ -137,7 +137,7 @@ def _import(data: bytes, store: Store) -> None:
 
 
 def read_records(data: bytes) -> None:
-    cacherecords.load(data)
+    wire.load(data)
 
 
 def read_credentials(data: bytes) -> None:
@@ -200,7 +200,7 @@ DOCKER = json.dumps([{"Config": "config", "RepoTags": ["a/b:1"], "Layers": ["lay
 AUTH = json.dumps({"auths": {"registry.example": {"auth": "YTpi", "identitytoken": "t", "registrytoken": ""},
                              "https://registry.example/v1/": {"username": "a", "password": "b"}},
                    "credHelpers": {"other.example": "none"}, "credsStore": ""}).encode()
-RECORDS = json.dumps(cacherecords.dump({})).encode()
+RECORDS = json.dumps(wire.dump({})).encode()
 CHALLENGES = (b'Bearer realm="https://auth.example/token",service="a \\"b\\"",scope="repository:a/b:pull,push"',
               b'Basic realm="x", Bearer realm=y', b"Wed, 21 Oct 2015 07:28:00 GMT", b"bytes 100-199/200", b"120",
               b"Wednesday, 21-Oct-15 07:28:00 -9999")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rootless_builder.cacherecords import FACTS, INLINE, LIMIT, dump, load
+from rootless_builder.caching.wire import FACTS, INLINE, LIMIT, dump, load
 from rootless_builder.errors import UnsafeArchive
 from rootless_builder.oci.digest import Digest
 from rootless_builder.store.buildcache import StepRecord

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .errors import UnsafeArchive
-from .oci import document
-from .oci.digest import Digest, InvalidDigest
-from .store.buildcache import StepRecord
+from ..errors import UnsafeArchive
+from ..oci import document
+from ..oci.digest import Digest, InvalidDigest
+from ..store.buildcache import StepRecord
 
 MEDIA_TYPE = "application/vnd.iechor.cache.v1+json"
 INLINE = "iechor.cache.v1"

@@ -1,6 +1,6 @@
 """--cache-to: the records of a build and the layers they name, as an OCI image manifest.
 
-    config   the records (cacherecords.py)
+    config   the records (wire.py)
     layers   one blob for each layer, compressed as push does it, its diff id in an annotation
 
 It goes to a registry, or into a folder that is an OCI image layout (`local`). The third form, `inline`, puts the
@@ -16,29 +16,29 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .cacheimport import PACKED, UNCOMPRESSED, CacheImports, remember_packing
-from .cacherecords import INLINE, MEDIA_TYPE, dump
-from .carriedcache import CarriedCache, bring
-from .errors import DiskFull, StoreError, UnsafeArchive
-from .layer.compress import compress
-from .oci import descriptor as media
-from .oci import document
-from .oci.descriptor import LAYER_OF_COMPRESSION, Descriptor
-from .oci.digest import Digest
-from .oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
-from .oci.reference import Reference
-from .outputs.archive import LAYOUT
+from ..errors import DiskFull, StoreError, UnsafeArchive
+from ..layer.compress import compress
+from ..oci import descriptor as media
+from ..oci import document
+from ..oci.descriptor import LAYER_OF_COMPRESSION, Descriptor
+from ..oci.digest import Digest
+from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
+from ..oci.reference import Reference
+from ..outputs.archive import LAYOUT
+from ..store import atomic
+from ..store.buildcache import StepRecord
+from ..store.images import LayerRef
+from ..store.names import REF_NAME
+from ..store.packing import Packing
+from ..store.store import Store
+from ..values import dataclass, replace
+from .carried import CarriedCache, bring
+from .imports import PACKED, UNCOMPRESSED, CacheImports, remember_packing
 from .records import layers_of
-from .store import atomic
-from .store.buildcache import StepRecord
-from .store.images import LayerRef
-from .store.names import REF_NAME
-from .store.packing import Packing
-from .store.store import Store
-from .values import dataclass, replace
+from .wire import INLINE, MEDIA_TYPE, dump
 
 if TYPE_CHECKING:
-    from .registry.client import RegistryClient
+    from ..registry.client import RegistryClient
 
 _DOCKER = {media.MEDIA_TYPE_LAYER: media.DOCKER_LAYER, media.MEDIA_TYPE_LAYER_GZIP: media.DOCKER_LAYER_GZIP,
            media.MEDIA_TYPE_LAYER_ZSTD: media.DOCKER_LAYER_ZSTD}
@@ -104,9 +104,9 @@ def _manifest(target: CacheTarget, records: Mapping[str, StepRecord],
 
 def _to_registry(target: CacheTarget, cache: CarriedCache, records: Mapping[str, StepRecord],
                  imports: CacheImports) -> list[LayerRef]:
-    from .registry.client import doing
-    from .registry.transfer import send_layers
-    from .tree.node import Inline
+    from ..registry.client import doing
+    from ..registry.transfer import send_layers
+    from ..tree.node import Inline
 
     assert target.reference is not None
     reference = target.reference.with_default_tag()

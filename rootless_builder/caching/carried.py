@@ -10,14 +10,14 @@ A layer that nothing opens (of a stage that is only copied from by a step that h
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from .cacherecords import portable
-from .errors import RegistryError
-from .language.numbers import nanoseconds
-from .oci.descriptor import Descriptor
-from .oci.digest import Digest
-from .store.blobs import Blobs
-from .store.buildcache import Cache, StepRecord
-from .values import dataclass, replace
+from ..errors import RegistryError
+from ..language.numbers import nanoseconds
+from ..oci.descriptor import Descriptor
+from ..oci.digest import Digest
+from ..store.blobs import Blobs
+from ..store.buildcache import Cache, StepRecord
+from ..values import dataclass, replace
+from .wire import portable
 
 AT_ONCE = 4  # layers
 

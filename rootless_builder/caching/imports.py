@@ -3,7 +3,7 @@
     registry   a cache of its own, or an image that carries one (inline)
     local      a folder that --cache-to type=local wrote, an OCI image layout
 
-    manifest ─▶ the document of records (cacherecords.py) ─▶ offers      a layer: blob ─▶ inflated ─▶ the store
+    manifest ─▶ the document of records (wire.py) ─▶ offers      a layer: blob ─▶ inflated ─▶ the store
 
 Nothing of what is read is believed: documents are bounded, a layer must inflate to exactly the digest and the size of
 its record while it is written, else nothing of it stays.
@@ -17,30 +17,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from .cacherecords import INLINE, LIMIT, MEDIA_TYPE, load
-from .carriedcache import CacheSourceFailed, Offer
-from .config import Settings
-from .errors import AuthError, ImageNotFound, RegistryError, UnsafeArchive
-from .events import Emit, Notice, Transfer
-from .layer.compress import Readable, inflated
-from .layer.reader import read_layer
-from .oci import document
-from .oci.config import CONFIG_LIMIT
-from .oci.descriptor import Descriptor, compression_of, is_layer
-from .oci.digest import Digest
-from .oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
-from .oci.platform import Platform, best, host_platform
-from .oci.reference import Reference
-from .store.atomic import write_all
-from .store.buildcache import StepRecord
-from .store.images import LayerRef
-from .store.inflate import TarStream
-from .store.names import REF_NAME
-from .store.store import Store
-from .values import dataclass, field, replace
+from ..config import Settings
+from ..errors import AuthError, ImageNotFound, RegistryError, UnsafeArchive
+from ..events import Emit, Notice, Transfer
+from ..layer.compress import Readable, inflated
+from ..layer.reader import read_layer
+from ..oci import document
+from ..oci.config import CONFIG_LIMIT
+from ..oci.descriptor import Descriptor, compression_of, is_layer
+from ..oci.digest import Digest
+from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
+from ..oci.platform import Platform, best, host_platform
+from ..oci.reference import Reference
+from ..store.atomic import write_all
+from ..store.buildcache import StepRecord
+from ..store.images import LayerRef
+from ..store.inflate import TarStream
+from ..store.names import REF_NAME
+from ..store.store import Store
+from ..values import dataclass, field, replace
+from .carried import CacheSourceFailed, Offer
+from .wire import INLINE, LIMIT, MEDIA_TYPE, load
 
 if TYPE_CHECKING:
-    from .registry.client import Fetched, RegistryClient
+    from ..registry.client import Fetched, RegistryClient
 
 CHUNK = 1 << 20
 UNCOMPRESSED = "containerd.io/uncompressed"  # annotation of a layer: its diff id, as BuildKit's caches have it
@@ -150,7 +150,7 @@ class CacheImports:
 
     def client(self, *, insecure: bool, domain: str) -> "RegistryClient":
         """One for all sources and targets; those that may be spoken to without TLS have another."""
-        from .registry.client import RegistryClient
+        from ..registry.client import RegistryClient
 
         if insecure not in self._clients or insecure:
             settings = self.settings
@@ -161,7 +161,7 @@ class CacheImports:
         return self._clients[insecure]
 
     def _registry(self, source: CacheSource) -> Opened:
-        from .registry.client import doing
+        from ..registry.client import doing
 
         assert source.reference is not None
         reference, path = source.reference.with_default_tag(), source.reference.path
@@ -228,7 +228,7 @@ def _readable(layers: Mapping[Digest, Descriptor]) -> dict[Digest, Descriptor]:
 
 def _remote_streams(client: "RegistryClient", fetched: "Fetched", path: str) -> Any:
     """A download that breaks off is taken up where it ended; what is left of it is in the store's partial blobs."""
-    from .registry.download import BlobStream as Download
+    from ..registry.download import BlobStream as Download
 
     @contextmanager
     def stream(blob: Descriptor, store: Store) -> Iterator[BlobStream]:

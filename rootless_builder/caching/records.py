@@ -1,21 +1,26 @@
 """What a step made, on disk: its layer as a blob, the layer's index, and the record that the cache finds it by."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from .oci.descriptor import MEDIA_TYPE_LAYER, Descriptor
-from .store.buildcache import StepRecord
-from .store.images import LayerRef
-from .store.store import Store
-from .tree.changes import ChangeSet
-from .values import replace
+from ..oci.descriptor import MEDIA_TYPE_LAYER, Descriptor
+from ..oci.digest import Digest
+from ..store.buildcache import StepRecord
+from ..store.images import LayerRef
+from ..store.store import Store
+from ..tree.changes import ChangeSet
+from ..values import replace
 
-if TYPE_CHECKING:
-    from .packing import Packing
+
+class LayerAhead(Protocol):
+    """A layer that was written before its step's key was known."""
+
+    def commit(self, store: Store) -> tuple[Digest, int]:
+        """Keeps it as a blob, with its index: (diff id, bytes). Errors: DiskFull, StoreError."""
 
 
 def write_step(changes: ChangeSet, key: str, created_by: str, store: Store, *, clamp: int | None,
-               forced: bool = False, facts: Mapping[str, str], packing: "Packing | None" = None) -> StepRecord:
+               forced: bool = False, facts: Mapping[str, str], packing: LayerAhead | None = None) -> StepRecord:
     """Writes the layer, hashed in the same pass, then its record. No changes, no layer.
 
     packing: the layer instead of changes, written already. facts: what a later hit is to say again ("created",
@@ -26,7 +31,7 @@ def write_step(changes: ChangeSet, key: str, created_by: str, store: Store, *, c
         diff_id, size = packing.commit(store)
         record = replace(record, diff_id=diff_id, size=size)
     elif changes.changes:
-        from .layer.writer import write_layer
+        from ..layer.writer import write_layer
 
         with store.blobs.writer() as writer:
             written = write_layer(changes, writer.fd, clamp=clamp, forced=forced)
