@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from .caching.records import layers_of, write_step
-from .contexts import Contexts, ImageSource, Source
+from .contexts.contexts import Contexts, ImageSource, Source
 from .errors import AuthError, IechorError, ImageNotFound, RegistryError, UsageError
 from .events import Emit, Notice
 from .language import suggest

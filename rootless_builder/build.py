@@ -14,8 +14,10 @@ from .bases import Bases, PullPolicy
 from .caching.carried import CacheSourceFailed
 from .checking import Checks, violation
 from .committing import commit
-from .contextmemory import ContextMemory
-from .contexts import Contexts
+from .contexts.contexts import Contexts
+from .contexts.memory import ContextMemory
+from .contexts.preprocessing import Preprocessor
+from .contexts.remotes import Remotes
 from .effects import Effects
 from .epochs import NAME as EPOCH
 from .epochs import with_epoch
@@ -33,8 +35,6 @@ from .oci.reference import Reference
 from .perform import Rewrite, World
 from .plan.lower_run import PROXIES
 from .plan.stages import Stage, StageGraph, based_on, last_name
-from .preprocessing import Preprocessor
-from .remotes import Remotes
 from .schedule import Schedule
 from .squashing import squashed
 from .store.images import Image

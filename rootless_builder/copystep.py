@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .contexts import near_names
+from .contexts.contexts import near_names
 from .copying import EVERYTHING, Copier, CopyRules, Selection, find_sources, resolve
 from .errors import SourceError
 from .layer.compress import is_tar

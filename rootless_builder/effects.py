@@ -22,8 +22,8 @@ from .tree.changes import ChangeSet
 from .tree.tree import Tree
 
 if TYPE_CHECKING:
+    from .contexts.secrets import Secret
     from .perform import StageState, World
-    from .runmounts import Secret
 
 FACT = "findings"
 LONGEST = 600  # letters of one finding

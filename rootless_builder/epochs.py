@@ -7,7 +7,7 @@
 
 from typing import TYPE_CHECKING
 
-from .contexts import Contexts, place_of
+from .contexts.contexts import Contexts, place_of
 from .errors import IechorfileError
 from .plan.remotes import GitSource, HttpSource
 from .plan.stages import StageGraph

@@ -6,7 +6,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from .contexts import Source
+from .contexts.contexts import Source
 from .paths import ImagePath
 from .sources.selection import anywhere, selection_digest
 from .store.images import LayerRef

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .buildfile import read_file
+from .contexts.buildfile import read_file
 from .copying import resolve
 from .errors import SourceError
 from .events import Emit, Notice

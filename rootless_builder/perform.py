@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .bases import Bases
-from .contexts import Contexts
+from .contexts.contexts import Contexts
+from .contexts.remotes import Remotes
 from .copying import Copier, CopyRules
 from .copystep import copy, copy_inputs, surveyed
 from .effects import Effects
@@ -24,7 +25,6 @@ from .ownership import find_owner
 from .paths import image_path
 from .plan.lower import Inherited
 from .plan.steps import CopyStep, RunStep, Step, WorkdirStep
-from .remotes import Remotes
 from .schedule import Schedule
 from .store.images import LayerRef
 from .store.store import Store

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .values import dataclass, field
 
 if TYPE_CHECKING:
-    from .runmounts import Secret
+    from .contexts.secrets import Secret
     from .sandbox.launcher import Launcher
     from .sandbox.mounts import Mount
     from .sandbox.spec import Limit

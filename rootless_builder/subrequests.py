@@ -7,9 +7,10 @@ from pathlib import Path
 
 from .bases import meant, scratch_base
 from .build import BuildRequest, open_contexts, platform_args
-from .buildfile import BuildFile
 from .checking import Checks, told, violation
-from .contexts import Contexts, ImageSource
+from .contexts.buildfile import BuildFile
+from .contexts.contexts import Contexts, ImageSource
+from .contexts.remotes import Remotes
 from .errors import IechorError, ImageNotFound, UsageError
 from .events import CheckFound, Emit
 from .language.checks import outline as outlines
@@ -24,7 +25,6 @@ from .oci.reference import Reference
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.stages import Stage, StageGraph, based_on, last_name
 from .plan.steps import CopyStep
-from .remotes import Remotes
 from .store.store import Store
 from .transports import REGISTRY, is_local, load_layout, load_local
 from .values import dataclass, replace

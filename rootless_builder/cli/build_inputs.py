@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import SourceError, UsageError
 
 if TYPE_CHECKING:
-    from ..fetchauth import FetchAuth
-    from ..runmounts import Secret
+    from ..contexts.fetchauth import FetchAuth
+    from ..contexts.secrets import Secret
     from ..sandbox.spec import Limit
 
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -28,7 +28,7 @@ def secrets(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, "Secr
 
 def fetch_auth(texts: Sequence[str], environ: Mapping[str, str]) -> "FetchAuth":
     """Those of them that open URLs and repositories. Errors: UsageError, SourceError."""
-    from ..fetchauth import FetchAuth
+    from ..contexts.fetchauth import FetchAuth
 
     return FetchAuth(secrets(texts, environ) if texts else {})
 
@@ -36,7 +36,7 @@ def fetch_auth(texts: Sequence[str], environ: Mapping[str, str]) -> "FetchAuth":
 def _secret(text: str, environ: Mapping[str, str]) -> "tuple[str, Secret]":
     import csv
 
-    from ..runmounts import Secret
+    from ..contexts.secrets import Secret
 
     fields = {}
     for field in next(csv.reader([text]), []):

@@ -50,10 +50,10 @@ def build(call: Call) -> int:
         settings = replace(settings, access=replace(settings.access, hosts=found.pushed_to))
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
+    from ..contexts.remotes import Remotes
     from ..events import Notice
     from ..outputs.exporting import Warnings, export, metadata
     from ..pulling import Puller
-    from ..remotes import Remotes
     from .build_inputs import fetch_auth
 
     auth = fetch_auth(call.options.secret, call.environ)
@@ -84,7 +84,7 @@ def build(call: Call) -> int:
 def request(call: Call, settings: "Settings", to: "Destinations | None" = None) -> "BuildRequest":
     """Errors: UsageError."""
     from ..build import BuildRequest
-    from ..preprocessing import Preprocessor
+    from ..contexts.preprocessing import Preprocessor
 
     options = call.options
     args = build_args(call)

@@ -59,7 +59,7 @@ def method(text: str) -> Method:
 def ask(call: Call, chosen: Method, request: "BuildRequest") -> int:
     """Prints the answer; 3 when --check found something."""
     from .. import catalog
-    from ..remotes import Remotes
+    from ..contexts.remotes import Remotes
     from ..subrequests import Inquiry
     from .build_inputs import fetch_auth
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rootless_builder.contextmemory import SLACK, ContextMemory
+from rootless_builder.contexts.memory import SLACK, ContextMemory
 from rootless_builder.copystep import copy, copy_inputs
 from rootless_builder.effects import Effects
 from rootless_builder.errors import SourceError
@@ -259,6 +259,6 @@ def test_a_damaged_memory_is_none(case: Whole, tmp_path: Path) -> None:
 
 
 def test_a_file_system_whose_clock_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rootless_builder.contextmemory.file_system", lambda place: "nfs4")
+    monkeypatch.setattr("rootless_builder.contexts.memory.file_system", lambda place: "nfs4")
     memory = ContextMemory(tmp_path / "m", NOW)
     assert memory.quiet(tmp_path) < 0

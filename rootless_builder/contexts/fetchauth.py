@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from .errors import SourceError
-from .values import dataclass, field
+from ..errors import SourceError
+from ..values import dataclass, field
 
 if TYPE_CHECKING:
-    from .runmounts import Secret
+    from .secrets import Secret
 
 TOKEN, HEADER = "HTTP_AUTH_TOKEN_", "HTTP_AUTH_HEADER_"
 GIT_TOKEN, GIT_HEADER = "GIT_AUTH_TOKEN", "GIT_AUTH_HEADER"

@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..errors import UsageError
+from ..events import Emit, Notice
+from ..sources.directory import DirectorySource
+from ..values import dataclass, field, replace
 from .buildfile import BuildFile
 from .contexts import Contexts
-from .errors import UsageError
-from .events import Emit, Notice
-from .sources.directory import DirectorySource
-from .values import dataclass, field, replace
 
 SUFFIX = ".in"
 VARIABLE = "BUILDAH_CPPFLAGS"
@@ -27,7 +27,7 @@ class Preprocessor:
         found = contexts.read_build_file(file, ignorefile)
         if not re.sub(r"[?#].*", "", found.name).endswith(SUFFIX):
             return found
-        from .sources.cpp import preprocess
+        from ..sources.cpp import preprocess
 
         main = contexts.main()
         made = preprocess(found.text, found.name, flags=(*self._usual(), *self.flags), environ=self.environ,

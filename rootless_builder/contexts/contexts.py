@@ -17,23 +17,23 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self, TypeVar
 
+from ..errors import DiskFull, IechorfileError, SourceError, UnsupportedError, UsageError
+from ..events import Emit, Notice
+from ..language.ignore import IgnorePatterns
+from ..layer.compress import is_tar
+from ..oci.reference import Reference
+from ..paths import ImagePath
+from ..plan.remotes import GitSource, HttpSource, git_source, http_source
+from ..sources.archive import ArchiveSource, write_all
+from ..sources.directory import DirectorySource
+from ..sources.fetched import NAME, FetchedSource
+from ..sources.survey import Memory
+from ..tree.node import File, Meta
+from ..tree.tree import Tree
+from ..values import dataclass, replace
 from . import buildfile
 from .buildfile import BuildFile
-from .errors import DiskFull, IechorfileError, SourceError, UnsupportedError, UsageError
-from .events import Emit, Notice
-from .language.ignore import IgnorePatterns
-from .layer.compress import is_tar
-from .oci.reference import Reference
-from .paths import ImagePath
-from .plan.remotes import GitSource, HttpSource, git_source, http_source
 from .remotes import Remotes, TempFile
-from .sources.archive import ArchiveSource, write_all
-from .sources.directory import DirectorySource
-from .sources.fetched import NAME, FetchedSource
-from .sources.survey import Memory
-from .tree.node import File, Meta
-from .tree.tree import Tree
-from .values import dataclass, replace
 
 T = TypeVar("T")
 Source = DirectorySource | ArchiveSource | FetchedSource
@@ -272,8 +272,8 @@ def near_names(tree: Tree, path: ImagePath) -> Iterable[str]:
     """Names in the folder of `path` that look like it: for "did you mean"."""
     import difflib
 
-    from .paths import basename, join, parent
-    from .tree.node import Directory
+    from ..paths import basename, join, parent
+    from ..tree.node import Directory
 
     holder = tree.lookup(parent(path))
     names = list(holder.entries) if isinstance(holder, Directory) else []

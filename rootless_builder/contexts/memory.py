@@ -19,8 +19,8 @@ import stat
 import struct
 from pathlib import Path
 
-from .store import atomic
-from .store.filesystem import LOCAL, file_system
+from ..store import atomic
+from ..store.filesystem import LOCAL, file_system
 
 SLACK = 2_000_000_000  # ns: the coarsest times of a file system of this machine (FAT), and more than its clock's tick
 OLD = 30 * 86_400  # seconds without a change, after which a memory is removed

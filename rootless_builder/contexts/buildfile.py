@@ -14,13 +14,13 @@ import os
 from pathlib import Path
 from typing import Self
 
-from .errors import IechorError, IechorfileError, SourceError
-from .language.ignore import IgnorePatterns
-from .language.keywords import BUILD_FILES, ignore_files, ignore_files_beside
-from .paths import image_path
-from .tree.node import File
-from .tree.tree import SymlinkLoop, Tree
-from .values import dataclass
+from ..errors import IechorError, IechorfileError, SourceError
+from ..language.ignore import IgnorePatterns
+from ..language.keywords import BUILD_FILES, ignore_files, ignore_files_beside
+from ..paths import image_path
+from ..tree.node import File
+from ..tree.tree import SymlinkLoop, Tree
+from ..values import dataclass
 
 NAMES = (*BUILD_FILES, "iechorfile", "dockerfile")  # in lower case too, as docker has it
 

@@ -16,23 +16,23 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from .config import Settings
-from .errors import RegistryError, SourceError
-from .events import Emit
+from ..config import Settings
+from ..errors import RegistryError, SourceError
+from ..events import Emit
+from ..oci.digest import Digest
+from ..paths import ImagePath, image_path
+from ..plan.cachekey import digest_of
+from ..plan.remotes import GitSource, HttpSource
+from ..sources.archive import write_all
+from ..sources.directory import DirectorySource
+from ..sources.git import Commit, Git, is_commit, shown
+from ..sources.pruned import Ignore
+from ..store.buildcache import StepRecord
+from ..store.store import Store
+from ..tree.node import Directory, File, Meta
+from ..tree.tree import IMPLIED, SymlinkLoop, Tree
+from ..values import dataclass
 from .fetchauth import FetchAuth
-from .oci.digest import Digest
-from .paths import ImagePath, image_path
-from .plan.cachekey import digest_of
-from .plan.remotes import GitSource, HttpSource
-from .sources.archive import write_all
-from .sources.directory import DirectorySource
-from .sources.git import Commit, Git, is_commit, shown
-from .sources.pruned import Ignore
-from .store.buildcache import StepRecord
-from .store.store import Store
-from .tree.node import Directory, File, Meta
-from .tree.tree import IMPLIED, SymlinkLoop, Tree
-from .values import dataclass
 
 NOT_MODIFIED = 304
 
@@ -160,7 +160,7 @@ class Remotes:
         return known
 
     def _get(self, source: HttpSource, record: StepRecord | None) -> _Answer:
-        from .registry.http import Transport  # urllib3 and TLS: only for those who fetch
+        from ..registry.http import Transport  # urllib3 and TLS: only for those who fetch
 
         headers, url = _authorized(source.url)
         secret = self._auth.http(url)
