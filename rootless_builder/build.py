@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .bases import Bases, PullPolicy
+from .bases.bases import Bases, PullPolicy
 from .caching.carried import CacheSourceFailed
 from .checking import Checks, violation
 from .committing import commit
@@ -42,7 +42,7 @@ from .store.store import Store
 from .values import dataclass, field
 
 if TYPE_CHECKING:
-    from .pulling import Puller
+    from .bases.pulling import Puller
     from .runsettings import RunSettings
 
 KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"

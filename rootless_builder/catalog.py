@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .bases.pulling import Puller
 from .config import Settings
 from .errors import ImageNotFound
 from .events import Emit, ImageTagged
@@ -18,7 +19,6 @@ from .oci.reference import Reference
 from .outputs.archive import write_archive
 from .outputs.layout import write_folder
 from .outputs.packed import PackedImage, as_stored, packed_image
-from .pulling import Puller
 from .sources.archive import ArchiveSource
 from .store.gc import Policy, Report
 from .store.images import Image, ImageRecord, Removed

@@ -6,6 +6,7 @@ A base image is known once the build has it, so findings are told when the build
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from .bases.transports import REGISTRY, is_local
 from .errors import IechorError, IechorfileError, UsageError
 from .events import CheckFound, Emit
 from .language.checks.check import check
@@ -18,7 +19,6 @@ from .language.parser import parse_trigger
 from .oci.config import ImageConfig
 from .oci.platform import Platform
 from .oci.reference import Reference
-from .transports import REGISTRY, is_local
 from .values import dataclass
 
 CONTEXT = 2  # lines told above and below

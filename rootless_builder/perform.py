@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .bases import Bases
+from .bases.bases import Bases
 from .contexts.contexts import Contexts
 from .contexts.remotes import Remotes
 from .copying import Copier, CopyRules

@@ -5,7 +5,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from .bases import meant, scratch_base
+from .bases.bases import meant, scratch_base
+from .bases.transports import REGISTRY, is_local, load_layout, load_local
 from .build import BuildRequest, open_contexts, platform_args
 from .checking import Checks, told, violation
 from .contexts.buildfile import BuildFile
@@ -26,7 +27,6 @@ from .plan.lower import Arguments, Inherited, Lowering
 from .plan.stages import Stage, StageGraph, based_on, last_name
 from .plan.steps import CopyStep
 from .store.store import Store
-from .transports import REGISTRY, is_local, load_layout, load_local
 from .values import dataclass, replace
 
 FetchConfig = Callable[[Reference, Platform], ImageConfig]

@@ -36,7 +36,10 @@ ROOMS: dict[str, set[str]] = {
     "sources": {"layer", "tree", "oci", "language.ignore"},
     "outputs": {"store", "registry", "layer", "tree", "oci", "config", "language.csvline", "language.suggest"},
     "caching": {"outputs", "registry", "store", "layer", "tree", "oci", "config", "language.numbers"},
-    "contexts": {"sources", "plan", "registry", "store", "layer", "tree", "oci", "config", "language.ignore", "language.keywords"},
+    "contexts": {"sources", "plan", "registry", "store", "layer", "tree", "oci", "config", "language.ignore",
+                 "language.keywords"},
+    "bases": {"contexts", "caching", "sources", "plan", "registry", "store", "layer", "tree", "oci", "config",
+              "language.suggest"},
     "containers": {"sandbox", "oci"},
     "registry": {"store", "oci", "layer", "config"},
     "cli": {"flows", "config", "language.keywords", "oci.reference", "oci.platform", "oci.digest", "containers",
@@ -44,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
             "sandbox.launcher", "sandbox.mounts", "sandbox.spec", "sandbox.discarded",
             "outputs.exporting", "outputs.specs",
             "caching.carried", "caching.exports", "caching.imports",
-            "contexts.fetchauth", "contexts.preprocessing", "contexts.remotes", "contexts.secrets"},
+            "bases.pulling", "contexts.fetchauth", "contexts.preprocessing", "contexts.remotes", "contexts.secrets"},
 }
 ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "once", "_layercore_py", "layercore"}  # no free ground
 PURE = ("language", "oci", "tree", "plan", "layer")

@@ -50,10 +50,10 @@ def build(call: Call) -> int:
         settings = replace(settings, access=replace(settings.access, hosts=found.pushed_to))
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
+    from ..bases.pulling import Puller
     from ..contexts.remotes import Remotes
     from ..events import Notice
     from ..outputs.exporting import Warnings, export, metadata
-    from ..pulling import Puller
     from .build_inputs import fetch_auth
 
     auth = fetch_auth(call.options.secret, call.environ)

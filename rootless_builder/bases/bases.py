@@ -7,23 +7,23 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from .caching.records import layers_of, write_step
-from .contexts.contexts import Contexts, ImageSource, Source
-from .errors import AuthError, IechorError, ImageNotFound, RegistryError, UsageError
-from .events import Emit, Notice
-from .language import suggest
-from .oci.config import History, ImageConfig, RunConfig
-from .oci.platform import Platform
-from .oci.reference import Reference
-from .once import Once
-from .paths import ROOT
-from .plan.cachekey import digest_of
-from .plan.lower import DEFAULT_PATH
-from .store.images import Image, LayerRef
-from .store.store import Store
+from ..caching.records import layers_of, write_step
+from ..contexts.contexts import Contexts, ImageSource, Source
+from ..errors import AuthError, IechorError, ImageNotFound, RegistryError, UsageError
+from ..events import Emit, Notice
+from ..language import suggest
+from ..oci.config import History, ImageConfig, RunConfig
+from ..oci.platform import Platform
+from ..oci.reference import Reference
+from ..once import Once
+from ..paths import ROOT
+from ..plan.cachekey import digest_of
+from ..plan.lower import DEFAULT_PATH
+from ..store.images import Image, LayerRef
+from ..store.store import Store
+from ..tree.changes import ChangeSet, Put
+from ..values import dataclass, replace
 from .transports import REGISTRY, is_local, load_layout, load_local
-from .tree.changes import ChangeSet, Put
-from .values import dataclass, replace
 
 PullPolicy = Literal["always", "missing", "never", "newer"]
 

@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from .config import Settings
-from .events import Emit
-from .oci.platform import Platform
-from .oci.reference import Reference
-from .store.images import Image
-from .store.store import Store
+from ..config import Settings
+from ..events import Emit
+from ..oci.platform import Platform
+from ..oci.reference import Reference
+from ..store.images import Image
+from ..store.store import Store
 
 if TYPE_CHECKING:
-    from .registry.client import RegistryClient
+    from ..registry.client import RegistryClient
 
 
 class Puller:
@@ -25,8 +25,8 @@ class Puller:
     def __call__(self, wanted: Reference, platform: Platform | None) -> Image:
         """platform None: this machine's, and where the registry has the image for another one only, that, with a
         notice."""
-        from .registry.client import RegistryClient
-        from .registry.transfer import pull as transfer
+        from ..registry.client import RegistryClient
+        from ..registry.transfer import pull as transfer
 
         with RegistryClient.of(self._settings, self._emit) as client:
             self._clients.append(client)

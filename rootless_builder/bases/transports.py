@@ -12,12 +12,12 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import ImageNotFound, SourceError, UnsafeArchive, UsageError
-from .oci.descriptor import DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, MEDIA_TYPE_IMAGE_INDEX, MEDIA_TYPE_IMAGE_MANIFEST
-from .oci.platform import Platform
-from .store.images import Image
-from .store.store import Store
-from .values import dataclass
+from ..errors import ImageNotFound, SourceError, UnsafeArchive, UsageError
+from ..oci.descriptor import DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, MEDIA_TYPE_IMAGE_INDEX, MEDIA_TYPE_IMAGE_MANIFEST
+from ..oci.platform import Platform
+from ..store.images import Image
+from ..store.store import Store
+from ..values import dataclass
 
 KINDS = ("oci", "oci-archive", "docker-archive", "dir")
 REGISTRY = "docker://"
@@ -89,8 +89,8 @@ def is_local(name: str) -> bool:
 
 def load_local(name: str, store: Store, platform: Platform, *, default_registry: str, tmp: Path) -> Image:
     """Into the store, without a name. Errors: ImageNotFound, SourceError, UsageError, UnsafeArchive, DiskFull."""
-    from .sources.archive import ArchiveSource
-    from .store.importing import TreeReader, import_images
+    from ..sources.archive import ArchiveSource
+    from ..store.importing import TreeReader, import_images
 
     kind, _, place = name.partition(":")
     if kind == "oci":
@@ -116,7 +116,7 @@ def load_layout(place: str, store: Store, platform: Platform, default_registry: 
     """PATH, PATH:TAG or PATH@DIGEST of an image layout folder, into the store without a name; as buildx has it, TAG is
     "latest" unless given, and a layout of one image needs none. Errors: ImageNotFound.
     """
-    from .store.importing import FolderReader, import_images, layout_names
+    from ..store.importing import FolderReader, import_images, layout_names
 
     path, at, wanted = place.partition("@")
     if not at:
