@@ -18,7 +18,7 @@ from .contexts.contexts import Contexts
 from .contexts.memory import ContextMemory
 from .contexts.preprocessing import Preprocessor
 from .contexts.remotes import Remotes
-from .effects import Effects
+from .effects.effects import Effects
 from .epochs import NAME as EPOCH
 from .epochs import with_epoch
 from .errors import IechorError, Interrupted

@@ -257,7 +257,7 @@ class Fold:
                                 forced=world.forced, packing=done.packing, facts={
                                     "created": rfc3339(seconds),
                                     "effect": done.packing.effect if done.packing else effect_of(done.changes),
-                                    **world.effects.facts(step, done.changes, state, world)})
+                                    **world.effects.facts(step, done.changes, partial(world.tree, state.layers))})
             if record.diff_id is not None:
                 done.keep(record.diff_id)
         place.cache.remember_inputs(position, told)

@@ -20,6 +20,8 @@ from . import layercore
 from .caching.records import effect
 from .copying import Copier, CopyRules
 from .copystep import mode_of, surveyed
+from .effects.secretscan import HINTS, LARGEST
+from .effects.suspects import suspects
 from .layer import index
 from .layer.header import SECOND, node_header
 from .layer.index import RECORD, RECORD_SIZE, Packer
@@ -30,12 +32,10 @@ from .ownership import find_owner
 from .paths import ImagePath, basename, decode, encode, sort_key
 from .plan.filemode import FileMode
 from .plan.steps import CopyStep
-from .secretscan import HINTS, LARGEST
 from .sources.survey import NotWhole, Survey
 from .store.blobwriter import BlobWriter
 from .store.images import LayerRef
 from .store.store import Store
-from .suspects import suspects
 from .tree.changes import ChangeSet, Put
 from .tree.node import Directory, File, HostFile, Meta, Node
 from .tree.overlay import Overlay

@@ -14,7 +14,7 @@ from .contexts.contexts import Contexts
 from .contexts.remotes import Remotes
 from .copying import Copier, CopyRules
 from .copystep import copy, copy_inputs, surveyed
-from .effects import Effects
+from .effects.effects import Effects
 from .events import Emit
 from .mountsources import mount_inputs
 from .oci.config import History, ImageConfig

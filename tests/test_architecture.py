@@ -40,6 +40,7 @@ ROOMS: dict[str, set[str]] = {
                  "language.keywords"},
     "bases": {"contexts", "caching", "sources", "plan", "registry", "store", "layer", "tree", "oci", "config",
               "language.suggest"},
+    "effects": {"contexts", "plan", "store", "layer", "tree", "language.checks"},
     "containers": {"sandbox", "oci"},
     "registry": {"store", "oci", "layer", "config"},
     "cli": {"flows", "config", "language.keywords", "oci.reference", "oci.platform", "oci.digest", "containers",

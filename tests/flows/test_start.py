@@ -15,7 +15,7 @@ NEVER = {
     "rootless_builder._fakeroot", "rootless_builder.catalog", "rootless_builder.cli.do_check",
     "rootless_builder.cli.do_images", "rootless_builder.cli.do_run", "rootless_builder.cli.parse_images",
     "rootless_builder.cli.parse_run", "rootless_builder.cli.render_tty", "rootless_builder.containers",
-    "rootless_builder.doctor", "rootless_builder.effectrules", "rootless_builder.layer.readahead",
+    "rootless_builder.doctor", "rootless_builder.effects.rules", "rootless_builder.layer.readahead",
     "rootless_builder.layer.writer",
     "rootless_builder.outputs.registry", "rootless_builder.registry", "rootless_builder.run",
     "rootless_builder.runmounts", "rootless_builder.runstep", "rootless_builder.sandbox.launcher",

@@ -14,7 +14,7 @@ import pytest
 
 from rootless_builder.contexts.memory import SLACK, ContextMemory
 from rootless_builder.copystep import copy, copy_inputs
-from rootless_builder.effects import Effects
+from rootless_builder.effects.effects import Effects
 from rootless_builder.errors import SourceError
 from rootless_builder.language.ignore import IgnorePatterns
 from rootless_builder.layer import index
@@ -60,7 +60,7 @@ class Whole:
             overlay = Overlay(self.below)
             copy(step, overlay, world)
             layer = write_layer(overlay.changes(), -1, clamp=self.clamp)
-            facts = world.effects.facts(step, overlay.changes(), SimpleNamespace(layers=()), world)
+            facts = world.effects.facts(step, overlay.changes(), lambda: self.below)
             return inputs, layer.diff_id, index.dump(layer.entries), facts
 
     def whole(self, step: CopyStep, *, cold: bool = False) -> tuple[Any, ...]:
@@ -70,7 +70,7 @@ class Whole:
             found = written(step, (), world)
             assert found is not None
             with found:
-                facts = world.effects.facts(step, found.suspects, SimpleNamespace(layers=()), world)
+                facts = world.effects.facts(step, found.suspects, lambda: self.below)
                 inputs = inputs or copy_inputs(step, world)
                 diff_id, _ = found.commit(self.store)
             return inputs, diff_id, self.store.trees._layout.tree(diff_id).read_bytes(), facts

@@ -52,7 +52,7 @@ _DESCRIPTIONS = {
 RULES = {name: Rule(name=name, description=text, experimental=name == "InvalidDefinitionDescription")
          for name, text in _DESCRIPTIONS.items()}
 
-# Our own: about what a build did, found while it was built (effects.py).
+# Our own: about what a build did, found while it was built (effects/).
 _EFFECTS = {
     "PackageCacheInLayer": "Package managers should leave no caches in a layer: remove them in the same RUN, or mount "
                            "them with --mount=type=cache",

@@ -9,9 +9,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from .paths import ImagePath
-from .tree.node import File
-from .values import dataclass
+from ..paths import ImagePath
+from ..tree.node import File
+from ..values import dataclass
 
 LARGEST = 1 << 20  # bytes of a file that is read
 BUDGET = 64 << 20  # bytes that are read of one step's files

@@ -7,13 +7,13 @@ others, no set-id bit, no place of a package cache, no name and no text that tel
 import re
 from collections.abc import Iterator
 
-from .layer.index import RECORD, RECORD_SIZE
+from ..layer.index import RECORD, RECORD_SIZE
 from .secretscan import NAMES
 
 _OTHERS = bytes(int(low & 0o5 != 0o5) for low in range(256))  # of the low byte of a mode: r or x of others is missing
 _SET_IDS = bytes(int(high & 0o14 != 0) for high in range(256))  # of the byte above it
 _LINK = 6
-_CACHES = re.compile(rb"(?:\A|\0)(?:var|etc|root|home|usr|go|opt)/")  # all that effectrules.py knows begin so
+_CACHES = re.compile(rb"(?:\A|\0)(?:var|etc|root|home|usr|go|opt)/")  # all that rules.py knows begin so
 
 
 def suspects(records: bytes, paths: bytes, hinted: bytes) -> list[int]:

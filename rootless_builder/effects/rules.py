@@ -7,10 +7,10 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from .paths import ImagePath, encode
-from .tree.changes import ChangeSet, Opaque, Put, Remove
-from .tree.node import Directory, File, Node
-from .tree.tree import Tree
+from ..paths import ImagePath, encode
+from ..tree.changes import ChangeSet, Opaque, Put, Remove
+from ..tree.node import Directory, File, Node
+from ..tree.tree import Tree
 
 TOLD = 3  # paths in one sentence
 SMALLEST_CACHE = 64 << 10  # bytes

@@ -12,18 +12,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .errors import IechorError
-from .language.checks.pairs import names_a_secret
-from .language.checks.rules import EFFECT_RULES, Finding
-from .plan.steps import CopyStep, RunStep, Step
+from ..errors import IechorError
+from ..language.checks.pairs import names_a_secret
+from ..language.checks.rules import EFFECT_RULES, Finding
+from ..plan.steps import CopyStep, RunStep, Step
+from ..store.buildcache import StepRecord
+from ..tree.changes import ChangeSet
+from ..tree.tree import Tree
 from .secretscan import SHORTEST, Known, in_files, in_text
-from .store.buildcache import StepRecord
-from .tree.changes import ChangeSet
-from .tree.tree import Tree
 
 if TYPE_CHECKING:
-    from .contexts.secrets import Secret
-    from .perform import StageState, World
+    from ..contexts.secrets import Secret
 
 FACT = "findings"
 LONGEST = 600  # letters of one finding
@@ -41,11 +40,10 @@ class Effects:
         """The values that are looked for."""
         return [one.value for one in self._given]
 
-    def facts(self, step: Step, changes: ChangeSet, state: "StageState", world: "World") -> dict[str, str]:
-        """For the record of a step that was just run; contents of `changes` are read."""
-        def below() -> Tree:
-            return world.tree(state.layers)
-
+    def facts(self, step: Step, changes: ChangeSet, below: Callable[[], Tree]) -> dict[str, str]:
+        """For the record of a step that was just run; contents of `changes` are read. below: the tree before it, asked
+        for only where it is needed.
+        """
         found = [{"rule": rule, "detail": detail[:LONGEST]}
                  for rule, detail in _of_changes(step, changes, below, self._given) if detail]
         return {FACT: json.dumps(found)} if found else {}
@@ -67,7 +65,7 @@ class Effects:
 
 def _of_changes(step: Step, changes: ChangeSet, below: Callable[[], Tree],
                 given: Sequence[Known]) -> Iterator[tuple[str, str | None]]:
-    from .effectrules import deleted, files_of, listed, package_caches, set_ids, shown, unreadable
+    from .rules import deleted, files_of, listed, package_caches, set_ids, shown, unreadable
 
     files = files_of(changes)
     yield "PackageCacheInLayer", package_caches(files)
@@ -96,7 +94,7 @@ def _recorded(record: StepRecord | None) -> Iterator[tuple[str, str]]:
 def _given(secrets: "Mapping[str, Secret]", build_args: Mapping[str, str]) -> Iterator[Known]:
     if not secrets and not build_args:
         return
-    from .effectrules import shown
+    from .rules import shown
 
     for name, secret in secrets.items():
         try:
