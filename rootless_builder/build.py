@@ -24,7 +24,6 @@ from .epochs import with_epoch
 from .errors import IechorError, Interrupted
 from .events import Emit, ImageBuilt, Notice
 from .fold import Fold
-from .foreign import check_stages
 from .language.checks.options import BUILD_ARG, CheckOptions
 from .language.instructions import Arg, Script
 from .language.keywords import is_builtin_syntax
@@ -32,18 +31,19 @@ from .language.numbers import boolean
 from .language.parser import parse
 from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
-from .perform import Rewrite, World
 from .plan.lower_run import PROXIES
 from .plan.stages import Stage, StageGraph, based_on, last_name
 from .schedule import Schedule
 from .squashing import squashed
+from .steps.foreign import check_stages
+from .steps.world import Rewrite, World
 from .store.images import Image
 from .store.store import Store
 from .values import dataclass, field
 
 if TYPE_CHECKING:
     from .bases.pulling import Puller
-    from .runsettings import RunSettings
+    from .steps.runsettings import RunSettings
 
 KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 RESERVED_ARGS = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", BUILD_ARG, KEEP_GIT_DIR, "BUILDKIT_BUILD_NAME",

@@ -17,7 +17,7 @@ from .oci.descriptor import (
     compression_of,
 )
 from .oci.reference import Reference
-from .perform import StageState, World
+from .steps.world import StageState, World
 from .store.images import Image
 from .values import replace
 

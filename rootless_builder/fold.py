@@ -17,18 +17,19 @@ from .caching.records import effect, layers_of, write_step
 from .committing import rfc3339
 from .errors import IechorError
 from .events import LayerWritten, Notice, StepCached, StepCancelled, StepFinished, StepMissed, StepStarted
-from .foreign import check_runs
 from .language.instructions import Add, Copy, Instruction, Run, Script, Workdir
 from .language.parser import parse_trigger
 from .oci.config import History, ImageConfig
 from .oci.platform import Platform
 from .once import Once
-from .perform import StageState, World, inputs, is_independent, perform
 from .plan.cachekey import base_key, describe, digest_of
 from .plan.lower import Arguments, Inherited, Lowering
 from .plan.stages import Stage, StageGraph
 from .plan.steps import ConfigStep, Step, origins_of
-from .stepkeys import look_up, record_alias
+from .steps.foreign import check_runs
+from .steps.keys import look_up, record_alias
+from .steps.perform import inputs, is_independent, perform
+from .steps.world import StageState, World
 from .store.buildcache import Cache, NoCache, StepRecord
 from .store.claims import claimed
 from .tree.changes import ChangeSet, Put, Remove

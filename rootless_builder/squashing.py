@@ -1,22 +1,19 @@
 """--squash: the layers of a build as one, on its base's; --squash-all: the base's too."""
 
-from typing import TYPE_CHECKING
 
 from .caching.records import layers_of, write_step
 from .oci.config import History
 from .paths import ROOT, ImagePath, basename, join, parent
 from .plan.cachekey import digest_of
+from .steps.world import StageState, World
 from .tree.changes import Change, Put, Remove
 from .tree.node import Directory
 from .tree.overlay import Overlay
 from .tree.tree import IMPLIED
 from .values import replace
 
-if TYPE_CHECKING:
-    from .perform import StageState, World
 
-
-def squashed(state: "StageState", world: "World", *, keep: int) -> "StageState":
+def squashed(state: StageState, world: World, *, keep: int) -> StageState:
     """The same files in `keep` layers, as they are, and one more. Errors: DiskFull, StoreError."""
     merged = state.layers[keep:]
     if len(merged) < 2:

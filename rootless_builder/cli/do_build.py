@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..events import Emit
     from ..outputs.exporting import Destinations
-    from ..runsettings import RunSettings
     from ..sandbox.launcher import Launcher
     from ..sandbox.mounts import Mount
     from ..scratch.scratch import Scratch
+    from ..steps.runsettings import RunSettings
 
 LEAST_JOBS = 4
 PULL = {"true": "always", "false": "missing"}  # docker's switch, podman's policy
@@ -137,7 +137,7 @@ def build_args(call: Call) -> dict[str, str]:
 def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratch]",
                  launcher: "Callable[[], Launcher]") -> "RunSettings":
     """The scratch space is opened, and the sandbox server started, by the first RUN alone."""
-    from ..runsettings import RunSettings
+    from ..steps.runsettings import RunSettings
     from .build_inputs import agents, limits, secrets, shm_size
 
     options, own = call.options, build_args(call)
@@ -145,7 +145,7 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
         raise UnsupportedError("cannot carry out --network=private for a build", hint="take host or none")
     owners, proot = False, ""
     if options.allow_lost_owners:
-        from ..ownerloss import find_loss
+        from ..steps.ownerloss import find_loss
 
         loss = find_loss(call.mode(settings))
         owners, proot = loss.owners, loss.proot
@@ -165,7 +165,7 @@ def every_run(texts: "list[str]") -> "tuple[Mount, ...]":
     """--mount. Errors: UsageError, UnsupportedError, SourceError."""
     if not texts:
         return ()
-    from ..everyrun import mounts
+    from ..steps.everyrun import mounts
 
     return mounts(texts)
 

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from .call import Call
 
 if TYPE_CHECKING:
-    from ..perform import Rewrite
+    from ..steps.world import Rewrite
 
 ARG = "SOURCE_DATE_EPOCH"
 

@@ -1,4 +1,4 @@
-"""What will be done, variables gone: fully expanded, hashable values, made by lower.py and done by perform.py.
+"""What will be done, variables gone: fully expanded, hashable values, made by lower.py and done by steps/perform.py.
 
     Step = RunStep | CopyStep | WorkdirStep | ConfigStep
 

@@ -18,7 +18,7 @@ NEVER = {
     "rootless_builder.doctor", "rootless_builder.effects.rules", "rootless_builder.layer.readahead",
     "rootless_builder.layer.writer",
     "rootless_builder.outputs.registry", "rootless_builder.registry", "rootless_builder.run",
-    "rootless_builder.runmounts", "rootless_builder.runstep", "rootless_builder.sandbox.launcher",
+    "rootless_builder.steps.runmounts", "rootless_builder.steps.runstep", "rootless_builder.sandbox.launcher",
     "rootless_builder.sandbox.spec", "rootless_builder.scratch", "rootless_builder.store.gc",
     "rootless_builder.store.importing",
 }

@@ -14,29 +14,26 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .errors import SourceError
-from .events import Notice
+from ..errors import SourceError
+from ..events import Notice
+from ..plan.cachekey import digest_of
+from ..plan.mounts import Access, BindMount, CacheMount, SecretMount, SshMount, StepMount, TmpfsMount
+from ..plan.steps import RunStep
+from ..sandbox.agent import key_agent
+from ..sandbox.idmap import IdMode
+from ..sandbox.mounts import Bind, FileBind, Mount, Tmpfs
+from ..sandbox.spec import Given
+from ..sandbox.treebind import TreeBind
+from ..scratch.caches import Taken, Told
+from ..scratch.checkout import CheckOut
+from ..scratch.owners import OwnerRecord
+from ..scratch.scratch import Scratch
+from ..scratch.walk import FOLDER
+from ..values import dataclass, field, replace
 from .mountsources import PART, all_layers, origin_digest, part_layers
 from .origins import layers_of, source_of
-from .plan.cachekey import digest_of
-from .plan.mounts import Access, BindMount, CacheMount, SecretMount, SshMount, StepMount, TmpfsMount
-from .plan.steps import RunStep
-from .sandbox.agent import key_agent
-from .sandbox.idmap import IdMode
-from .sandbox.mounts import Bind, FileBind, Mount, Tmpfs
-from .sandbox.spec import Given
-from .sandbox.treebind import TreeBind
-from .scratch.caches import Taken, Told
-from .scratch.checkout import CheckOut
-from .scratch.owners import OwnerRecord
-from .scratch.scratch import Scratch
-from .scratch.walk import FOLDER
-from .values import dataclass, field, replace
-
-if TYPE_CHECKING:
-    from .perform import World
+from .world import World
 
 
 @dataclass(slots=True)
@@ -64,7 +61,7 @@ class Attached:
 
 
 @contextmanager
-def attached(step: RunStep, world: "World", scratch: Scratch) -> Iterator[Attached]:
+def attached(step: RunStep, world: World, scratch: Scratch) -> Iterator[Attached]:
     """Errors: SourceError, DiskFull, StoreError, and those of where mounts read from."""
     with ExitStack() as stack:
         maker = _Maker(world, scratch, stack, Attached())
@@ -79,7 +76,7 @@ def attached(step: RunStep, world: "World", scratch: Scratch) -> Iterator[Attach
 
 @dataclass(slots=True)
 class _Maker:
-    world: "World"
+    world: World
     scratch: Scratch
     stack: ExitStack
     made: Attached

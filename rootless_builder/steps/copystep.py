@@ -7,30 +7,27 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .contexts.contexts import near_names
+from ..contexts.contexts import near_names
+from ..errors import SourceError
+from ..layer.compress import is_tar
+from ..paths import ROOT, ImagePath, image_path
+from ..plan.filemode import FileMode
+from ..plan.remotes import HttpSource
+from ..plan.steps import CopyStep, InlineFile
+from ..plan.wildcard import has_wildcards
+from ..sources.archive import ArchiveSource
+from ..sources.directory import DirectorySource
+from ..sources.survey import Survey
+from ..tree.changes import Put
+from ..tree.node import Directory, File, Inline, Meta, Node
+from ..tree.overlay import Overlay
+from ..tree.tree import Tree
+from ..values import dataclass
 from .copying import EVERYTHING, Copier, CopyRules, Selection, find_sources, resolve
-from .errors import SourceError
-from .layer.compress import is_tar
 from .origins import Digested, LayeredTree, label, layers_digest, layers_of, source_of, told, tree_of
 from .ownership import find_owner
-from .paths import ROOT, ImagePath, image_path
-from .plan.filemode import FileMode
-from .plan.remotes import HttpSource
-from .plan.steps import CopyStep, InlineFile
-from .plan.wildcard import has_wildcards
-from .sources.archive import ArchiveSource
-from .sources.directory import DirectorySource
-from .sources.survey import Survey
-from .tree.changes import Put
-from .tree.node import Directory, File, Inline, Meta, Node
-from .tree.overlay import Overlay
-from .tree.tree import Tree
-from .values import dataclass
-
-if TYPE_CHECKING:
-    from .perform import World
+from .world import World
 
 HEAD = 1 << 20  # bytes that tell an archive from other files: a bzip2 block is up to 900 kB
 
@@ -45,7 +42,7 @@ class _Wanted:
     required: str | None
 
 
-def copy(step: CopyStep, overlay: Overlay, world: "World") -> None:
+def copy(step: CopyStep, overlay: Overlay, world: World) -> None:
     """Errors: SourceError, UnsafeArchive, DiskFull, and those of where the sources are."""
     owner = find_owner(step.owner, overlay.tree, world.emit) if step.owner else None
     copier = Copier(overlay, CopyRules(owner=owner, mode=mode_of(step), made=world.now))
@@ -66,7 +63,7 @@ def copy(step: CopyStep, overlay: Overlay, world: "World") -> None:
         copier.copy(_inline_tree(file, world.now), image_path(file.name), step.dest)
 
 
-def copy_inputs(step: CopyStep, world: "World") -> list[tuple[str, str]]:
+def copy_inputs(step: CopyStep, world: World) -> list[tuple[str, str]]:
     """(label, digest) of everything the step reads besides the state before it."""
     remote = [(source.name if isinstance(source, HttpSource) else source.remote, world.remotes.digest(source))
               for source in step.sources if not isinstance(source, str)]
@@ -79,13 +76,13 @@ def copy_inputs(step: CopyStep, world: "World") -> list[tuple[str, str]]:
     return [*_digests(step, source, world), *remote]
 
 
-def copy_contents(step: CopyStep, world: "World") -> list[tuple[str, str]]:
+def copy_contents(step: CopyStep, world: World) -> list[tuple[str, str]]:
     """The same by the files that are taken, where they come from a stage or an image too: their bytes are read."""
     source: Digested = source_of(step.origin, world) or LayeredTree(tree_of(step.origin, world))
     return _digests(step, source, world)
 
 
-def _digests(step: CopyStep, source: Digested, world: "World") -> list[tuple[str, str]]:
+def _digests(step: CopyStep, source: Digested, world: World) -> list[tuple[str, str]]:
     tree = source.tree()
     given = []
     for pattern in step.patterns:
@@ -99,7 +96,7 @@ def _digests(step: CopyStep, source: Digested, world: "World") -> list[tuple[str
     return given
 
 
-def surveyed(step: CopyStep, world: "World") -> list[tuple[ImagePath, Survey]]:
+def surveyed(step: CopyStep, world: World) -> list[tuple[ImagePath, Survey]]:
     """(source, its survey) of all that the step copies, if that is a few whole files and folders of a folder of the
     host; none at all where something is to be taken file by file. Errors: SourceError.
     """
@@ -151,7 +148,7 @@ def _pruned(folder: Directory, inside: ImagePath, selection: Selection) -> Direc
     return Directory(folder.meta, entries)
 
 
-def _found(tree: Tree, wanted: _Wanted, step: CopyStep, world: "World") -> list[ImagePath]:
+def _found(tree: Tree, wanted: _Wanted, step: CopyStep, world: World) -> list[ImagePath]:
     """Paths that the source names; one that is plainly named must be there. Errors: SourceError."""
     if wanted.required is not None:
         path = image_path(wanted.required)
@@ -178,7 +175,7 @@ def _is_there(tree: Tree, path: ImagePath, wanted: _Wanted, *, parents: bool) ->
     return isinstance(node, Directory) and bool(_pruned(node, inside, wanted.selection).entries)
 
 
-def _missing(tree: Tree, path: ImagePath, pattern: str, step: CopyStep, world: "World") -> SourceError:
+def _missing(tree: Tree, path: ImagePath, pattern: str, step: CopyStep, world: World) -> SourceError:
     ignored = step.origin is None and getattr(world.contexts.main(), "ignores", lambda path: False)(path)
     near = [] if ignored else list(near_names(tree, path))
     hint = ("the ignore file excludes it" if ignored else f'did you mean "{near[0]}"?' if near
@@ -194,7 +191,7 @@ def _inline_tree(file: InlineFile, now: int) -> Tree:
     return overlay.freeze()
 
 
-def _unpack(tree: Tree, path: ImagePath, step: CopyStep, copier: Copier, world: "World") -> bool:
+def _unpack(tree: Tree, path: ImagePath, step: CopyStep, copier: Copier, world: World) -> bool:
     """The archive `path` is extracted into the folder `dest`, as docker does; False when it is none. --chmod is for
     what is copied, not for what comes out of an archive.
     """

@@ -14,36 +14,34 @@ import stat
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from . import layercore
-from .caching.records import effect
+from .. import layercore
+from ..caching.records import effect
+from ..effects.secretscan import HINTS, LARGEST
+from ..effects.suspects import suspects
+from ..layer import index
+from ..layer.header import SECOND, node_header
+from ..layer.index import RECORD, RECORD_SIZE, Packer
+from ..layer.writer import refuse
+from ..oci.digest import Digest
+from ..paths import ImagePath, basename, decode, encode, sort_key
+from ..plan.filemode import FileMode
+from ..plan.steps import CopyStep
+from ..sources.survey import NotWhole, Survey
+from ..store.blobwriter import BlobWriter
+from ..store.images import LayerRef
+from ..store.store import Store
+from ..tree.changes import ChangeSet, Put
+from ..tree.node import Directory, File, HostFile, Meta, Node
+from ..tree.overlay import Overlay
+from ..tree.tree import Tree
+from ..values import dataclass, replace
 from .copying import Copier, CopyRules
 from .copystep import mode_of, surveyed
-from .effects.secretscan import HINTS, LARGEST
-from .effects.suspects import suspects
-from .layer import index
-from .layer.header import SECOND, node_header
-from .layer.index import RECORD, RECORD_SIZE, Packer
-from .layer.writer import refuse
-from .oci.digest import Digest
 from .origins import source_of
 from .ownership import find_owner
-from .paths import ImagePath, basename, decode, encode, sort_key
-from .plan.filemode import FileMode
-from .plan.steps import CopyStep
-from .sources.survey import NotWhole, Survey
-from .store.blobwriter import BlobWriter
-from .store.images import LayerRef
-from .store.store import Store
-from .tree.changes import ChangeSet, Put
-from .tree.node import Directory, File, HostFile, Meta, Node
-from .tree.overlay import Overlay
-from .tree.tree import Tree
-from .values import dataclass, replace
-
-if TYPE_CHECKING:
-    from .perform import World
+from .world import World
 
 FOREVER = (1 << 63) - 1
 _PERMISSIONS = 4096
@@ -174,7 +172,7 @@ class Packing:
         return found
 
 
-def packing(step: CopyStep, layers: tuple[LayerRef, ...] | None, world: "World") -> Packing | None:
+def packing(step: CopyStep, layers: tuple[LayerRef, ...] | None, world: World) -> Packing | None:
     """How to write the step's layer whole; None when it has to be copied as a tree. layers: those below it, None when
     it does not depend on them. Errors: SourceError.
     """
@@ -201,7 +199,7 @@ def packing(step: CopyStep, layers: tuple[LayerRef, ...] | None, world: "World")
     return Packing(made, parts, rules, latest, (*HINTS, *world.effects.given()))
 
 
-def written(step: CopyStep, layers: tuple[LayerRef, ...] | None, world: "World") -> Packing | None:
+def written(step: CopyStep, layers: tuple[LayerRef, ...] | None, world: World) -> Packing | None:
     """As `packing`, and written. Errors: SourceError, DiskFull, StoreError."""
     found = packing(step, layers, world)
     if found is not None:

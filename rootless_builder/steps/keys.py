@@ -9,13 +9,14 @@ so a stage that was built anew to the same content, with other times in other la
 
 from collections.abc import Callable, Sequence
 
+from ..plan.cachekey import cache_key
+from ..plan.steps import CopyStep, RunStep, Step
+from ..store.buildcache import Cache, StepRecord
+from ..values import dataclass, replace
 from .copystep import copy_contents
 from .mountsources import mount_contents
-from .perform import World, is_independent
-from .plan.cachekey import cache_key
-from .plan.steps import CopyStep, RunStep, Step
-from .store.buildcache import Cache, StepRecord
-from .values import dataclass, replace
+from .perform import is_independent
+from .world import World
 
 AFTER = "after"
 BY_CONTENT = "content"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from rootless_builder.copying import Copier, CopyRules, find_sources
 from rootless_builder.errors import SourceError
 from rootless_builder.paths import image_path
 from rootless_builder.plan.filemode import FileMode
+from rootless_builder.steps.copying import Copier, CopyRules, find_sources
 from rootless_builder.tree.changes import ChangeSet, Put
 from rootless_builder.tree.node import Directory, File, Inline, Meta, Symlink
 from rootless_builder.tree.overlay import Overlay

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from .contexts.buildfile import read_file
+from ..contexts.buildfile import read_file
+from ..errors import SourceError
+from ..events import Emit, Notice
+from ..paths import image_path
+from ..tree.node import File
+from ..tree.tree import Tree
 from .copying import resolve
-from .errors import SourceError
-from .events import Emit, Notice
-from .paths import image_path
-from .tree.node import File
-from .tree.tree import Tree
 
 
 def find_owner(text: str, tree: Tree, emit: Emit) -> tuple[int, int]:

@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from rootless_builder.contexts.memory import SLACK, ContextMemory
-from rootless_builder.copystep import copy, copy_inputs
 from rootless_builder.effects.effects import Effects
 from rootless_builder.errors import SourceError
 from rootless_builder.language.ignore import IgnorePatterns
 from rootless_builder.layer import index
 from rootless_builder.layer.writer import write_layer
 from rootless_builder.oci.config import ImageConfig
-from rootless_builder.packing import packing, written
 from rootless_builder.paths import image_path
 from rootless_builder.plan.steps import CopyStep
 from rootless_builder.sources.directory import DirectorySource
+from rootless_builder.steps.copystep import copy, copy_inputs
+from rootless_builder.steps.packing import packing, written
 from rootless_builder.store import Store
 from rootless_builder.tree.changes import ChangeSet, Put
 from rootless_builder.tree.node import Directory, File, Inline, Meta, Symlink

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .values import dataclass, field
+from ..values import dataclass, field
 
 if TYPE_CHECKING:
-    from .contexts.secrets import Secret
-    from .sandbox.launcher import Launcher
-    from .sandbox.mounts import Mount
-    from .sandbox.spec import Limit
-    from .scratch.scratch import Scratch
+    from ..contexts.secrets import Secret
+    from ..sandbox.launcher import Launcher
+    from ..sandbox.mounts import Mount
+    from ..sandbox.spec import Limit
+    from ..scratch.scratch import Scratch
 
 SHM_SIZE = 64 << 20  # bytes
 

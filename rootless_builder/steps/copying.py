@@ -11,15 +11,15 @@ there keeps its own, except below the copied one, where the source's wins. Nothi
 import stat
 from collections.abc import Iterator
 
-from .errors import SourceError
-from .language.ignore import IgnorePatterns
-from .paths import ROOT, ImagePath, ancestors, basename, image_path, join, parent
-from .plan.filemode import FileMode
-from .plan.wildcard import has_wildcards, matches
-from .tree.node import Directory, File, Meta, Node, Symlink
-from .tree.overlay import Overlay
-from .tree.tree import SymlinkLoop, Tree
-from .values import dataclass, replace
+from ..errors import SourceError
+from ..language.ignore import IgnorePatterns
+from ..paths import ROOT, ImagePath, ancestors, basename, image_path, join, parent
+from ..plan.filemode import FileMode
+from ..plan.wildcard import has_wildcards, matches
+from ..tree.node import Directory, File, Meta, Node, Symlink
+from ..tree.overlay import Overlay
+from ..tree.tree import SymlinkLoop, Tree
+from ..values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

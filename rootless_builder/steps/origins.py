@@ -4,36 +4,34 @@
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from .contexts.contexts import Source
-from .paths import ImagePath
-from .sources.selection import anywhere, selection_digest
-from .store.images import LayerRef
-from .tree.tree import Tree
-from .values import dataclass
-
-if TYPE_CHECKING:
-    from .perform import World
+from ..contexts.contexts import Source
+from ..paths import ImagePath
+from ..sources.selection import anywhere, selection_digest
+from ..store.images import LayerRef
+from ..tree.tree import Tree
+from ..values import dataclass
+from .world import World
 
 Origin = int | str | None
 
 
-def source_of(origin: Origin, world: "World") -> Source | None:
+def source_of(origin: Origin, world: World) -> Source | None:
     """The folder or archive that is read; None when it is a stage or an image."""
     if isinstance(origin, int):
         return None
     return world.contexts.main() if origin is None else world.bases.context(origin)
 
 
-def layers_of(origin: "int | str", world: "World") -> tuple[LayerRef, ...]:
+def layers_of(origin: "int | str", world: World) -> tuple[LayerRef, ...]:
     """Of a stage, or of an image: pulled when it is not there. Errors: ImageNotFound, RegistryError."""
     if isinstance(origin, int):
         return world.done[origin].layers
     return world.bases.get(origin, world.platform).layers
 
 
-def tree_of(origin: Origin, world: "World") -> Tree:
+def tree_of(origin: Origin, world: World) -> Tree:
     source = source_of(origin, world)
     if source is not None:
         return source.tree()

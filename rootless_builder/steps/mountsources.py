@@ -5,27 +5,24 @@ file holds, nothing the command does can reach the folder, and a later step has 
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from .caching import records
+from ..caching import records
+from ..errors import SourceError
+from ..paths import ROOT, ImagePath, image_path
+from ..plan.cachekey import digest_of
+from ..plan.mounts import BindMount, CacheMount
+from ..plan.steps import RunStep
+from ..store.images import LayerRef
+from ..tree.changes import ChangeSet, Put
+from ..tree.node import Directory, Node
 from .copying import resolve
-from .errors import SourceError
 from .origins import LayeredTree, Origin, label, layers_digest, layers_of, source_of, told, tree_of
-from .paths import ROOT, ImagePath, image_path
-from .plan.cachekey import digest_of
-from .plan.mounts import BindMount, CacheMount
-from .plan.steps import RunStep
-from .store.images import LayerRef
-from .tree.changes import ChangeSet, Put
-from .tree.node import Directory, Node
-
-if TYPE_CHECKING:
-    from .perform import World
+from .world import World
 
 PART = "part"  # what a layer made for a bind mount calls its one entry
 
 
-def mount_inputs(step: RunStep, world: "World") -> list[tuple[str, str]]:
+def mount_inputs(step: RunStep, world: World) -> list[tuple[str, str]]:
     """(label, digest) of what the mounts read. Of secrets nothing: another value is no reason to run again."""
     given = []
     for mount in step.mounts:
@@ -40,7 +37,7 @@ def mount_inputs(step: RunStep, world: "World") -> list[tuple[str, str]]:
     return given
 
 
-def mount_contents(step: RunStep, world: "World") -> list[tuple[str, str]]:
+def mount_contents(step: RunStep, world: World) -> list[tuple[str, str]]:
     """The same by the files that are mounted, where they come from a stage or an image too: their bytes are read."""
     given = []
     for mount in step.mounts:
@@ -54,21 +51,21 @@ def mount_contents(step: RunStep, world: "World") -> list[tuple[str, str]]:
     return given
 
 
-def all_layers(origin: Origin, world: "World") -> tuple[LayerRef, ...]:
+def all_layers(origin: Origin, world: World) -> tuple[LayerRef, ...]:
     if source_of(origin, world) is not None:
         return part_layers(origin, "/", world, inside=False)
     assert origin is not None
     return layers_of(origin, world)
 
 
-def origin_digest(origin: Origin, world: "World") -> str:
+def origin_digest(origin: Origin, world: World) -> str:
     if source_of(origin, world) is not None:
         return _part_digest(origin, "/", world)
     assert origin is not None
     return layers_digest(layers_of(origin, world))
 
 
-def _part(origin: Origin, path: str, world: "World") -> tuple[ImagePath, Node]:
+def _part(origin: Origin, path: str, world: World) -> tuple[ImagePath, Node]:
     """Where `path` of a folder or archive leads, and what is there. Errors: SourceError."""
     source = source_of(origin, world)
     assert source is not None
@@ -81,14 +78,14 @@ def _part(origin: Origin, path: str, world: "World") -> tuple[ImagePath, Node]:
     return found, node
 
 
-def _part_digest(origin: Origin, path: str, world: "World") -> str:
+def _part_digest(origin: Origin, path: str, world: World) -> str:
     source = source_of(origin, world)
     assert source is not None
     found, _ = _part(origin, path, world)
     return source.digest([(ROOT, found)])
 
 
-def part_layers(origin: Origin, path: str, world: "World", *, inside: bool = True) -> tuple[LayerRef, ...]:
+def part_layers(origin: Origin, path: str, world: World, *, inside: bool = True) -> tuple[LayerRef, ...]:
     """A layer with what `path` is, as /part, or (inside False) as the root itself; kept under its digest."""
     key = digest_of({"mounted": _part_digest(origin, path, world), "inside": inside, "clamp": world.timing})
     record = world.store.cache.get(key)

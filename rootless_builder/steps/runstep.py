@@ -10,30 +10,28 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from .errors import IechorError, Interrupted, NamespaceError, StepFailed
-from .events import Emit, Notice, StepOutput
+from ..errors import IechorError, Interrupted, NamespaceError, StepFailed
+from ..events import Emit, Notice, StepOutput
+from ..paths import image_path
+from ..plan.lower_run import PIPES
+from ..plan.steps import RunStep
+from ..sandbox.detour import with_detour
+from ..sandbox.failures import ExecFailed
+from ..sandbox.handle import Sandbox
+from ..sandbox.mounts import FileBind, Mount, standard
+from ..sandbox.privileges import CAPABILITIES
+from ..sandbox.spec import DEFAULT_CAPABILITIES, ExitStatus, Limit, Network, SandboxSpec
+from ..sandbox.supervise import supervise
+from ..scratch.rootfs import Rootfs
+from ..store.images import LayerRef
+from ..tree.changes import ChangeSet
 from .foreign import of_interpreter
 from .ownerloss import Losses, emulation, tell_losses
-from .paths import image_path
-from .plan.lower_run import PIPES
-from .plan.steps import RunStep
 from .runmounts import Attached, attached
 from .runsettings import RunSettings
-from .sandbox.detour import with_detour
-from .sandbox.failures import ExecFailed
-from .sandbox.handle import Sandbox
-from .sandbox.mounts import FileBind, Mount, standard
-from .sandbox.privileges import CAPABILITIES
-from .sandbox.spec import DEFAULT_CAPABILITIES, ExitStatus, Limit, Network, SandboxSpec
-from .sandbox.supervise import supervise
-from .scratch.rootfs import Rootfs
-from .store.images import LayerRef
-from .tree.changes import ChangeSet
-
-if TYPE_CHECKING:
-    from .perform import World
+from .world import World
 
 LAST_LINES = 20
 LOG_LIMIT = 64 << 20  # bytes of output that the log file keeps
@@ -42,7 +40,7 @@ NETWORKS = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE,
 
 
 @contextmanager
-def run_step(step: RunStep, layers: Sequence[LayerRef], world: "World", *,
+def run_step(step: RunStep, layers: Sequence[LayerRef], world: World, *,
              number: int) -> Iterator[tuple[ChangeSet, Rootfs]]:
     """What the command changed, and the root file system it did so in: it ends with the context, and contents are
     read from it. `Rootfs.adopt` then saves the next step from unpacking the layer again.

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterable
 
-from .errors import IechorfileError, SourceError, UnsupportedError, UsageError
-from .language.mounts import parse_mount
-from .sandbox.mounts import Bind, Mount, Tmpfs
+from ..errors import IechorfileError, SourceError, UnsupportedError, UsageError
+from ..language.mounts import parse_mount
+from ..sandbox.mounts import Bind, Mount, Tmpfs
 
 
 def mounts(texts: Iterable[str]) -> tuple[Mount, ...]:

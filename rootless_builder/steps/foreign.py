@@ -5,10 +5,10 @@ interpreter that is registered: "enabled", "interpreter PATH", "flags: F", "magi
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .errors import IechorError, IechorfileError
-from .language.instructions import Run
-from .oci.platform import Platform, host_platform
-from .plan.stages import Stage, StageGraph
+from ..errors import IechorError, IechorfileError
+from ..language.instructions import Run
+from ..oci.platform import Platform, host_platform
+from ..plan.stages import Stage, StageGraph
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 QEMU = {"amd64": "x86_64", "386": "i386", "arm64": "aarch64"}  # qemu's name, where it is not ours

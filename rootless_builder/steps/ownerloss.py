@@ -4,18 +4,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from .errors import OwnershipError
-from .events import Emit, Notice
-from .sandbox import fakeroot
-from .sandbox.idmap import IdMode
-from .sandbox.probe import probe
-from .sandbox.proot import proot_program
-from .sandbox.spec import FakerootSpec
-from .scratch.lowers import Lowers
-from .scratch.rootfs import Rootfs
-from .tree.changes import ChangeSet, Put
-from .tree.node import Device, Node
-from .values import dataclass, replace
+from ..errors import OwnershipError
+from ..events import Emit, Notice
+from ..sandbox import fakeroot
+from ..sandbox.idmap import IdMode
+from ..sandbox.probe import probe
+from ..sandbox.proot import proot_program
+from ..sandbox.spec import FakerootSpec
+from ..scratch.lowers import Lowers
+from ..scratch.rootfs import Rootfs
+from ..tree.changes import ChangeSet, Put
+from ..tree.node import Device, Node
+from ..values import dataclass, replace
 
 SHOWN = 20  # lines; a file has all
 
