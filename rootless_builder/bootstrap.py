@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .committing import rfc3339
+from .building.committing import rfc3339
 from .config import Settings
 from .errors import ImageNotFound, StepFailed, UsageError
 from .events import Emit, ImageBuilt, ImageTagged, StepFinished, StepOutput, StepStarted

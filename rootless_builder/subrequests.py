@@ -7,8 +7,8 @@ from pathlib import Path
 
 from .bases.bases import meant, scratch_base
 from .bases.transports import REGISTRY, is_local, load_layout, load_local
-from .build import BuildRequest, open_contexts, platform_args
-from .checking import Checks, told, violation
+from .building.checking import Checks, told, violation
+from .building.request import BuildRequest, open_contexts, platform_args
 from .contexts.buildfile import BuildFile
 from .contexts.contexts import Contexts, ImageSource
 from .contexts.remotes import Remotes

@@ -1,15 +1,14 @@
 """Who may import whom, checked on the import graph; an import inside a function counts like any other.
 
-            cli
-             │
-    build · run · catalog · …        flows: every module that stands beside the rooms and is not ground
-     │       │        │
-    plan  registry  store  scratch  containers  sources
-     │        │    │   │     │  │       │
-     │        └────┤  layer ─┘  sandbox ┘
-    language     oci   tree
-     │             │     │
-     └── ground: errors, span, events, paths, once, config, layercore
+    cli
+    flows         build · run · catalog · bootstrap · doctor · …: every module beside the rooms that is not ground
+    a build       building ▸ steps ▸ bases · effects ▸ contexts · caching
+    in and out    outputs ▸ registry · sources · containers
+    on a disk     scratch ▸ store · sandbox
+    the model     plan · layer ▸ language · oci · tree
+    ground        errors, span, events, paths, once, schedule, config, values, layercore
+
+A room knows only what stands below it or to its right, and of that only what the table says.
 """
 
 import ast
@@ -22,39 +21,42 @@ PACKAGE = Path(__file__).resolve().parent.parent / "rootless_builder"
 GROUND = {"__init__", "errors", "span", "events", "paths", "once", "schedule", "values", "layercore"}
 # A room may import itself, the ground, and what stands here: a room, or a module of one.
 ROOMS: dict[str, set[str]] = {
-    "span": set(), "paths": set(), "events": set(), "once": set(), "schedule": {"errors", "events"},
-    "values": set(),
-    "errors": {"span"}, "_opening_py": set(), "_layercore_py": {"errors", "_survey_py", "_opening_py"},
-    "_survey_py": {"_opening_py", "layer.header", "tree.node"},  # headers: C has its own, and tests hold them together
-    "layercore": {"errors", "_layercore", "_layercore_py"},
-    "config": {"errors", "span"},
-    "language": set(), "oci": set(), "tree": set(),
-    "layer": {"tree", "oci"},
-    "plan": {"language", "oci"},
-    "store": {"layer", "tree", "oci"},
-    "sandbox": {"errors", "span", "_fakeroot"},
-    "scratch": {"store", "layer", "tree", "oci", "sandbox"},
-    "sources": {"layer", "tree", "oci", "language.ignore"},
-    "outputs": {"store", "registry", "layer", "tree", "oci", "config", "language.csvline", "language.suggest"},
-    "caching": {"outputs", "registry", "store", "layer", "tree", "oci", "config", "language.numbers"},
-    "contexts": {"sources", "plan", "registry", "store", "layer", "tree", "oci", "config", "language.ignore",
-                 "language.keywords"},
-    "bases": {"contexts", "caching", "sources", "plan", "registry", "store", "layer", "tree", "oci", "config",
-              "language.suggest"},
-    "steps": {"bases", "contexts", "caching", "effects", "sandbox", "scratch", "sources", "plan", "store", "layer", "tree",
-              "oci", "language.ignore", "language.instructions", "language.mounts"},
-    "effects": {"contexts", "plan", "store", "layer", "tree", "language.checks"},
-    "containers": {"sandbox", "oci"},
-    "registry": {"store", "oci", "layer", "config"},
-    "cli": {"flows", "config", "language.keywords", "oci.reference", "oci.platform", "oci.digest", "containers",
+    "cli": {"flows", "config", "oci.reference", "oci.platform", "oci.digest", "containers",
             "store.store", "store.images", "store.verify", "store.repair", "scratch.scratch", "sandbox.idmap",
-            "sandbox.launcher", "sandbox.mounts", "sandbox.spec", "sandbox.discarded",
-            "outputs.exporting", "outputs.specs",
-            "caching.carried", "caching.exports", "caching.imports",
-            "bases.pulling", "contexts.fetchauth", "contexts.preprocessing", "contexts.remotes", "contexts.secrets",
-            "steps.everyrun", "steps.ownerloss", "steps.runsettings", "steps.world"},
+            "sandbox.launcher", "sandbox.mounts", "sandbox.spec", "sandbox.discarded", "bases.pulling",
+            "building.epochs", "building.request", "caching.carried", "caching.exports", "caching.imports",
+            "contexts.fetchauth", "contexts.preprocessing", "contexts.remotes", "contexts.secrets",
+            "outputs.exporting", "outputs.specs", "steps.everyrun", "steps.ownerloss", "steps.runsettings",
+            "steps.world"},
+    "building": {"steps", "bases", "contexts", "caching", "store", "plan", "tree", "oci", "language"},
+    "steps": {"bases", "effects", "contexts", "caching", "sources", "scratch", "store", "sandbox", "plan", "layer",
+              "tree", "oci", "language.ignore", "language.instructions", "language.mounts"},
+    "bases": {"contexts", "caching", "registry", "sources", "store", "plan", "tree", "oci", "config",
+              "language.suggest"},
+    "effects": {"contexts", "store", "plan", "layer", "tree", "language.checks"},
+    "contexts": {"registry", "sources", "store", "plan", "layer", "tree", "oci", "config", "language.ignore",
+                 "language.keywords"},
+    "caching": {"outputs", "registry", "store", "layer", "tree", "oci", "config", "language.numbers"},
+    "outputs": {"registry", "store", "layer", "tree", "oci", "config", "language.csvline", "language.suggest"},
+    "registry": {"store", "layer", "oci", "config"},
+    "sources": {"layer", "tree"},
+    "containers": {"sandbox", "oci"},
+    "scratch": {"store", "sandbox", "layer", "tree", "oci"},
+    "store": {"layer", "tree", "oci"},
+    "sandbox": {"errors", "_fakeroot"},
+    "plan": {"language", "oci"},
+    "layer": {"tree", "oci"},
+    "language": set(), "oci": set(), "tree": set(),
+    "config": {"errors", "span"},
+    "errors": {"span"}, "schedule": {"errors", "events"},
+    "span": set(), "paths": set(), "events": set(), "once": set(), "values": set(),
+    "layercore": {"_layercore", "_layercore_py"},
+    "_layercore_py": {"_survey_py", "_opening_py"},
+    "_survey_py": {"_opening_py", "layer.header", "tree.node"},  # headers: C has its own, and tests hold them together
+    "_opening_py": set(),
 }
-ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "once", "schedule", "_layercore_py", "layercore"}  # no free ground
+ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "once", "schedule", "_layercore_py",
+                "layercore"}  # no free ground
 PURE = ("language", "oci", "tree", "plan", "layer")
 IMPURE = {"subprocess", "ctypes", "prctl", "psutil", "socket", "multiprocessing", "threading", "urllib3"}
 FORKS = {"fork", "forkpty", "posix_spawn", "posix_spawnp", "execv", "execve", "execvp", "execvpe"}
@@ -109,6 +111,13 @@ def test_imports_go_downward(name: str) -> None:
         parts = other.split(".")
         names = {room(other), other, ".".join(parts[:2])}
         assert names & allowed, f"{name} imports {other}: {mine} may import {sorted(allowed)}"
+
+
+def test_the_table_allows_nothing_that_nobody_does() -> None:
+    for mine, allowed in ROOMS.items():
+        used = {name for other, found in GRAPH.items() if room(other) == mine for one in found
+                for name in (room(one), one, ".".join(one.split(".")[:2]))}
+        assert allowed <= used, f"{mine} may import {sorted(allowed - used)} and does not"
 
 
 def test_build_and_run_do_not_know_each_other() -> None:

@@ -17,7 +17,7 @@ from .registry_options import with_registry
 from .times import epoch_of
 
 if TYPE_CHECKING:
-    from ..build import BuildRequest
+    from ..building.request import BuildRequest
     from ..config import Settings
     from ..events import Emit
     from ..outputs.exporting import Destinations
@@ -51,6 +51,7 @@ def build(call: Call) -> int:
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
     from ..bases.pulling import Puller
+    from ..building.request import is_true
     from ..contexts.remotes import Remotes
     from ..events import Notice
     from ..outputs.exporting import Warnings, export, metadata
@@ -64,7 +65,7 @@ def build(call: Call) -> int:
             emit(Notice(text=text))
         run = run_settings(call, settings, announced(scratch, emit, stack), launching(stack))
         asked = request(call, settings, found)
-        inline = caching.inline or flow.is_true(asked.build_args.get("BUILDKIT_INLINE_CACHE", ""))
+        inline = caching.inline or is_true(asked.build_args.get("BUILDKIT_INLINE_CACHE", ""))
         asked = replace(asked, inline_cache=inline)
         with carried(caching, settings, store, asked.platform, now=asked.now / 1e9, emit=emit) as carrying:
             image = carrying.built(lambda: flow.build(
@@ -83,7 +84,7 @@ def build(call: Call) -> int:
 
 def request(call: Call, settings: "Settings", to: "Destinations | None" = None) -> "BuildRequest":
     """Errors: UsageError."""
-    from ..build import BuildRequest
+    from ..building.request import BuildRequest
     from ..contexts.preprocessing import Preprocessor
 
     options = call.options

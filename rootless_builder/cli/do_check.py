@@ -21,7 +21,7 @@ from .terminal import clean
 from .wording import finding
 
 if TYPE_CHECKING:
-    from ..build import BuildRequest
+    from ..building.request import BuildRequest
     from ..subrequests import Checked, Inquiry
 
 FOUND = IechorfileError.exit_code

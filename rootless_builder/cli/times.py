@@ -45,7 +45,7 @@ def epoch_of(call: Call, build_args: dict[str, str]) -> "tuple[int | None, Rewri
     rewrite: Rewrite = "force" if options.timestamp is not None else "clamp" if options.rewrite_timestamp else "keep"
     if text == "" or (text == "context" and name == ARG):
         return None, rewrite
-    from ..epochs import seconds
+    from ..building.epochs import seconds
 
     found = seconds(text)
     if found is None:

@@ -6,20 +6,20 @@ A base image is known once the build has it, so findings are told when the build
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from .bases.transports import REGISTRY, is_local
-from .errors import IechorError, IechorfileError, UsageError
-from .events import CheckFound, Emit
-from .language.checks.check import check
-from .language.checks.given import BaseFacts, Given
-from .language.checks.options import CheckOptions
-from .language.checks.rules import ALL_RULES, Finding
-from .language.ignore import IgnorePatterns
-from .language.instructions import From, Script
-from .language.parser import parse_trigger
-from .oci.config import ImageConfig
-from .oci.platform import Platform
-from .oci.reference import Reference
-from .values import dataclass
+from ..bases.transports import REGISTRY, is_local
+from ..errors import IechorError, IechorfileError, UsageError
+from ..events import CheckFound, Emit
+from ..language.checks.check import check
+from ..language.checks.given import BaseFacts, Given
+from ..language.checks.options import CheckOptions
+from ..language.checks.rules import ALL_RULES, Finding
+from ..language.ignore import IgnorePatterns
+from ..language.instructions import From, Script
+from ..language.parser import parse_trigger
+from ..oci.config import ImageConfig
+from ..oci.platform import Platform
+from ..oci.reference import Reference
+from ..values import dataclass
 
 CONTEXT = 2  # lines told above and below
 LONGEST = 12  # lines of an instruction that are told

@@ -5,18 +5,13 @@
     the value "context": of a git context the commit's time, of an archive by URL its newest file's, else none
 """
 
-from typing import TYPE_CHECKING
+from ..contexts.contexts import Contexts, place_of
+from ..errors import IechorfileError
+from ..plan.remotes import GitSource, HttpSource
+from ..plan.stages import StageGraph
+from ..values import replace
+from .request import EPOCH, BuildRequest
 
-from .contexts.contexts import Contexts, place_of
-from .errors import IechorfileError
-from .plan.remotes import GitSource, HttpSource
-from .plan.stages import StageGraph
-from .values import replace
-
-if TYPE_CHECKING:
-    from .build import BuildRequest
-
-NAME = "SOURCE_DATE_EPOCH"
 LATEST = 253_402_300_799  # the last second of the year 9999: RFC 3339 has no later one
 _SECOND = 1_000_000_000
 
@@ -27,17 +22,17 @@ def seconds(text: str) -> int | None:
     return number if number <= LATEST else None
 
 
-def with_epoch(request: "BuildRequest", graph: StageGraph, contexts: Contexts) -> "BuildRequest":
+def with_epoch(request: BuildRequest, graph: StageGraph, contexts: Contexts) -> BuildRequest:
     """The request with the time that counts, which ARG sees as a number too. Errors: IechorfileError."""
     if request.source_date_epoch is not None:
         return request
-    text = request.build_args.get(NAME, graph.global_args.get(NAME, ""))
+    text = request.build_args.get(EPOCH, graph.global_args.get(EPOCH, ""))
     if text == "context":
         epoch = _of_context(request.context, contexts)
         text = "" if epoch is None else str(epoch)
-        request = replace(request, build_args={**request.build_args, NAME: text})
+        request = replace(request, build_args={**request.build_args, EPOCH: text})
     if text and seconds(text) is None:
-        raise IechorfileError(f'cannot use {NAME}="{text}": not a number of seconds',
+        raise IechorfileError(f'cannot use {EPOCH}="{text}": not a number of seconds',
                               hint='write seconds since 1970, or "context" for the time of a git context')
     return replace(request, source_date_epoch=seconds(text)) if text else request
 

@@ -1,16 +1,16 @@
 """--squash: the layers of a build as one, on its base's; --squash-all: the base's too."""
 
 
-from .caching.records import layers_of, write_step
-from .oci.config import History
-from .paths import ROOT, ImagePath, basename, join, parent
-from .plan.cachekey import digest_of
-from .steps.world import StageState, World
-from .tree.changes import Change, Put, Remove
-from .tree.node import Directory
-from .tree.overlay import Overlay
-from .tree.tree import IMPLIED
-from .values import replace
+from ..caching.records import layers_of, write_step
+from ..oci.config import History
+from ..paths import ROOT, ImagePath, basename, join, parent
+from ..plan.cachekey import digest_of
+from ..steps.world import StageState, World
+from ..tree.changes import Change, Put, Remove
+from ..tree.node import Directory
+from ..tree.overlay import Overlay
+from ..tree.tree import IMPLIED
+from ..values import replace
 
 
 def squashed(state: StageState, world: World, *, keep: int) -> StageState:

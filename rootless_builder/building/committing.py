@@ -6,20 +6,20 @@ step in the cache gives the same image ID.
 
 from collections.abc import Mapping, Sequence
 
-from .caching.carried import CarriedCache, bring
-from .events import ImageTagged
-from .oci.config import History, ImageConfig
-from .oci.descriptor import (
+from ..caching.carried import CarriedCache, bring
+from ..events import ImageTagged
+from ..oci.config import History, ImageConfig
+from ..oci.descriptor import (
     MEDIA_TYPE_LAYER,
     MEDIA_TYPE_LAYER_GZIP,
     MEDIA_TYPE_LAYER_ZSTD,
     Descriptor,
     compression_of,
 )
-from .oci.reference import Reference
-from .steps.world import StageState, World
-from .store.images import Image
-from .values import replace
+from ..oci.reference import Reference
+from ..steps.world import StageState, World
+from ..store.images import Image
+from ..values import replace
 
 OCI_TYPES = {"none": MEDIA_TYPE_LAYER, "gzip": MEDIA_TYPE_LAYER_GZIP, "zstd": MEDIA_TYPE_LAYER_ZSTD}
 KEPT_EXTRA = ("os.version", "os.features")
@@ -34,7 +34,7 @@ def commit(state: StageState, world: World, *, labels: Mapping[str, str], annota
     bring([layer.diff_id for layer in state.layers], world.store.blobs)
     config = final_config(state, world, labels)
     if carries_cache and isinstance(world.store.cache, CarriedCache):
-        from .caching.exports import inline
+        from ..caching.exports import inline
 
         config = replace(config, extra={**config.extra, **inline(world.store.cache, state.layers)})
     put = world.store.images.put if keep else world.store.images.compose

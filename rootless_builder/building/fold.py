@@ -11,33 +11,30 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-from .caching.records import effect, layers_of, write_step
+from ..caching.records import effect, layers_of, write_step
+from ..errors import IechorError
+from ..events import LayerWritten, Notice, StepCached, StepCancelled, StepFinished, StepMissed, StepStarted
+from ..language.instructions import Add, Copy, Instruction, Run, Script, Workdir
+from ..language.parser import parse_trigger
+from ..oci.config import History, ImageConfig
+from ..oci.platform import Platform
+from ..once import Once
+from ..plan.cachekey import base_key, describe, digest_of
+from ..plan.lower import Arguments, Inherited, Lowering
+from ..plan.stages import Stage, StageGraph
+from ..plan.steps import ConfigStep, Step, origins_of
+from ..steps.foreign import check_runs
+from ..steps.keys import look_up, record_alias
+from ..steps.perform import inputs, is_independent, perform
+from ..steps.world import StageState, World
+from ..store.buildcache import Cache, NoCache, StepRecord
+from ..store.claims import claimed
+from ..tree.changes import ChangeSet, Put, Remove
+from ..tree.node import Directory, File
+from ..values import dataclass, replace
 from .committing import rfc3339
-from .errors import IechorError
-from .events import LayerWritten, Notice, StepCached, StepCancelled, StepFinished, StepMissed, StepStarted
-from .language.instructions import Add, Copy, Instruction, Run, Script, Workdir
-from .language.parser import parse_trigger
-from .oci.config import History, ImageConfig
-from .oci.platform import Platform
-from .once import Once
-from .plan.cachekey import base_key, describe, digest_of
-from .plan.lower import Arguments, Inherited, Lowering
-from .plan.stages import Stage, StageGraph
-from .plan.steps import ConfigStep, Step, origins_of
-from .steps.foreign import check_runs
-from .steps.keys import look_up, record_alias
-from .steps.perform import inputs, is_independent, perform
-from .steps.world import StageState, World
-from .store.buildcache import Cache, NoCache, StepRecord
-from .store.claims import claimed
-from .tree.changes import ChangeSet, Put, Remove
-from .tree.node import Directory, File
-from .values import dataclass, replace
-
-if TYPE_CHECKING:
-    from .build import BuildRequest
+from .request import BuildRequest
 
 COMMENT = "iechor.iechorfile.v1"
 Given = list[tuple[str, str]]  # (label, digest) of what a step reads
@@ -57,7 +54,7 @@ class _Place:
 class Fold:
     """Carries a build from state to state; threads share it."""
 
-    def __init__(self, request: "BuildRequest", script: Script, graph: StageGraph, world: World,
+    def __init__(self, request: BuildRequest, script: Script, graph: StageGraph, world: World,
                  clock: Callable[[], float]) -> None:
         self._request = request
         self._script = script
