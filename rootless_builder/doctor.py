@@ -106,6 +106,8 @@ def detour(lacking: str) -> str:
     """What can be done all the same, where this is lacking."""
     if lacking == "user namespaces" and proot_program() is not None:
         return "run goes through proot, and RUN with --allow-lost-owners; a build without RUN needs neither"
+    if lacking == "fakeroot":
+        return "RUN works with --allow-lost-owners alone, and run cannot work here; a build without RUN needs neither"
     return "RUN and run cannot work here; a build without RUN can"
 
 
