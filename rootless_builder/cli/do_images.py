@@ -313,9 +313,19 @@ def prune(call: Call) -> int:
     keep = frozenset(Digest.parse(container.config.image_id) for container in containers.newest_first())
     with call.store(settings) as store:
         report = catalog.prune(store, images=call.options.all, cache=call.options.cache, keep=keep)
+        freed, blobs = report.bytes, report.blobs
+        if report.waiting and call.options.wait:
+            print(f"iechor: waiting {report.wait:.0f} s until no other host sees what is to go; the next prune goes on "
+                  "where this one is interrupted", file=sys.stderr, flush=True)
+            time.sleep(report.wait)
+            later = catalog.prune(store, images=False, cache=False)
+            freed, blobs = freed + later.bytes, blobs + later.blobs
     unpacked = scratch.prune() + (scratch.caches.prune() if call.options.cache else 0)
     for image_id, names in report.images:
         print(f"Deleted: {', '.join(names) or image_id}")
-    print(f"Freed {tables.size(report.bytes)} in the store ({report.blobs} blobs, {report.cache_records} cached steps) "
+    print(f"Freed {tables.size(freed)} in the store ({blobs} blobs, {report.cache_records} cached steps) "
           f"and {tables.size(unpacked)} in the scratch folder")
+    if report.waiting and not call.options.wait:
+        print(f"{tables.size(report.waiting)} more are on a network file system, where another host may still see them: "
+              f"a prune in {report.wait:.0f} s or later frees them, or one with --wait")
     return 0

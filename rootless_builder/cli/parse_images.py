@@ -117,7 +117,11 @@ def add_prune(commands: "Commands[Parser]") -> None:
     prune.add_argument("-a", "--all", action="store_true", help="also images that no container uses")
     prune.add_argument("--cache", action="store_true",
                        help="also the build cache, with the caches of RUN --mount=type=cache")
-    prune.add_argument("-f", "--force", action="store_true", help="for compatibility: nothing is asked")
+    prune.add_argument("--wait", action="store_true",
+                       help="on a network file system: stay until what was found has gone, two minutes later, and not only "
+                            "the next prune removes it")
+    prune.add_argument("-f", "--force", action="store_true", help="for compatibility: nothing is asked, and nothing more "
+                                                                  "is removed")
     add_later(prune, {"--filter": "KEY=VALUE", "--volumes": ""})
 
 

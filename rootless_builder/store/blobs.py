@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,13 @@ from ..errors import StoreError
 from ..oci.digest import Digest
 from . import atomic
 from .blobwriter import BlobWriter, claim_partial
+from .filesystem import stale_for
 from .layout import REMEDY, Layout
 from .leases import Leases
 from .sharing import Verifier
+from .trash import Trash
 
+_PAUSE = 0.5  # seconds
 READ_LIMIT = 16 << 20  # bytes: what `read` takes into memory unless told otherwise
 
 
@@ -20,6 +24,8 @@ class Blobs:
     def __init__(self, layout: Layout, leases: Leases) -> None:
         self._layout = layout
         self._leases = leases
+        self._trash = Trash(layout)
+        self._patience: float | None = None  # seconds left; None: nothing was missed yet
         self._writers: set[BlobWriter] = set()
         self._promises: dict[Digest, Callable[[], object]] = {}
         self._verifier = Verifier(layout.private / "tmp") if layout.private else None
@@ -51,9 +57,15 @@ class Blobs:
             for _ in range(2):
                 with contextlib.suppress(FileNotFoundError):
                     return os.stat(self.path(digest)).st_size
-                if not self._rescue(digest):
+                if not self._trash.take_back(digest):
                     return None
         return None
+
+    def awaited(self, digest: Digest, size: int) -> bool:
+        """`has`, of a blob that has to be here: what another host moved is looked for until its new place shows."""
+        while not (found := self.has(digest, size)) and self._wait():
+            pass
+        return found
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Whether the blob is here, and of this size if one is given."""
@@ -83,13 +95,25 @@ class Blobs:
     def _open(self, digest: Digest) -> int:
         self.claim(digest)
         with atomic.explained("read a blob", self.path(digest), remedy=REMEDY):
-            for _ in range(2):
+            while True:
                 with contextlib.suppress(FileNotFoundError):
                     return os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-                if not self._rescue(digest):
+                if not self._trash.take_back(digest) and not self._wait():
                     break
         raise StoreError(f"cannot read the blob {digest}: it is not in the store {self._layout.root}",
                          hint="pull or build the image again.")
+
+    def _wait(self) -> bool:
+        """Whether to look again. On a network file system both the name of a blob and the one that it has in trash/ may
+        be hidden for a while; once in the life of a process it is waited out, for afterwards what is missing is lost.
+        """
+        if self._patience is None:
+            self._patience = float(stale_for(self._layout.root))
+        if self._patience <= 0:
+            return False
+        self._patience -= _PAUSE
+        time.sleep(_PAUSE)
+        return True
 
     def read(self, digest: Digest, limit: int = READ_LIMIT) -> bytes:
         """All bytes, verified. Errors: StoreError (absent, longer than `limit`, damaged)."""
@@ -141,10 +165,3 @@ class Blobs:
             os.unlink(self.path(digest))
             return freed
         return 0
-
-    def _rescue(self, digest: Digest) -> bool:
-        """Takes a blob back from the sweeper, which asks the leases again before it removes anything."""
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(self._layout.trash / f"{digest.algorithm}-{digest.hex}", self.path(digest))
-            return True
-        return False

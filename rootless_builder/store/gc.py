@@ -2,15 +2,16 @@
 
     roots   images (records and names) · cache records · what live leases name or wrote
     marks   manifests → configs and layers; configs → diff_ids
-    sweep   blobs, tree indexes, compressed pairs without a mark; partial writes of processes that are gone
+    sweep   blobs without a mark are moved out of reach; once nobody can believe in them any more (at once, but minutes
+            on a network file system) all is marked again: they go, or come back
+            tree indexes, compressed pairs without a mark; partial writes of processes that are gone
 
-`collect` never removes what a running build or container uses (leases.py tells how), and may be killed at any
-moment: every step leaves a store that is right.
+`collect` never removes what a running build or container uses (leases.py and decision 0043 tell why), and may be
+killed at any moment: every step leaves a store that is right.
 """
 
 import contextlib
 import os
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from ..values import dataclass, field
 from . import atomic
 from .blobs import Blobs
 from .buildcache import BuildCache
-from .filesystem import LOCAL, file_system
+from .filesystem import stale_for
 from .images import Images
 from .layout import REMEDY, Layout, sweep
-from .leases import InUse, Leases
+from .leases import Leases
 from .owner import abandoned
+from .trash import Leaving, Trash
 
-SETTLE = 3.0  # seconds in which another host of a network file system sees what was moved, and we its newest lease
+SECOND = 10**9  # nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +52,37 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """bytes: disk space freed. blobs: how many were removed. images: (ID, names) of those removed."""
+    """bytes: disk space freed. blobs: how many were removed. images: (ID, names) of those removed.
+
+    waiting: bytes of blobs that a later `collect` removes, `wait` seconds from now or later.
+    """
 
     bytes: int = 0
     blobs: int = 0
     cache_records: int = 0
     images: tuple[tuple[Digest, tuple[str, ...]], ...] = ()
+    waiting: int = 0
+    wait: float = 0.0
 
 
 @dataclass(slots=True)
 class _Marks:
     blobs: set[Digest] = field(default_factory=set)
     diff_ids: set[str] = field(default_factory=set)  # hex
+    since: int | None = None  # ns: what was written at or after it is in use
+
+    def keep(self, digest: Digest, modified: int) -> bool:
+        return digest in self.blobs or (self.since is not None and modified >= self.since)
+
+
+@dataclass(slots=True)
+class _Swept:
+    """bytes, blobs: what is gone. waiting: bytes of what is not yet. last: ns, when the youngest of it was moved."""
+
+    bytes: int = 0
+    blobs: int = 0
+    waiting: int = 0
+    last: int = 0
 
 
 class Collector:
@@ -73,6 +94,8 @@ class Collector:
         self._images = images
         self._cache = cache
         self._leases = leases
+        self._trash = Trash(layout)
+        self._settle = 2 * stale_for(layout.root) * SECOND
 
     def collect(self, policy: Policy) -> Report:
         """Errors: DiskFull, StoreError (a store that cannot be written)."""
@@ -81,25 +104,21 @@ class Collector:
         images = self._remove_images(policy, now)
         records, freed = self._remove_records(policy, now)
         freed += sweep(self._layout)
-        marks = self._mark(self._leases.in_use())
-        removed = 0
-        moved = [digest for digest, path in list(self._all_blobs())
-                 if digest not in marks.blobs and self._move_out(digest, path)]
-        if moved and file_system(self._layout.root) not in LOCAL:
-            time.sleep(SETTLE)
-        for digest in moved:
-            if (size := self._remove_blob(digest)) is not None:
-                freed, removed = freed + size, removed + 1
-        freed += self._empty_trash()
-        freed += self._sweep_derived(marks, now)
-        return Report(bytes=freed, blobs=removed, cache_records=records, images=images)
+        there = list(self._all_blobs())  # listed before anything is marked: what comes later is none of ours
+        marks = self._mark()
+        self._move_out(there, marks, now)
+        swept = self._empty_trash()
+        freed += swept.bytes + self._sweep_derived(marks, now)
+        return Report(bytes=freed, blobs=swept.blobs, cache_records=records, images=images, waiting=swept.waiting,
+                      wait=max(0, swept.last + self._settle - now) / SECOND if swept.waiting else 0.0)
 
     def _remove_images(self, policy: Policy, now: int) -> tuple[tuple[Digest, tuple[str, ...]], ...]:
         used = self._leases.in_use().images
+        spared = max(policy.older_than, 0 if policy.unused else self._settle)  # another host may be naming it
         removed = []
         for image in self._images.list():
             wanted = policy.unused or (policy.dangling and not image.names)
-            young = now - image.stored < policy.older_than
+            young = now - image.stored < spared
             if wanted and not young and image.id not in policy.keep and image.manifest.digest not in used:
                 self._images.delete(image)
                 removed.append((image.id, image.names))
@@ -122,7 +141,9 @@ class Collector:
         with atomic.explained("prune the build cache", self._layout.cache, remedy=REMEDY):
             return (sum(atomic.remove(path) for path, _ in doomed), sum(size for _, size in doomed))
 
-    def _mark(self, in_use: InUse) -> _Marks:
+    def _mark(self) -> _Marks:
+        """Leases first: whoever gives one back has left a record of what it made before."""
+        in_use = self._leases.in_use()
         marks = self._mark_images()
         for _, record, _, _ in self._cache.entries():
             if record.diff_id is not None:
@@ -132,6 +153,7 @@ class Collector:
         marks.diff_ids |= {digest.hex for digest in in_use.blobs}
         for digest in in_use.images:
             self._mark_manifest(digest, marks)
+        marks.since = in_use.since
         return marks
 
     def _mark_images(self) -> _Marks:
@@ -165,60 +187,49 @@ class Collector:
                     with contextlib.suppress(InvalidDigest):
                         yield Digest(algorithm.name, path.name), path
 
-    def _move_out(self, digest: Digest, path: Path) -> bool:
-        """Out of reach, but for those who look in trash/ and take it back. Whether it was there and nobody used it."""
-        with atomic.explained("remove a blob", path, remedy=REMEDY), contextlib.suppress(FileNotFoundError):
-            if not self._used(digest, path.stat().st_mtime_ns, self._leases.in_use()):
-                atomic.move(path, self._trash(digest))
-                return True
-        return False
+    def _move_out(self, there: Iterable[tuple[Digest, Path]], marks: _Marks, now: int) -> None:
+        """What has no mark, to trash/; but not what was written so lately that we may not see yet whose it is."""
+        for digest, path in there:
+            with atomic.explained("remove a blob", path, remedy=REMEDY), contextlib.suppress(FileNotFoundError):
+                modified = path.stat().st_mtime_ns
+                if not marks.keep(digest, modified) and (not self._settle or modified < now - self._settle):
+                    self._trash.move(digest)
 
-    def _remove_blob(self, digest: Digest) -> int | None:
-        """Bytes freed; None when it is in use after all. The leases are read again, now that it is out of reach."""
-        trash, path = self._trash(digest), self._layout.blob(digest)
-        with atomic.explained("remove a blob", path, remedy=REMEDY):
-            try:
-                status = trash.stat()
-                if self._used(digest, status.st_mtime_ns, self._leases.in_use()):
-                    atomic.move(trash, path)
-                    return None
-                os.unlink(trash)
-                return status.st_blocks * 512
-            except FileNotFoundError:  # somebody took it back, or removed it as we do
-                return None
+    def _empty_trash(self) -> _Swept:
+        """Of what is in trash/, moved now or by a sweeper that was killed: the needed goes back, the rest goes."""
+        swept = _Swept()
+        with atomic.explained("remove a blob", self._layout.trash, remedy=REMEDY):
+            leaving = self._trash.listed()
+            if not leaving:
+                return swept
+            now, marks = self._layout.now(), self._mark()  # all of it again, now that they are out of reach
+            for one in leaving:
+                with contextlib.suppress(FileNotFoundError):  # somebody took it back, or removes it as we do
+                    self._settle_one(one, marks, now, swept)
+        return swept
 
-    def _trash(self, digest: Digest) -> Path:
-        return self._layout.trash / f"{digest.algorithm}-{digest.hex}"
-
-    @staticmethod
-    def _used(digest: Digest, modified: int, in_use: InUse) -> bool:
-        return digest in in_use.blobs or (in_use.since is not None and modified >= in_use.since)
-
-    def _empty_trash(self) -> int:
-        """What a sweeper that was killed left there. A blob that is needed after all goes back."""
-        freed = 0
-        marks: _Marks | None = None
-        for name in _listed(self._layout.trash):
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                digest = Digest(*name.split("-", 1))
-                marks = marks or self._mark(self._leases.in_use())
-                status = (self._layout.trash / name).stat()
-                if digest in marks.blobs or self._used(digest, status.st_mtime_ns, self._leases.in_use()):
-                    atomic.move(self._layout.trash / name, self._layout.blob(digest))
-                elif atomic.remove(self._layout.trash / name):
-                    freed += status.st_blocks * 512
-        return freed
+    def _settle_one(self, leaving: Leaving, marks: _Marks, now: int, swept: _Swept) -> None:
+        status = leaving.path.stat()
+        size = status.st_blocks * 512
+        assert leaving.since is not None
+        if marks.keep(leaving.digest, status.st_mtime_ns):
+            self._trash.put_back(leaving)
+        elif now - leaving.since >= self._settle:
+            os.unlink(leaving.path)
+            swept.bytes, swept.blobs = swept.bytes + size, swept.blobs + 1
+        else:
+            swept.waiting, swept.last = swept.waiting + size, max(swept.last, leaving.since)
 
     def _sweep_derived(self, marks: _Marks, now: int) -> int:
         """Tree indexes, compressed pairs and inflated tars of layers that are gone. All of it can be made again."""
-        since = self._leases.in_use().since
+        since = now if marks.since is None else min(marks.since, now)
         shards = [self._layout.trees / shard for shard in _listed(self._layout.trees)]
         freed = 0
         for folder in (*shards, self._layout.compressed, self._layout.own / "tars"):
             for name in _listed(folder):
                 with contextlib.suppress(OSError):
                     status = (folder / name).stat()
-                    in_use = since is not None and status.st_mtime_ns >= since
+                    in_use = status.st_mtime_ns >= since
                     if name.startswith("part."):  # half inflated
                         in_use = not abandoned(name, now - status.st_mtime_ns)
                     if name.partition(".")[0] not in marks.diff_ids and not in_use:

@@ -168,6 +168,8 @@ class Images:
         if reference is not None:
             changed |= self.names.set(str(reference.with_default_tag()), plain)
             changed |= self._record(image)  # again: a prune may just have taken it for one without a name
+        if changed:
+            self._check(image)  # again, now that the record tells a prune of these blobs: decision 0043
         self.publish(sync=changed)
         return image
 
@@ -246,7 +248,7 @@ class Images:
 
     def _check(self, image: Image) -> None:
         for part in (image.manifest.config, *image.manifest.layers):
-            if not self._blobs.has(part.digest, part.size):
+            if not self._blobs.awaited(part.digest, part.size):
                 raise StoreError(f"cannot add the image {image.id.short}: its blob {part.digest} "
                                  f"({part.size} bytes) is not in the store", hint="pull or build the image again.")
 

@@ -8,7 +8,8 @@
 What a live lease names stays, and so does every blob written or touched since the oldest live lease began: a
 process need not announce what it is about to write. A user first protects, then looks whether the blob is
 there; the sweeper first moves a blob to trash/, then reads leases and times again, and puts it back if somebody
-came in between. A reader that finds nothing looks in trash/ and takes the blob back itself.
+came in between. A reader that finds nothing looks in trash/ and takes the blob back itself. On a network file system,
+where either may see what is no longer so, the sweeper waits in between (decision 0043).
 """
 
 import contextlib
@@ -22,8 +23,11 @@ from ..errors import StoreError
 from ..oci.digest import Digest, InvalidDigest
 from ..values import dataclass
 from . import atomic
+from .filesystem import stale_for
 from .layout import REMEDY, Layout
 from .owner import Owner, abandoned
+
+RENEW = 3600  # seconds between renewals, on a network file system; owner.GRACE is a day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class Leases:
         self._path = layout.leases
         self._named: set[str] = set()
         self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._shared = False  # with other hosts
 
     def begin(self) -> None:
         """What this process writes from now on stays until `close`. Errors: DiskFull, StoreError."""
@@ -77,6 +83,7 @@ class Leases:
                     os.unlink(self._path)
             self._fd = -1
             self._named = set()
+            self._ended.set()
 
     def in_use(self) -> InUse:
         """Reads all leases and removes those of processes that are gone. Errors: StoreError."""
@@ -105,6 +112,8 @@ class Leases:
                 new = lines
             if new:
                 atomic.write_all(self._fd, "".join(f"{line}\n" for line in new).encode())
+                if self._shared:
+                    os.fdatasync(self._fd)  # until then an NFS client keeps it to itself
                 self._named.update(new)
             else:
                 os.utime(self._fd)  # each use renews the lease: its age counts where its process cannot be seen
@@ -119,6 +128,17 @@ class Leases:
         self._pid = os.getpid()
         self._named = set()
         atomic.write_all(self._fd, f"{head}\n".encode())
+        self._shared = stale_for(self._layout.root) > 0
+        if self._shared:
+            self._ended = threading.Event()
+            threading.Thread(target=_renew, args=(self._path, self._ended), daemon=True).start()
+
+
+def _renew(lease: Path, ended: threading.Event) -> None:
+    """A step may take days without a word to the store, and on other hosts only the lease's age tells that we live."""
+    while not ended.wait(RENEW):
+        with contextlib.suppress(OSError):
+            os.utime(lease)
 
 
 def _names(folder: Path) -> list[str]:

@@ -23,6 +23,7 @@ from ..layer.reader import read_layer
 from ..oci.descriptor import compression_of
 from ..oci.digest import Digest, InvalidDigest
 from ..values import dataclass, field
+from .filesystem import stale_for
 from .images import Image, LayerRef
 from .layout import PARTIAL
 from .names import read_record
@@ -85,7 +86,7 @@ def leftovers(store: "Store") -> Iterator[Path]:
             with contextlib.suppress(FileNotFoundError):
                 if not path.name.startswith(PARTIAL) and abandoned(path.name, now - path.lstat().st_mtime_ns):
                     yield path
-    if store.leases.in_use().since is None:
+    if store.leases.in_use().since is None and not stale_for(store.layout.root):  # else their time may not have come
         yield from _files(store.layout.trash)
 
 

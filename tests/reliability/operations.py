@@ -67,6 +67,7 @@ class Operation:
 
 OPERATIONS = (
     Operation(name="build", argv=("build", "-t", "new:1", "context")),
+    Operation(name="rebuild", argv=("build", "-t", "new:1", "app")),  # wholly cached
     Operation(name="pull", argv=("pull", "other:1")),
     Operation(name="push", argv=("push", "app:1", "{registry}/pushed/{n}:1")),
     Operation(name="save", argv=("save", "-o", "saved.tar", "--format", "oci-archive", "app:1")),

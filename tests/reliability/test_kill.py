@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.reliability.operations import COUNT, KILL_GROUP, KILL_SELF, OPERATION
 IN_CI = 100
 SOAK = 1000
 EACH = 4  # of the calls that write, in CI
+PARTS = 8  # of the calls of a build, which makes a thousand
 
 operations = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 
@@ -51,20 +53,27 @@ def kill_at_random(bench: Bench, operation: Operation, times: int, seed: int) ->
     return killed
 
 
-def kill_at_calls(bench: Bench, operation: Operation, share: int | None) -> int:
-    """Kills at each writing call, or at `share` of them spread over all; how many."""
+def calls_of(bench: Bench, operation: Operation) -> range:
+    """The numbers of the calls that write."""
     bench.reset()
     code, said, plan = bench.run(operation, mode=COUNT)
     assert code == 0, said
-    calls = range(1, plan.count + 1)
-    chosen = calls if share is None else sorted(random.Random(plan.count).sample(calls, min(share, len(calls))))
+    return range(1, plan.count + 1)
+
+
+def sample(calls: range, share: int) -> list[int]:
+    return sorted(random.Random(len(calls)).sample(calls, min(share, len(calls))))
+
+
+def kill_at_calls(bench: Bench, operation: Operation, calls: Sequence[int]) -> int:
+    """Kills at each of these calls that write, the process and its group by turns; how often."""
     hits = 0
-    for at in chosen:
+    for at in calls:
         bench.reset()
         _, _, plan = bench.run(operation, mode=KILL_GROUP if at % 2 else KILL_SELF, at=at)
         hits += plan.hit
         bench.living()
-        bench.holds(operation, f"{operation.name} killed at its call {at} of {calls[-1]}")
+        bench.holds(operation, f"{operation.name} killed at its call {at}")
     return hits
 
 
@@ -76,7 +85,7 @@ def test_killed_at_a_random_instant(bench: Bench, operation: Operation) -> None:
 
 @operations
 def test_killed_at_a_call_that_writes(bench: Bench, operation: Operation) -> None:
-    assert kill_at_calls(bench, operation, EACH) > 0
+    assert kill_at_calls(bench, operation, sample(calls_of(bench, operation), EACH)) > 0
 
 
 @pytest.mark.soak
@@ -89,9 +98,19 @@ def test_killed_at_many_random_instants(bench: Bench, operation: Operation) -> N
 
 @pytest.mark.soak
 @pytest.mark.timeout(36_000)
-@operations
+@pytest.mark.parametrize("operation", OPERATIONS[1:], ids=lambda operation: operation.name)
 def test_killed_at_every_call_that_writes(bench: Bench, operation: Operation) -> None:
-    print(f"\n{operation.name}: killed at {kill_at_calls(bench, operation, None)} calls that write")
+    calls = calls_of(bench, operation)
+    print(f"\n{operation.name}: killed at {kill_at_calls(bench, operation, calls)} of {len(calls)} calls that write")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(36_000)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_build_killed_at_every_call_that_writes(bench: Bench, part: int) -> None:
+    calls = calls_of(bench, OPERATIONS[0])
+    hits = kill_at_calls(bench, OPERATIONS[0], calls[part::PARTS])
+    print(f"\nbuild, part {part}: killed at {hits} of {len(calls)} calls that write")
 
 
 def test_a_build_that_is_wholly_cached_sweeps_too(bench: Bench) -> None:
