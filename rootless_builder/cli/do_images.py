@@ -326,6 +326,6 @@ def prune(call: Call) -> int:
     print(f"Freed {tables.size(freed)} in the store ({blobs} blobs, {report.cache_records} cached steps) "
           f"and {tables.size(unpacked)} in the scratch folder")
     if report.waiting and not call.options.wait:
-        print(f"{tables.size(report.waiting)} more are on a network file system, where another host may still see them: "
-              f"a prune in {report.wait:.0f} s or later frees them, or one with --wait")
+        print(f"{tables.size(report.waiting)} more are on a network file system, where others may still see them; "
+              f"a prune {report.wait:.0f} s from now or later frees them, or one with --wait")
     return 0

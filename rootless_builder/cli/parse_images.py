@@ -118,10 +118,10 @@ def add_prune(commands: "Commands[Parser]") -> None:
     prune.add_argument("--cache", action="store_true",
                        help="also the build cache, with the caches of RUN --mount=type=cache")
     prune.add_argument("--wait", action="store_true",
-                       help="on a network file system: stay until what was found has gone, two minutes later, and not only "
-                            "the next prune removes it")
-    prune.add_argument("-f", "--force", action="store_true", help="for compatibility: nothing is asked, and nothing more "
-                                                                  "is removed")
+                       help="on a network file system: stay for the two minutes until what was found can go, and "
+                            "do not leave it to the next prune")
+    prune.add_argument("-f", "--force", action="store_true",
+                       help="for compatibility: nothing is asked, and nothing more is removed")
     add_later(prune, {"--filter": "KEY=VALUE", "--volumes": ""})
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 LOCAL = frozenset(("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"))
-CACHES = 60  # seconds: what a host may believe of names and attributes before it asks again; nfs(5), acregmax and acdirmax
+CACHES = 60  # seconds for which a host believes what it saw of names and attributes; nfs(5), acregmax and acdirmax
 _LONGER = re.compile(r"\bac(?:reg|dir)max=([0-9]+)")
 
 

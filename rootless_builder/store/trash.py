@@ -56,7 +56,10 @@ class Trash:
             atomic.move(leaving.path, self._layout.blob(leaving.digest))
 
     def listed(self) -> list[Leaving]:
-        """All of it; what has no time yet gets the present one, whoever moved it. Errors: OSError, DiskFull, StoreError."""
+        """All of it; what has no time yet gets the present one, whoever moved it.
+
+        Errors: OSError, DiskFull, StoreError.
+        """
         found = list(self._entries())
         if any(leaving.since is None for leaving in found):
             now = self._layout.now()  # read after the names: whatever has one was moved before

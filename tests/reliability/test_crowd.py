@@ -1,29 +1,23 @@
 """Fifty builds, pulls and prunes at once on one store, from one host and from two: what comes out is the same as one
 after the other, and nobody's work is taken away.
-
-Two hosts: the store is seen through two FUSE mounts of one folder, as two NFS clients would see it (attributes cached,
-no xattrs, no chown, locks of one mount unknown to the other), and the second half runs in a PID namespace of its own,
-so that neither can tell whether a process of the other lives.
 """
 
-import contextlib
 import json
 import os
 import subprocess
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Person
 from tests.registry_server import Registry, tiny_layout
+from tests.reliability.network import elsewhere, seen_by_two
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 KINDS = 5
 CROWD = {"build": 30, "pull": 12, "prune": 8}
-BINDFS = ("bindfs", "--xattr-none", "--chown-deny", "--chgrp-deny", "-o",
-          "allow_other,attr_timeout=1,entry_timeout=1,negative_timeout=1")
+SOAK = 5  # of each crowd
 
 
 @pytest.fixture
@@ -98,36 +92,40 @@ def test_fifty_at_once_on_one_host(user: Person) -> None:
         assert os.listdir(user.store / left) == [], left
 
 
-@contextlib.contextmanager
-def seen_by_two(user: Person, folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Two mounts of one folder."""
-    points = user.home / "host1", user.home / "host2"
-    folder.mkdir()
-    os.chown(folder, user.uid, user.gid)
-    folder.chmod(0o700)
-    with contextlib.ExitStack() as stack:
-        for point in points:
-            point.mkdir()
-            subprocess.run([*BINDFS, folder, point], check=True)
-            stack.callback(subprocess.run, ["umount", "-l", point], check=True)
-        yield points
-
-
-def test_fifty_at_once_on_two_hosts(user: Person) -> None:
+def crowd_on_two_hosts(user: Person, seconds: int) -> None:
+    """seconds: for which each host believes what it saw."""
     expected = alone(user)
-    other = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "setpriv", f"--reuid={user.uid}",
-             f"--regid={user.gid}", "--clear-groups")
-    with seen_by_two(user, user.home / "network") as (first, second):
+    with seen_by_two(user, "network", seconds) as (first, second):
         hosts: list[tuple[dict[str, str], tuple[str, ...]]] = [
             ({"IECHOR_HOME": str(first / "store"), "IECHOR_SCRATCH": str(user.home / "scratch1")}, ()),
-            ({"IECHOR_HOME": str(second / "store"), "IECHOR_SCRATCH": str(user.home / "scratch2")}, other)]
+            ({"IECHOR_HOME": str(second / "store"), "IECHOR_SCRATCH": str(user.home / "scratch2")}, elsewhere(user))]
         all_at_once(user, hosts)
-        time.sleep(1.1)  # what a mount believes to know of the other's files is a second old at most
-        for env, _ in hosts:
+    with seen_by_two(user, "network", seconds) as points:  # who mounts it now remembers nothing
+        for point in points:
+            env = {"IECHOR_HOME": str(point / "store"), "IECHOR_SCRATCH": str(user.home / "scratch3")}
             same_as_alone(user, names(user, env), expected)
             assert json.loads(user.iechor("check", "--format", "json", env=env).stdout)["Sound"]
         for name in ("built0:0", "built4:4"):
-            assert user.iechor("run", "--rm", name, "cat", "/kind", env=hosts[1][0]).stdout.strip() == name[5]
+            assert user.iechor("run", "--rm", name, "cat", "/kind", env=env).stdout.strip() == name[5]
+
+
+def test_fifty_at_once_on_two_hosts(user: Person) -> None:
+    crowd_on_two_hosts(user, 1)
+
+
+def test_fifty_at_once_on_two_hosts_that_believe_what_they_saw_for_a_minute(user: Person) -> None:
+    crowd_on_two_hosts(user, 60)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(36_000)
+@pytest.mark.parametrize("hosts", ["one", "two", "two that remember"])
+@pytest.mark.parametrize("round", range(SOAK))
+def test_a_crowd_again_and_again(user: Person, hosts: str, round: int) -> None:
+    if hosts == "one":
+        test_fifty_at_once_on_one_host(user)
+    else:
+        crowd_on_two_hosts(user, 60 if hosts == "two that remember" else 1)
 
 
 def test_the_same_step_is_made_once(user: Person) -> None:

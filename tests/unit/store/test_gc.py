@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rootless_builder.oci.digest import Digest
 from rootless_builder.oci.reference import Reference
 from rootless_builder.store import Image, Policy, StepRecord, Store
+from rootless_builder.store.gc import Collector
 from rootless_builder.store.owner import GRACE
 
 Make = Callable[..., Image]
@@ -137,6 +138,31 @@ def test_a_blob_on_its_way_out_is_taken_back_by_who_needs_it(store: Store, make_
     (store.layout.trash / ("sha256-" + "0" * 64)).write_bytes(b"nobody's")
     assert store.collect().bytes > 0
     assert os.listdir(store.layout.trash) == []
+
+
+def test_who_comes_and_goes_between_prunes_two_looks(store: Store, others, make_image: Make) -> None:  # type: ignore[no-untyped-def]
+    """It made an image of a layer that nothing needed at the first look, and has no lease any more at the second."""
+    layer = make_image("old", "x").layers[0]
+    store.images.remove("old", default_registry="docker.io")
+
+    class Slow(Collector):
+        def _empty_trash(self):  # type: ignore[no-untyped-def]
+            assert blobs(store) == set()
+            others.run(f"""
+                from rootless_builder.oci.descriptor import *
+                digest = Digest.parse("{layer.diff_id}")
+                layer = Descriptor(media_type=MEDIA_TYPE_LAYER, digest=digest, size={layer.blob.size})
+                assert store.blobs.use(digest)
+                config = ImageConfig(architecture="amd64", os="linux", rootfs_diff_ids=(digest,))
+                store.images.put([layer], config, reference=Reference.parse("new"))
+                os.rename(store.blobs.path(digest), store.layout.trash / f"sha256-{{digest.hex}}")  # one more prune
+                store.close()
+            """)
+            return super()._empty_trash()
+
+    Slow(store.layout, store.blobs, store.images, store._records, store.leases).collect(Policy())
+    image = store.images.get(Reference.parse("new"))
+    assert image is not None and store.blobs.has(layer.diff_id)
 
 
 def test_partial_writes_of_the_dead_are_swept_and_of_the_living_not(store: Store, others) -> None:  # type: ignore[no-untyped-def]
