@@ -111,7 +111,7 @@ def make_sub(base: Path, user: str) -> Path:
 def make_image(base: Path, user: str) -> str:
     """Buildah's own copy of the base; its name."""
     image, account = "localhost/iechor-bench", pwd.getpwnam(user)
-    mark = PLACE / f"image-{user}.done"
+    mark = PLACE / f"overlay-{user}.done"
     if mark.exists():
         return image
     tar = PLACE / "base.tar"
@@ -132,7 +132,7 @@ def environment(user: str) -> dict[str, str]:
         (home / "run").mkdir(mode=0o700)
         shutil.chown(home / "run", user, user)
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"),
-            "PYTHONDONTWRITEBYTECODE": "1"}
+            "PYTHONDONTWRITEBYTECODE": "1", "STORAGE_DRIVER": "overlay"}  # Buildah's default here copies the whole base
 
 
 def remove_works() -> None:

@@ -39,7 +39,9 @@ class Buildah(Contender):
         return self._buildah("pull", "-q", "--tls-verify=false", name)
 
     def _options(self) -> list[str]:
-        return ["--root", str(self.place / "root"), "--runroot", str(self.place / "run")]
+        # Debian's default for a plain user is vfs, which copies every layer whole: not Buildah at its best.
+        return ["--storage-driver", "overlay", "--root", str(self.place / "root"),
+                "--runroot", str(self.place / "run")]
 
     def _buildah(self, command: str, *words: str) -> list[str]:
         return self.as_user(["buildah", *self._options(), command, *words])
