@@ -1,4 +1,4 @@
-"""What each function of the layer core in C is worth, against its twin in Python and against the standard library.
+"""What each function of the layer core in C is worth, against its twin in Python and against other programs.
 
     python -m bench.native [FOLDER]     FOLDER: what to pack; by default 3,000 small files and 4 large ones
 
@@ -6,7 +6,10 @@ Numbers of one machine, best of three; files are in the page cache. A C function
 """
 
 import hashlib
+import io
 import os
+import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -15,12 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rootless_builder import _layercore, _layercore_py, layercore
+from rootless_builder.layer.reader import read_index
 from rootless_builder.layer.writer import write_layer
 from rootless_builder.paths import ImagePath
 from rootless_builder.tree.changes import Change, ChangeSet, Put
 from rootless_builder.tree.node import Directory, File, HostFile, Meta, Symlink
 
 CORES = {"C": _layercore, "Python": _layercore_py}
+ENTRIES = 50_000
 
 
 def best(call: Callable[[], object]) -> float:
@@ -113,6 +118,36 @@ def packing(top: Path, root: int) -> None:
               f"C is worth {seconds / times['C']:.1f}×")
 
 
+def headers() -> None:
+    """Reading a tar of many small files: to the index of its files, as a pull does."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "small.tar")
+        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+            for number in range(ENTRIES):
+                info = tarfile.TarInfo(f"usr/d{number // 100:03}/file-{number % 100:02}.txt")
+                info.size, info.mtime = 1000, 1_700_000_000.25
+                tar.addfile(info, io.BytesIO(bytes(1000)))
+        times, chosen = {}, (layercore.read_headers, layercore.arrange)
+        for who, core in CORES.items():
+            layercore.read_headers, layercore.arrange = core.read_headers, core.arrange  # type: ignore[misc, assignment]
+            times[who] = best(lambda: read_index(path.open("rb")))
+        layercore.read_headers, layercore.arrange = chosen  # type: ignore[misc]
+        show(f"read_index, {ENTRIES} entries", ENTRIES, "entries/s", times)
+
+        def with_tarfile() -> None:
+            with tarfile.open(path) as tar:
+                tar.getmembers()
+
+        others: dict[str, Callable[[], object]] = {"tarfile": with_tarfile}
+        for program in filter(shutil.which, ("tar", "bsdtar")):
+            others[f"{program} -t"] = lambda program=program: subprocess.run(  # type: ignore[misc]
+                [program, "-tf", path], stdout=subprocess.DEVNULL, check=True)
+        for who, call in others.items():
+            seconds = best(call)
+            print(f"{who:<28}{'':<24}         {ENTRIES / seconds:>9,.0f} entries/s   "
+                  f"C is worth {seconds / times['C']:.1f}×")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         top = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(made)
@@ -122,6 +157,7 @@ def main() -> None:
         digests()
         scans(root)
         packing(top, root)
+        headers()
 
 
 if __name__ == "__main__":

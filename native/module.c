@@ -19,6 +19,12 @@ static PyMethodDef METHODS[] = {
      "tell(survey, contents, first, strip, modes, /) -> (bytes, bytes): what a selection's digest is made of."},
     {"remember", lc_py_remember, METH_VARARGS,
      "remember(survey, contents, before, quiet, /) -> bytes: a memory for recall."},
+    {"read_headers", lc_py_read_headers, METH_VARARGS,
+     "read_headers(data, at, position, limit, files, /) -> (records, paths, targets, files, end, spare): the ordinary "
+     "entries of a tar."},
+    {"arrange", lc_py_arrange, METH_VARARGS,
+     "arrange(records, paths, targets, attributes, most, /) -> (records, paths, targets, order) or None: in canonical "
+     "order."},
     {"sha256", (PyCFunction)(void (*)(void))lc_py_sha256, METH_FASTCALL,
      "sha256(data, kernel=KERNEL, /) -> bytes: for tests; ValueError for a kernel that cannot run here."},
     {NULL, NULL, 0, NULL},

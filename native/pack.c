@@ -2,14 +2,11 @@
 #include "survey.h"
 
 #include "header.h"
+#include "index.h"
 #include "loader.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
-
-/* layer/index.py, _RECORD: "<IIIqQQI". */
-#define INDEX_RECORD 40
-enum index_kind { INDEX_FILE = 2, INDEX_DIRECTORY = 5, INDEX_SYMLINK = 6 };
 
 struct lc_packer {
     struct lc_sink *sink;
@@ -51,27 +48,16 @@ static int set_name(struct lc_packer *pack, const struct lc_record *record)
 
 /* One entry ───────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-static void little(uint8_t *to, uint64_t value, int size)
+static int put_index(struct lc_packer *pack, const struct lc_header *header, enum lc_index_kind kind, uint64_t offset)
 {
-    for (int i = 0; i < size; i++)
-        to[i] = (uint8_t)(value >> 8 * i);
-}
-
-static int put_index(struct lc_packer *pack, const struct lc_header *header, enum index_kind kind, uint64_t offset)
-{
-    uint8_t record[INDEX_RECORD];
     struct lc_packed *packed = pack->packed;
-    size_t length = header->name_length - (kind == INDEX_DIRECTORY);
-    little(record, (uint64_t)kind << 16 | header->mode, 4);
-    little(record + 4, header->uid, 4);
-    little(record + 8, header->gid, 4);
-    little(record + 12, (uint64_t)header->mtime_ns, 8);
-    little(record + 20, kind == INDEX_FILE ? header->size : 0, 8);
-    little(record + 28, kind == INDEX_FILE ? offset : 0, 8);
-    little(record + 36, 0, 4);
-    int failed = lc_bytes_add(&packed->records, record, sizeof record) |
-                 lc_bytes_add(&packed->paths, header->name, length) | lc_bytes_add(&packed->paths, "", 1);
-    if (kind == INDEX_SYMLINK)
+    size_t length = header->name_length - (kind == LC_INDEX_DIRECTORY);
+    const struct lc_index_record record = {
+        .kind = kind, .mode = header->mode, .uid = header->uid, .gid = header->gid, .mtime_ns = header->mtime_ns,
+        .first = kind == LC_INDEX_FILE ? header->size : 0, .second = kind == LC_INDEX_FILE ? offset : 0};
+    int failed = lc_index_add(&packed->records, &record) | lc_bytes_add(&packed->paths, header->name, length) |
+                 lc_bytes_add(&packed->paths, "", 1);
+    if (kind == LC_INDEX_SYMLINK)
         failed |= lc_bytes_add(&packed->targets, header->target, header->target_length) |
                   lc_bytes_add(&packed->targets, "", 1);
     return failed ? no_memory(pack) : 0;
@@ -79,21 +65,21 @@ static int put_index(struct lc_packer *pack, const struct lc_header *header, enu
 
 static int put_header(struct lc_packer *pack, const struct lc_record *record)
 {
-    static const char TYPES[] = {[INDEX_FILE] = '0', [INDEX_DIRECTORY] = '5', [INDEX_SYMLINK] = '2'};
+    static const char TYPES[] = {[LC_INDEX_FILE] = '0', [LC_INDEX_DIRECTORY] = '5', [LC_INDEX_SYMLINK] = '2'};
     const struct lc_pack_rules *rules = pack->rules;
-    enum index_kind kind = S_ISDIR(record->mode) ? INDEX_DIRECTORY
-                           : S_ISLNK(record->mode) ? INDEX_SYMLINK : INDEX_FILE;
+    enum lc_index_kind kind = S_ISDIR(record->mode) ? LC_INDEX_DIRECTORY
+                              : S_ISLNK(record->mode) ? LC_INDEX_SYMLINK : LC_INDEX_FILE;
     struct lc_header header = {.type = TYPES[kind], .uid = rules->uid, .gid = rules->gid};
     if (set_name(pack, record))
         return no_memory(pack);
     header.name = (const char *)pack->name.data;
     header.name_length = pack->name.used;
     header.mode = record->mode & 07777;
-    if (rules->modes != NULL && kind != INDEX_SYMLINK)
-        header.mode = rules->modes[(kind == INDEX_DIRECTORY ? 4096 : 0) + header.mode];
+    if (rules->modes != NULL && kind != LC_INDEX_SYMLINK)
+        header.mode = rules->modes[(kind == LC_INDEX_DIRECTORY ? 4096 : 0) + header.mode];
     header.mtime_ns = record->mtime_ns < rules->latest ? record->mtime_ns : rules->latest;
-    header.size = kind == INDEX_FILE ? (uint64_t)record->size : 0;
-    if (kind == INDEX_SYMLINK) {
+    header.size = kind == LC_INDEX_FILE ? (uint64_t)record->size : 0;
+    if (kind == LC_INDEX_SYMLINK) {
         header.target = pack->survey->paths + record->target;
         header.target_length = record->target_length;
     }
@@ -113,7 +99,7 @@ static const lc_digest SEEN = {1};
 static int put_hinted(struct lc_packer *pack)
 {
     uint8_t number[4];
-    little(number, pack->packed->records.used / INDEX_RECORD - 1, sizeof number);
+    lc_little(number, pack->packed->records.used / LC_INDEX_RECORD - 1, sizeof number);
     return lc_bytes_add(&pack->packed->hinted, number, sizeof number) < 0 ? no_memory(pack) : 0;
 }
 

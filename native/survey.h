@@ -6,19 +6,11 @@
 #ifndef LC_SURVEY_H
 #define LC_SURVEY_H
 
+#include "bytes.h"
 #include "scan.h"
 #include "tar.h"
 
 typedef uint8_t lc_digest[LC_SHA256_SIZE];
-
-struct lc_bytes {
-    uint8_t *data;
-    size_t used, capacity;
-};
-
-/* Both: 0, or -1 where there is no memory. */
-int lc_bytes_reserve(struct lc_bytes *bytes, size_t capacity);
-int lc_bytes_add(struct lc_bytes *bytes, const void *data, size_t size);
 
 /* What this memory says of the records that are as it knew them, into `digests`. What stays unknown is counted. */
 struct lc_unknown {

@@ -6,6 +6,7 @@
     TarSink(out_fd)                        add, add_many, add_range, add_bytes, finish: writes, pads and hashes a tar
     survey, recall, learn, tell, remember
                                            what COPY takes from a folder (sources/survey.py); TarSink.add_survey too
+    read_headers, arrange                  the ordinary entries of a tar; rows of an index in order (layer/reader.py)
     NATIVE, KERNEL                         whether C is in use, and what computes SHA-256: "sha-ni", "openssl", …
 
 Paths are bytes, relative to a folder given by descriptor; no symlink is followed. Errors are OSError, and
@@ -25,9 +26,11 @@ try:
         REMOVED,
         Snapshot,
         TarSink,
+        arrange,
         diff,
         hash_files,
         learn,
+        read_headers,
         recall,
         remember,
         scan,
@@ -44,9 +47,11 @@ except ImportError:  # asked for, or installed without a compiler
         REMOVED,
         Snapshot,
         TarSink,
+        arrange,
         diff,
         hash_files,
         learn,
+        read_headers,
         recall,
         remember,
         scan,
@@ -68,5 +73,5 @@ if KERNEL == "scalar":  # no instructions for SHA-256 and no libcrypto.so, but P
         tell,
     )
 
-__all__ = ["ADDED", "CHANGED", "KERNEL", "NATIVE", "REMOVED", "Snapshot", "TarSink", "diff", "hash_files", "learn",
-           "recall", "remember", "scan", "survey", "tell"]
+__all__ = ["ADDED", "CHANGED", "KERNEL", "NATIVE", "REMOVED", "Snapshot", "TarSink", "arrange", "diff", "hash_files",
+           "learn", "read_headers", "recall", "remember", "scan", "survey", "tell"]

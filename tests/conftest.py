@@ -6,6 +6,7 @@
     registry      a docker-registry on 127.0.0.1, for the whole session; person.mirror(registry) points docker.io at it
     busybox       that registry's library/busybox:latest, made without any code of ours
     ubuntu        that registry's library/ubuntu:22.04, which is a small Debian
+    reading_core  tars are read by the layer core in C, then once more by its twin
 
 The two users, the virtual environment they can read and the Debian base are made by tests/provision.py.
 """
@@ -26,6 +27,7 @@ import psutil
 import pytest
 
 from tests import images, provision
+from tests.cores import CORES, reading_with
 from tests.registry_server import Registry, serve_registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,3 +190,9 @@ def ubuntu(registry: Registry) -> str:
     """A real base under the name the documentation uses: today's Debian, see tests/provision.py."""
     registry.fill(images.debian(), "library/ubuntu:22.04")
     return "ubuntu:22.04"
+
+
+@pytest.fixture(scope="module", params=CORES)
+def reading_core(request: pytest.FixtureRequest) -> Iterator[None]:
+    with reading_with(CORES[request.param]):
+        yield

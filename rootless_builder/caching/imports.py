@@ -21,7 +21,7 @@ from ..config import Settings
 from ..errors import AuthError, ImageNotFound, RegistryError, UnsafeArchive
 from ..events import Emit, Notice, Transfer
 from ..layer.compress import Readable, inflated
-from ..layer.reader import read_layer
+from ..layer.reader import read_index
 from ..oci import document
 from ..oci.config import CONFIG_LIMIT
 from ..oci.descriptor import Descriptor, compression_of, is_layer
@@ -292,13 +292,13 @@ def receive(layer: LayerRef, size: int, stream: BlobStream, store: Store) -> Non
     with store.blobs.writer() as writer:
         tar = TarStream(layer, inflated(stream, compression_of(layer.blob.media_type)))
         written = _Written(tar, writer.fd, size)
-        changes = read_layer(written)
+        packed = read_index(written)
         while written.read(CHUNK):
             pass
         stream.finish()  # first: whose fault it is when both digests are wrong
         tar.finish()
         writer.commit(layer.diff_id, size)
-    store.trees.remember(layer.diff_id, changes)
+    store.trees.keep(layer.diff_id, packed)
 
 
 def remember_packing(diff_id: Digest, blob: Descriptor, store: Store) -> None:

@@ -7,15 +7,20 @@
 Understood: V7, ustar, pax (POSIX.1-2017), GNU, star's prefix; numbers in octal or base 256; sparse files of GNU, old
 and pax 0.0, 0.1, 1.0. Where programs differ in what they see in an archive, this follows Go's archive/tar, since
 that is what docker, containerd, podman, skopeo and umoci see.
+
+Ordinary entries are read by the layer core, many in one call (native/tarread.h). Each that it leaves is read here, and
+every refusal is this module's.
 """
 
 from collections.abc import Iterator
 
+from .. import layercore
 from ..values import dataclass
 from .compress import Readable, has_checksum
 from .content import Extent
 from .entry import OLD_SPARSE, REGULAR, Entry, Extensions, decimal, number, parse_header, refuse
 from .header import BLOCK, padded
+from .index import Rows
 
 _EXTENSIONS = b"xgLK"
 _VOLUME_LABEL = b"V"
@@ -33,7 +38,10 @@ class Limits:
 
 
 class TarReader:
-    """Iterates over the entries of `stream`, which is read to its very end. Errors: UnsafeArchive."""
+    """Iterates over the entries of `stream`, which is read to its very end: one by one, or as rows of the core's.
+
+    Errors: UnsafeArchive.
+    """
 
     def __init__(self, stream: Readable, limits: Limits) -> None:
         self._stream = stream
@@ -43,18 +51,35 @@ class TarReader:
         self._at = 0  # in the buffer
         self._passed = 0  # bytes of the stream that came before the buffer
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Entry | Rows]:
         extensions = Extensions()
-        while (block := self._header(extensions)) is not None:
+        while True:
+            if not extensions.size:
+                yield from self._rows()
+            block = self._header(extensions)
+            if block is None:
+                break
             kind = block[156:157]
             if kind in _EXTENSIONS:
                 self._extend(extensions, kind, number(block[124:136]))
             elif kind != _VOLUME_LABEL:
                 entry = parse_header(block, extensions)
-                self._pass_content(entry, block, extensions)
+                self._place(entry, block, extensions)
                 yield entry
+                self._skip(padded(entry.stored), spare=padded(entry.stored) - entry.stored)
                 extensions = Extensions()
         self._drain()
+
+    def _rows(self) -> Iterator[Rows]:
+        """What the core takes of the buffer."""
+        if self._at == len(self._buffer):
+            self._passed += self._at
+            self._buffer, self._at = self._stream.read(_CHUNK), 0
+        *rows, self._files, end, spare = layercore.read_headers(self._buffer, self._at, self._passed, self._limits.size,
+                                                                self._files)
+        if end > self._at:
+            yield Rows(*rows)
+            self._skip(end - self._at, spare=spare)
 
     def _header(self, extensions: Extensions) -> bytes | None:
         block = self._take(BLOCK, at_end=True)
@@ -75,7 +100,8 @@ class TarReader:
         extensions.take(kind, self._take(size))
         self._skip(padded(size) - size)
 
-    def _pass_content(self, entry: Entry, block: bytes, extensions: Extensions) -> None:
+    def _place(self, entry: Entry, block: bytes, extensions: Extensions) -> None:
+        """Where its content is. Reads a sparse file's map."""
         parts: list[int] | None = None
         start, stored, version = self._position(), entry.size, extensions.sparse_version()
         if entry.kind == OLD_SPARSE:
@@ -95,7 +121,6 @@ class TarReader:
         self._files += entry.size
         if self._files > self._limits.size or start + stored > self._limits.size:
             raise refuse(f"with {entry.name!r} it is larger than {self._limits.size} bytes")
-        self._skip(padded(stored), spare=padded(stored) - stored)
 
     def _old_sparse_map(self, block: bytes) -> list[int]:
         """Four parts in the header, then 21 in each block that follows it, of 12 bytes for each number."""

@@ -9,12 +9,14 @@ format has a version in its magic and is private to this store: an unknown one i
 import stat
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
+from .. import layercore
 from ..errors import StoreError
 from ..paths import ImagePath, decode, encode
 from ..tree.changes import Change, ChangeSet, Opaque, Put, Remove
 from ..tree.node import Content, Device, Directory, File, Meta, Node, Symlink
+from ..values import dataclass
 from .content import Extent, LayerEntry, LayerExtents, Opener, TarExtents, TarRange
 
 _MAGIC = b"ieindex1"
@@ -25,8 +27,41 @@ RECORD = struct.Struct("<IIIqQQI")
 RECORD_SIZE = RECORD.size
 _EXTENT = struct.Struct("<QQQ")
 _LENGTHS = struct.Struct("<II")
+_NUMBER = struct.Struct("<I")
 
 _REMOVE, _OPAQUE, FILE, _SPARSE, _LINK, DIRECTORY, _SYMLINK, _DEVICE = range(8)
+
+
+@dataclass(frozen=True, slots=True)
+class HardLink:
+    """An entry that only names an earlier one of its tar."""
+
+    path: ImagePath
+    target: ImagePath
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What layercore.read_headers took of a tar, in the tar's order: files, folders, symlinks and hard links."""
+
+    records: bytes
+    paths: bytes
+    targets: bytes
+
+    def __len__(self) -> int:
+        return len(self.records) // RECORD_SIZE
+
+    def __iter__(self) -> Iterator[Put | HardLink]:
+        targets = iter(decode(self.targets).split("\0"))
+        for name, row in zip(decode(self.paths).split("\0"), RECORD.iter_unpack(self.records), strict=False):
+            kind_mode, uid, gid, mtime, size, offset, _ = row
+            path, kind, meta = ImagePath(name), kind_mode >> 16, Meta(kind_mode & 0xFFFF, uid, gid, mtime)
+            if kind == _LINK:
+                yield HardLink(path, ImagePath(next(targets)))
+            elif kind == FILE:
+                yield Put(path, File(meta, TarRange(offset, size), size))
+            else:
+                yield Put(path, Directory(meta) if kind == DIRECTORY else Symlink(meta, next(targets)))
 
 
 def dump(changes: Iterable[Change]) -> bytes:
@@ -40,7 +75,8 @@ def dump(changes: Iterable[Change]) -> bytes:
 def load(data: bytes, opener: Opener) -> ChangeSet:
     """The changes that `dump` packed, each file readable through `opener`. Errors: StoreError."""
     try:
-        return _unpack(_parts(data), opener)
+        return _unpack(_parts(data), lambda offset, size: LayerEntry(opener, offset, size),
+                       lambda extents, size: LayerExtents(opener, extents, size))
     except (ValueError, struct.error, zlib.error, IndexError) as error:
         raise StoreError(f"cannot read the index of a layer: {error}") from error
 
@@ -87,11 +123,37 @@ class Packer:
             if texts:
                 held.append(texts[:-1])
 
+    def add_link(self, path: ImagePath, target: ImagePath) -> None:
+        """A hard link, of which `arrange` finds out what it leads to."""
+        self.records.append(RECORD.pack(_LINK << 16, 0, 0, 0, 0, 0, 0))
+        self.paths.append(encode(path))
+        self.targets.append(encode(target))
+
+    def arrange(self, most: int) -> bool:
+        """Brings what was added in any order into canonical order. False, with nothing done, where that takes more
+        than sorting: see native/arrange.h. most: entries, implied folders too."""
+        records = b"".join(self.records)
+        paths, targets = (b"\0".join([*texts, b""]) for texts in (self.paths, self.targets))
+        found = layercore.arrange(records, paths, targets, len(self.xattrs), most)
+        if found is None:
+            return False
+        records, paths, targets, order = found
+        self.records, self.paths, self.targets = [records], [paths[:-1]], [targets[:-1]]
+        self.xattrs = [self.xattrs[number - 1] for (number,) in _NUMBER.iter_unpack(order)]
+        return True
+
+    def changes(self) -> ChangeSet:
+        """What was added, each File's content a place in its tar."""
+        return _unpack(self._parts(), TarRange, TarExtents)
+
     def dump(self) -> bytes:
-        parts = (b"".join(self.records), b"\0".join(self.paths), b"\0".join(self.targets), b"".join(self.xattrs),
-                 b"".join(self.extents))
+        parts = self._parts()
         head = _HEAD.pack(_MAGIC, *(len(part) for part in parts))
         return head + zlib.compress(b"".join(parts), 1)
+
+    def _parts(self) -> list[bytes]:
+        return [b"".join(self.records), b"\0".join(self.paths), b"\0".join(self.targets), b"".join(self.xattrs),
+                b"".join(self.extents)]
 
     def add(self, number: int, change: Change) -> None:
         self.paths.append(encode(change.path))
@@ -137,7 +199,9 @@ class Packer:
         return number
 
 
-def _unpack(parts: list[bytes], opener: Opener) -> ChangeSet:
+def _unpack(parts: list[bytes], place: Callable[[int, int], Content],
+            places: Callable[[tuple[Extent, ...], int], Content]) -> ChangeSet:
+    """place: the content of (offset, size) in the tar. places: that of (extents, size)."""
     records, paths, targets, xattrs, extents = parts
     attributes = _unpack_xattrs(xattrs)
     names = iter(decode(paths).split("\0")) if records else iter(())
@@ -156,13 +220,13 @@ def _unpack(parts: list[bytes], opener: Opener) -> ChangeSet:
         else:
             meta = Meta(kind_mode & 0xFFFF, uid, gid, mtime, attributes[attrs])
             if kind == FILE:
-                node: Node = File(meta, LayerEntry(opener, second, first), first)
+                node: Node = File(meta, place(second, first), first)
             elif kind == DIRECTORY:
                 node = Directory(meta)
             elif kind == _SYMLINK:
                 node = Symlink(meta, next(links))
             elif kind == _SPARSE:
-                node = File(meta, LayerExtents(opener, _file_extents(spans, second), first), first)
+                node = File(meta, places(_file_extents(spans, second), first), first)
             else:
                 node = Device(meta, stat.S_IFMT(first), second >> 32, second & 0xFFFFFFFF)
             done.append(Put(path, node))

@@ -12,21 +12,35 @@ a deletion is about lower layers alone, wherever in the tar it stands (image-spe
 import stat
 from collections.abc import Iterator
 
+from ..errors import UnsafeArchive
 from ..paths import ROOT, ImagePath, basename, decode, encode, join, parent
 from ..tree.changes import Change, ChangeSet, Opaque, Put, Remove
 from ..tree.node import Content, Device, Directory, File, Meta, Node, Symlink
-from . import whiteout
+from ..values import dataclass
+from . import index, whiteout
 from .archive import Limits, TarReader
 from .compress import Readable
 from .content import TarExtents, TarRange
 from .entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, HARD_LINK, REGULAR, SYMLINK, Entry, refuse
+from .index import HardLink, Packer, Rows
 
-__all__ = ["Limits", "read_layer"]
+__all__ = ["Limits", "read_index", "read_layer"]
 
 _MAX_PATH = 4096  # PATH_MAX and NAME_MAX of Linux: what is longer cannot be made on any disk
 _MAX_NAME = 255
 _DEFAULT_LIMITS = Limits()
 _DEVICES = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK}
+
+
+@dataclass(frozen=True, slots=True)
+class _AufsFile:
+    """Bytes that hard links of an old docker layer lead to (whiteout.AUFS_LINKS), themselves nowhere in the image."""
+
+    path: ImagePath
+    node: File
+
+
+_Said = Change | HardLink | _AufsFile | Rows
 
 
 def read_layer(stream: Readable, *, limits: Limits = _DEFAULT_LIMITS, whiteouts: bool = True) -> ChangeSet:
@@ -36,16 +50,62 @@ def read_layer(stream: Readable, *, limits: Limits = _DEFAULT_LIMITS, whiteouts:
     Each File's content is its place in the tar (content.bind makes it readable). Errors: UnsafeArchive, and what
     `stream.read` raises.
     """
+    said = _read(stream, limits, whiteouts)
+    packer = _arranged(said, limits)
+    return ChangeSet(tuple(_judged(said, limits).changes())) if packer is None else packer.changes()
+
+
+def read_index(stream: Readable, *, limits: Limits = _DEFAULT_LIMITS) -> bytes:
+    """`index.dump(read_layer(stream))`, without an object for each entry where the layer core can do it."""
+    said = _read(stream, limits, whiteouts=True)
+    packer = _arranged(said, limits)
+    return index.dump(_judged(said, limits).changes()) if packer is None else packer.dump()
+
+
+def _read(stream: Readable, limits: Limits, whiteouts: bool) -> list[_Said]:
+    """All that the tar says, in its order, each entry by itself being right."""
+    said: list[_Said] = []
+    count = 0
+    try:
+        for found in TarReader(stream, limits):
+            one = found if isinstance(found, Rows) else _meaning(found, whiteouts)
+            if one is not None:
+                said.append(one)
+                count += len(one) if isinstance(one, Rows) else bool(one.path)
+            if count > limits.entries:
+                raise refuse("it has too many entries")
+    except UnsafeArchive:
+        _judged(said, limits)  # before what is wrong with this entry comes what is wrong with those before it
+        raise
+    return said
+
+
+def _arranged(said: list[_Said], limits: Limits) -> Packer | None:
+    """The index, where the core took part in reading and need only sort; a layer of any oddity is `_Layer`'s."""
+    kinds = set(map(type, said))
+    if Rows not in kinds or _AufsFile in kinds:
+        return None
+    packer = Packer()
+    for one in said:
+        if isinstance(one, Rows):
+            packer.add_packed(one.records, one.paths, one.targets)
+        elif isinstance(one, HardLink):
+            packer.add_link(one.path, one.target)
+        elif not isinstance(one, _AufsFile):
+            packer.add(0, one)
+    return packer if packer.arrange(limits.entries) else None
+
+
+def _judged(said: list[_Said], limits: Limits) -> "_Layer":
+    """Errors: UnsafeArchive."""
     layer = _Layer(limits)
-    for entry in TarReader(stream, limits):
-        path = clean_path(entry.name)
-        if whiteouts and whiteout.is_reserved(path):
-            _reserved(layer, path, entry)
-        elif entry.kind == HARD_LINK:
-            layer.link(path, clean_path(entry.target))
+    for one in said:
+        if isinstance(one, Rows):
+            for row in one:
+                layer.take(row)
         else:
-            layer.put(path, _node(entry))
-    return ChangeSet(tuple(layer.changes()))
+            layer.take(one)
+    return layer
 
 
 def clean_path(name: bytes) -> ImagePath:
@@ -58,13 +118,16 @@ def clean_path(name: bytes) -> ImagePath:
     return ImagePath("/".join(parts))
 
 
-def _reserved(layer: "_Layer", path: ImagePath, entry: Entry) -> None:
-    if parent(path) == whiteout.AUFS_LINKS and entry.kind == REGULAR:
-        layer.keep_aufs_link(path, File(_meta(entry), _content(entry), entry.size))
-        return
-    change = whiteout.parse(path)
-    if change is not None:
-        layer.mark(change)
+def _meaning(entry: Entry, whiteouts: bool) -> Change | HardLink | _AufsFile | None:
+    """None for the book-keeping of AUFS. Errors: UnsafeArchive."""
+    path = clean_path(entry.name)
+    if whiteouts and whiteout.is_reserved(path):
+        if parent(path) == whiteout.AUFS_LINKS and entry.kind == REGULAR:
+            return _AufsFile(path, File(_meta(entry), _content(entry), entry.size))
+        return whiteout.parse(path)
+    if entry.kind == HARD_LINK:
+        return HardLink(path, clean_path(entry.target))
+    return Put(path, _node(entry))
 
 
 def _node(entry: Entry) -> Node:
@@ -111,7 +174,19 @@ class _Layer:
         self._folders: dict[ImagePath, _Folder] = {ROOT: _Folder()}
         self._aufs_links: dict[ImagePath, Node] = {}
 
-    def put(self, path: ImagePath, node: Node) -> None:
+    def take(self, said: Change | HardLink | _AufsFile) -> None:
+        """Errors: UnsafeArchive."""
+        if isinstance(said, Put):
+            self._put(said.path, said.node)
+        elif isinstance(said, HardLink):
+            self._link(said.path, said.target)
+        elif isinstance(said, _AufsFile):
+            self._count()
+            self._aufs_links[said.path] = said.node
+        else:
+            self._mark(said)
+
+    def _put(self, path: ImagePath, node: Node) -> None:
         if not path:
             if not isinstance(node, Directory):
                 raise refuse("its root is not a folder")
@@ -127,13 +202,13 @@ class _Layer:
             self._drop(path)
         siblings[basename(path)] = node
 
-    def link(self, path: ImagePath, target: ImagePath) -> None:
+    def _link(self, path: ImagePath, target: ImagePath) -> None:
         node = self._aufs_links.get(target) or self._lookup(target)
         if node is None:
             raise refuse(f"{path!r} is a hard link to {target!r}, which is no file of it")
-        self.put(path, node)
+        self._put(path, node)
 
-    def mark(self, change: Remove | Opaque) -> None:
+    def _mark(self, change: Remove | Opaque) -> None:
         """Below a file or a symlink of this tar there is nothing left to delete: umoci tells such things as well."""
         self._count()
         folder = self._folder(change.path if isinstance(change, Opaque) else parent(change.path), strict=False)
@@ -143,10 +218,6 @@ class _Layer:
             folder.opaque = True
         else:
             folder.removed.add(basename(change.path))
-
-    def keep_aufs_link(self, path: ImagePath, node: File) -> None:
-        self._count()
-        self._aufs_links[path] = node
 
     def changes(self) -> Iterator[Change]:
         """Canonical order."""

@@ -1,7 +1,7 @@
 """One layer on its way in: every byte is written, hashed, inflated, hashed again and read as tar in one pass.
 
     partial blob ┐
-                 ├─▶ BlobStream ══▶ inflated ══▶ TarStream ─▶ read_layer ─▶ the index of its files
+                 ├─▶ BlobStream ══▶ inflated ══▶ TarStream ─▶ read_index ─▶ the index of its files
     network ─────┘   digest, size                diff_id
 
 Three threads, one before, between and behind the double arrows: the slowest of them is what a pull takes.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from ..errors import RegistryError, UnsafeArchive
 from ..layer.compress import Readable, inflated
 from ..layer.readahead import ReadAhead
-from ..layer.reader import read_layer
+from ..layer.reader import read_index
 from ..oci.descriptor import Descriptor, compression_of
 from ..store.blobwriter import BlobWriter
 from ..store.images import LayerRef
@@ -188,14 +188,14 @@ def _receive(layer: LayerRef, stream: BlobStream, store: Store) -> None:
         source = inflated(arriving, compression_of(layer.blob.media_type))
         with ReadAhead(_Bounded(source, limit, str(layer.blob.digest))) as inflating:
             tar = TarStream(layer, inflating)
-            changes = read_layer(tar)
+            packed = read_index(tar)
             while tar.read(CHUNK):
                 pass
         while arriving.read(CHUNK):
             pass
     stream.finish()  # first: whose fault it is when both digests are wrong
     tar.finish()
-    store.trees.remember(layer.diff_id, changes)
+    store.trees.keep(layer.diff_id, packed)
 
 
 def _range_start(content_range: str) -> int:

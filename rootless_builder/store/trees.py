@@ -54,14 +54,14 @@ class Trees:
         opener = self._opener(layer)
         with contextlib.suppress(OSError, StoreError):
             return index.load(self._layout.tree(layer.diff_id).read_bytes(), opener)
-        from ..layer.reader import read_layer
+        from ..layer.reader import read_index
         from .inflate import tar_stream
 
         with tar_stream(self._blobs, layer) as stream:
-            entries = read_layer(stream)
+            packed = read_index(stream)
             stream.finish()
-        self.remember(layer.diff_id, entries)
-        return index.load(index.dump(entries), opener)
+        self.keep(layer.diff_id, packed)
+        return index.load(packed, opener)
 
     def known(self, diff_id: Digest) -> bool:
         """Whether the layer's index is here, so that it need not be read for it."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import IechorError, StoreError, UnsafeArchive
 from ..layer import index
-from ..layer.reader import read_layer
+from ..layer.reader import read_index
 from ..oci.descriptor import compression_of
 from ..oci.digest import Digest, InvalidDigest
 from ..values import dataclass, field
@@ -161,11 +161,11 @@ def _layers(store: "Store", image: Image, path: Path, inflated: set[tuple[Digest
 def _layer(store: "Store", layer: LayerRef) -> Iterator[Damage]:
     """Errors: StoreError, UnsafeArchive."""
     with store.trees.stream(layer) as stream:
-        entries = read_layer(stream)
+        packed = read_index(stream)
         stream.finish()
     path = store.layout.tree(layer.diff_id)
     with contextlib.suppress(FileNotFoundError):
-        if not index.same(path.read_bytes(), index.dump(entries)):
+        if not index.same(path.read_bytes(), packed):
             yield Damage(kind="derived", path=path, what="it is not the index of this layer's tar")
 
 

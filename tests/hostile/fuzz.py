@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 if __package__ in (None, ""):
@@ -30,10 +31,9 @@ if __package__ in (None, ""):
 import zstandard
 
 from rootless_builder.caching import wire
-from rootless_builder.errors import IechorError
-from rootless_builder.layer import index
+from rootless_builder.errors import IechorError, UnsafeArchive
+from rootless_builder.layer import index, reader
 from rootless_builder.layer.compress import inflated, is_tar
-from rootless_builder.layer.reader import Limits, read_layer
 from rootless_builder.oci.config import ImageConfig
 from rootless_builder.oci.digest import Digest
 from rootless_builder.oci.manifest import Manifest, parse_manifest
@@ -47,9 +47,10 @@ from rootless_builder.store.importing import import_images
 from rootless_builder.store.store import Store
 from rootless_builder.tree.changes import Put
 from rootless_builder.tree.node import Directory
+from tests.cores import CORES, reading_with
 from tests.tarbytes import END, file, folder, gnu_long, hard_link, header, padded, pax, symlink
 
-LIMITS = Limits(entries=10_000, size=1 << 30)
+LIMITS = reader.Limits(entries=10_000, size=1 << 30)
 SLOW = 10.0  # seconds of work for one input
 _FLAT = "sha256:" + "a" * 64
 
@@ -57,8 +58,12 @@ _FLAT = "sha256:" + "a" * 64
 # ---- what is read ----------------------------------------------------------------------------------------------
 
 def read_tar(data: bytes) -> None:
-    """And the two things that every user of a layer relies on."""
-    changes = read_layer(io.BytesIO(data), limits=LIMITS)
+    """And the two things that every user of a layer relies on. Both cores say the same, word for word."""
+    (packed, refused), other = _tar_by(CORES["c"], data), _tar_by(CORES["python"], data)
+    assert (packed, refused) == other
+    if refused:
+        raise UnsafeArchive(refused)
+    changes = index.load(packed, lambda: 0)
     paths = [change.path for change in changes]
     assert all(".." not in path.split("/") and not path.startswith("/") and "\0" not in path for path in paths)
     leaves = {change.path for change in changes if isinstance(change, Put) and not isinstance(change.node, Directory)}
@@ -66,7 +71,16 @@ def read_tar(data: bytes) -> None:
         while "/" in path:
             path = path.rpartition("/")[0]
             assert path not in leaves, "something lies below what is no folder"
-    index.load(index.dump(changes), lambda: 0)
+    assert index.dump(reader.read_layer(io.BytesIO(data), limits=LIMITS)) == packed
+
+
+def _tar_by(core: ModuleType, data: bytes) -> tuple[bytes, str]:
+    """(the index, or why there is none)."""
+    with reading_with(core):
+        try:
+            return reader.read_index(io.BytesIO(data), limits=LIMITS), ""
+        except UnsafeArchive as error:
+            return b"", error.message
 
 
 def read_compressed(data: bytes) -> None:
@@ -206,7 +220,7 @@ CHALLENGES = (b'Bearer realm="https://auth.example/token",service="a \\"b\\"",sc
               b"Wednesday, 21-Oct-15 07:28:00 -9999")
 NAMES = (b"debian", b"docker.io/library/debian:12", b"localhost:5000/a/b@" + _FLAT.encode(), b"[::1]:80/a__b/c-d:T.x",
          b"linux/arm64/v8", _FLAT.encode(), b"sha512:" + b"0" * 128, b"EXAMPLE.com/x:1@" + _FLAT.encode())
-PACKED = index.dump(read_layer(io.BytesIO(TAR)))
+PACKED = index.dump(reader.read_layer(io.BytesIO(TAR)))
 
 
 # ---- damage ----------------------------------------------------------------------------------------------------

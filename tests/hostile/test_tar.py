@@ -14,6 +14,8 @@ from rootless_builder.layer.reader import Limits, read_layer
 from rootless_builder.tree.changes import Put
 from tests.tarbytes import END, base256, file, folder, gnu_long, hard_link, header, padded, pax, raw_pax, symlink
 
+pytestmark = pytest.mark.usefixtures("reading_core")
+
 PAIR = b"%011o\0%011o\0"
 
 

@@ -16,6 +16,8 @@ from rootless_builder.tree.node import Device, Directory, File, Node, Symlink
 from tests.layersample import read_back
 from tests.tarbytes import END, base256, file, folder, gnu_long, hard_link, header, padded, pax, symlink
 
+pytestmark = pytest.mark.usefixtures("reading_core")
+
 
 class Trickle:
     """A stream that gives less than it is asked for, as sockets and decompressors do."""
