@@ -6,7 +6,7 @@
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from .effects.effects import Effects
 from .errors import IechorError, Interrupted
 from .events import Emit, ImageBuilt, Notice
 from .language.checks.options import BUILD_ARG, CheckOptions
-from .language.instructions import Arg, Script
+from .language.instructions import Arg, Run, Script
 from .language.keywords import is_builtin_syntax
 from .language.parser import parse
 from .oci.platform import host_platform
@@ -37,7 +37,7 @@ from .store.store import Store
 
 if TYPE_CHECKING:
     from .bases.pulling import Puller
-    from .steps.runsettings import RunSettings
+    from .steps.runsettings import DeviceAccess, RunSettings
 
 RESERVED_ARGS = frozenset({EPOCH, "BUILDKIT_SYNTAX", BUILD_ARG, KEEP_GIT_DIR, "BUILDKIT_BUILD_NAME",
                            "BUILDKIT_CACHE_MOUNT_NS", "BUILDKIT_INLINE_CACHE", "BUILDKIT_MULTI_PLATFORM",
@@ -68,6 +68,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
         target = graph.target(request.target)
         reachable = list(graph.stages[:target.index + 1]) if request.all_stages else graph.reachable(target)
         check_stages(reachable, graph, platform)
+        check_devices(reachable, run.devices)
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=platform,
                         build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
                         stages=frozenset(stage.index for stage in reachable), replaced=contexts.has,
@@ -81,6 +82,17 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
                        keep=request.keep, carries_cache=request.inline_cache)
     emit(ImageBuilt(image_id=str(image.id), manifest=str(image.manifest_descriptor.digest), seconds=clock() - began))
     return image
+
+
+def check_devices(stages: Iterable[Stage], access: "DeviceAccess") -> None:
+    """Before anything is fetched or run: does every RUN get the devices it must have? Errors: with the RUN's place."""
+    for run in (one for stage in stages for one in stage.instructions if isinstance(one, Run) and one.devices):
+        from .steps.devices import given  # most builds have none
+
+        try:
+            given(run.devices, access)
+        except IechorError as error:
+            raise error.at(run.span) from None
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@
     compression_level = 2              also IECHOR_COMPRESSION_LEVEL
     jobs = 4                           blobs in transfer side by side; also IECHOR_JOBS
     timeout = 90                       seconds of silence after which a registry is given up; also IECHOR_TIMEOUT
+    cdi_spec_dirs = ["/etc/cdi"]       where CDI devices are described; also IECHOR_CDI_SPEC_DIRS="DIR:DIR"
 
     [registries."docker.io"]
     mirrors = ["mirror.example:5000", "https://cache.example/hub"]    asked in this order, before docker.io
@@ -39,6 +40,7 @@ from .span import Span
 from .values import dataclass, field, replace
 
 SYSTEM_CONFIG = Path("/etc/iechor/config.toml")
+CDI_SPEC_DIRS = (Path("/etc/cdi"), Path("/var/run/cdi"))
 USERNS_MODES = ("auto", "fakeroot", "subuid", "host")
 COMPRESSIONS = ("gzip", "zstd", "none")
 _HOST = re.compile(r"(?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
@@ -87,6 +89,7 @@ class Settings:
     compression_level: int | None = None
     jobs: int = 4
     timeout: int = 90
+    cdi_spec_dirs: tuple[Path, ...] = CDI_SPEC_DIRS
     ca_file: Path | None = None
     ssl_cert_file: Path | None = None
     ssl_cert_dir: Path | None = None
@@ -179,6 +182,14 @@ def _file(value: Any, origin: _Origin) -> Path:
     return origin.home / path[2:] if path.startswith("~/") else origin.folder / path
 
 
+def _folders(value: Any, origin: _Origin) -> tuple[Path, ...]:
+    """A list, or as $PATH is written."""
+    folders = value.split(":") if isinstance(value, str) else value
+    if not isinstance(folders, list):
+        raise _Unfit("it must be a list of folders")
+    return tuple(_file(folder, origin) for folder in folders)
+
+
 def _flag(value: Any, origin: _Origin) -> bool:
     if not isinstance(value, bool):
         raise _Unfit("it must be true or false")
@@ -217,7 +228,7 @@ Check = Callable[[Any, _Origin], Any]
 _KEYS: Mapping[str, Check] = {
     "default_registry": _host, "ca_file": _file, "store": _file, "shared_store": _file, "scratch": _file,
     "userns": _one_of(*USERNS_MODES), "compression": _one_of(*COMPRESSIONS), "compression_level": _whole(1, 19),
-    "jobs": _whole(1, 64), "timeout": _whole(1, 3600),
+    "jobs": _whole(1, 64), "timeout": _whole(1, 3600), "cdi_spec_dirs": _folders,
 }
 _REGISTRY_KEYS: Mapping[str, Check] = {
     "mirrors": _mirrors, "insecure": _flag, "ca_file": _file, "client_cert": _file, "client_key": _file,
@@ -302,6 +313,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "IECHOR_SHARED_STORE": "shared_store",
     "IECHOR_SCRATCH": "scratch", "IECHOR_USERNS": "userns", "IECHOR_COMPRESSION": "compression",
     "IECHOR_COMPRESSION_LEVEL": "compression_level", "IECHOR_JOBS": "jobs", "IECHOR_TIMEOUT": "timeout",
+    "IECHOR_CDI_SPEC_DIRS": "cdi_spec_dirs",
 }
 _NUMBERS = frozenset({"compression_level", "jobs", "timeout"})
 

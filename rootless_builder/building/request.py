@@ -10,7 +10,7 @@ from ..contexts.memory import ContextMemory
 from ..contexts.preprocessing import Preprocessor
 from ..contexts.remotes import Remotes
 from ..events import Emit
-from ..language.numbers import boolean
+from ..language.numbers import is_true
 from ..oci.platform import Platform, host_platform
 from ..oci.reference import Reference
 from ..steps.world import Rewrite
@@ -64,14 +64,6 @@ def open_contexts(request: BuildRequest, remotes: Remotes, tmp: Path, emit: Emit
                     keep_git_dir=is_true(request.build_args.get(KEEP_GIT_DIR, "")),
                     commit_times=request.source_date_epoch is not None or EPOCH in request.build_args,
                     memory=ContextMemory(request.memory, request.now) if request.memory else None)
-
-
-def is_true(text: str) -> bool:
-    """As BuildKit reads a switch among the build args; what is none is off."""
-    try:
-        return boolean(text)
-    except ValueError:
-        return False
 
 
 def platform_args(platform: Platform, target: str) -> dict[str, str]:

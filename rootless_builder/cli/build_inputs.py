@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SourceError, UsageError
+from ..steps.runsettings import DeviceAccess
 
 if TYPE_CHECKING:
     from ..contexts.fetchauth import FetchAuth
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 SHM_SIZE = 64 << 20  # bytes
+ENTITLEMENTS = ("network.host", "security.insecure", "buildx.local.delete")
 
 
 def secrets(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, "Secret"]:
@@ -81,6 +83,30 @@ def agents(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, tuple[
             raise UsageError(f"cannot use --ssh {text}: a socket stands alone", hint="give one socket, or keys")
         found[name or "default"] = tuple(map(str, places))
     return found
+
+
+def devices(texts: Iterable[str], folders: tuple[Path, ...]) -> DeviceAccess:
+    """What --allow says of CDI devices; the rest of it is allowed anyway. Errors: UsageError."""
+    every, allowed = False, list[str]()
+    aliases: dict[str, str] = {}
+    for text in texts:
+        kind, _, rest = text.partition("=")
+        if kind != "device":
+            if text not in ENTITLEMENTS:
+                raise UsageError(f'cannot use --allow "{text}": there is no such entitlement',
+                                 hint=f"there are device, device=NAME, {', '.join(ENTITLEMENTS)}")
+            continue
+        if not rest:
+            every = True
+            continue
+        name, *more = rest.split(",")
+        alias = next((field.removeprefix("alias=") for field in more), "")
+        if len(more) > 1 or (more and not (more[0].startswith("alias=") and alias)):
+            raise UsageError(f'cannot use --allow "{text}": {more[-1]!r} is not understood',
+                             hint="write --allow device=NAME or --allow device=NAME,alias=OTHER")
+        allowed += [] if alias else [name]
+        aliases |= {alias: name} if alias else {}
+    return DeviceAccess(folders=folders, all_allowed=every, allowed=tuple(allowed), aliases=aliases)
 
 
 def limits(texts: Sequence[str]) -> tuple["Limit", ...]:

@@ -51,9 +51,9 @@ def build(call: Call) -> int:
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
     from .. import build as flow
     from ..bases.pulling import Puller
-    from ..building.request import is_true
     from ..contexts.remotes import Remotes
     from ..events import Notice
+    from ..language.numbers import is_true
     from ..outputs.exporting import Warnings, export, metadata
     from .build_inputs import fetch_auth
 
@@ -139,7 +139,7 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
                  launcher: "Callable[[], Launcher]") -> "RunSettings":
     """The scratch space is opened, and the sandbox server started, by the first RUN alone."""
     from ..steps.runsettings import RunSettings
-    from .build_inputs import agents, limits, secrets, shm_size
+    from .build_inputs import agents, devices, limits, secrets, shm_size
 
     options, own = call.options, build_args(call)
     if options.network == "private":
@@ -159,6 +159,7 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
         hosts=known_hosts(host_file("/etc/hosts")),
         secrets=secrets(options.secret, call.environ), agents=agents(options.ssh, call.environ),
         environ=call.environ, shm_size=shm_size(options.shm_size), limits=limits(options.ulimit),
+        devices=devices(options.allow, settings.cdi_spec_dirs),
         lose_owners=owners, proot=proot)
 
 

@@ -17,7 +17,7 @@ DESCRIPTION = (
 )
 
 LATER = {
-    "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false", "--allow": "ENTITLEMENT",
+    "--attest": "TYPE", "--sbom": "VALUE|false", "--provenance": "VALUE|false",
     "--env": "KEY=VALUE", "--device": "DEVICE", "--cap-add": "CAP", "--cap-drop": "CAP",
     "--security-opt": "OPTION", "-m/--memory": "SIZE", "--cpus": "N",
     "--manifest": "NAME", "--save-stages": "", "--stage-labels": "", "--layer-label": "KEY=VALUE",
@@ -120,6 +120,10 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                        help="a limit of setrlimit(2) during RUN; core is 0 unless it is set here (repeatable)")
     group.add_argument("--network", choices=("default", "host", "none", "private"), default="default",
                        help="the network of RUN: the host's (default), or none")
+    group.add_argument("--allow", metavar="ENTITLEMENT", action="append", default=[],
+                       help="device: a RUN may have the CDI devices that it asks for; device=NAME[,alias=OTHER]: this "
+                            "one, under another name too. What else docker wants allowed (network.host, "
+                            "security.insecure) needs no leave here (repeatable)")
     group.add_argument("--add-host", metavar="NAME:IP", action="append", default=[],
                        help="a line for /etc/hosts during RUN (repeatable)")
     group.add_argument("-v", "--volume", metavar="SOURCE:TARGET[:ro|:O]", action="append", default=[],

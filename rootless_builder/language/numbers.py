@@ -71,6 +71,14 @@ def boolean(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true nor false")
 
 
+def is_true(text: str) -> bool:
+    """As BuildKit reads a switch that is no flag: what is neither is off."""
+    try:
+        return boolean(text)
+    except ValueError:
+        return False
+
+
 def size(text: str) -> int:
     """Bytes: "64m", "1.5GiB", "100"; units are powers of 1024, in any case. Raises ValueError."""
     match = re.fullmatch(r"(.*[0-9.])? ?([^0-9. ]*)", text, re.DOTALL)

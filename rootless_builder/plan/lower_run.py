@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..errors import UnsupportedError
 from ..language import instructions as i
 from ..paths import absolute, image_path
 from .mounts import step_mounts
@@ -17,11 +16,7 @@ PIPES = "/dev/pipes"
 
 
 def run_step(low: "Lowering", this: i.Run) -> RunStep:
-    """Errors: IechorfileError, UnsupportedError."""
-    required = next((device.name for device in this.devices if device.required), None)
-    if required is not None:
-        raise UnsupportedError(f"RUN --device={required},required is understood, and not carried out by this release",
-                               hint="build without --device, or without required")
+    """Errors: IechorfileError."""
     script = None
     text = this.script if this.heredocs else " ".join(this.argv)
     if this.shebang:
@@ -35,7 +30,7 @@ def run_step(low: "Lowering", this: i.Run) -> RunStep:
         shown=low.shown(this, f"RUN {_with_args(low, argv)} # iechor"), image=low.image, argv=argv,
         env=tuple(f"{key}={value}" for key, value in low.env.items()), proxies=tuple(_proxies(low)),
         user=low.config.user, cwd=absolute(image_path(low.config.working_dir)), script=script, network=network,
-        devices=tuple(device.name for device in this.devices),
+        devices=this.devices,
         insecure=this.security == "insecure", mounts=step_mounts(low, this))
 
 

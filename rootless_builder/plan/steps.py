@@ -8,6 +8,7 @@ cache key. A ConfigStep changes the config alone: no layer, no key.
 
 from collections.abc import Iterator
 
+from ..language.instructions import Device
 from ..oci.config import ImageConfig
 from ..span import Span
 from ..values import dataclass, field
@@ -39,7 +40,7 @@ class RunStep:
     """env: ("K=V", …) of ENV and of the ARGs in scope; proxies: the same, of predefined ARGs, outside the key.
 
     script: a heredoc with a shebang, mounted at /dev/pipes/NAME and named in argv. network: default, none or host.
-    insecure: with every capability. devices: CDI names that it would like, which no sandbox has.
+    insecure: with every capability. devices: as asked for; which they are on this host is an input.
     """
 
     shown: Shown = field(compare=False)
@@ -52,7 +53,7 @@ class RunStep:
     script: InlineFile | None = None
     network: str = "default"
     insecure: bool = False
-    devices: tuple[str, ...] = field(default=(), compare=False)
+    devices: tuple[Device, ...] = ()
     mounts: tuple[StepMount, ...] = ()
 
 

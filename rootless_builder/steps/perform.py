@@ -78,6 +78,10 @@ def inputs(step: Step, world: World, state: StageState | None = None) -> list[tu
         volumes = step.image.config.volumes if world.run.compat_volumes else ()
         settings = [("--compat-volumes", " ".join(volumes)), ("the host name", world.run.hostname),
                     ("--add-host", " ".join(f"{name}={address}" for name, address in world.run.add_hosts))]
+        if step.devices:
+            from .devices import given  # most builds have none
+
+            settings.append(("--device", " ".join(device.name for device in given(step.devices, world.run.devices))))
         return [*(one for one in settings if one[1]), *mount_inputs(step, world)]
     if not isinstance(step, CopyStep):
         return []

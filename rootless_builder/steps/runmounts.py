@@ -4,6 +4,7 @@
               a stage, an image ──▶ its layers ──────────────────────────────────┴▶ a second overlay, upper thrown away
     cache     a folder of scratch (scratch/caches.py), locked as its sharing asks
     secret    its text travels to the sandbox in memory, and is in no layer, key or log
+    --device  the host's nodes and files that its CDI file names (devices.py)
     ssh       the agent's socket, bound; for keys an agent is started
 
 Nothing of it is in the layer: mount points that were missing are taken out of what the step changed.
@@ -65,6 +66,10 @@ def attached(step: RunStep, world: World, scratch: Scratch) -> Iterator[Attached
     """Errors: SourceError, DiskFull, StoreError, and those of where mounts read from."""
     with ExitStack() as stack:
         maker = _Maker(world, scratch, stack, Attached())
+        if step.devices:
+            from .devices import edits_of, given  # most builds have none
+
+            maker.made.mounts, maker.made.env = edits_of(given(step.devices, world.run.devices))
         # Always in one order: two steps that lock the same caches cannot wait for each other.
         caches = sorted({mount for mount in step.mounts if isinstance(mount, CacheMount)},
                         key=lambda mount: (mount.id, mount.target))

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..once import Once
 from ..values import dataclass, field
 
 if TYPE_CHECKING:
+    from ..cdi.registry import Registry
     from ..contexts.secrets import Secret
     from ..sandbox.launcher import Launcher
     from ..sandbox.mounts import Mount
@@ -14,6 +16,20 @@ if TYPE_CHECKING:
     from ..scratch.scratch import Scratch
 
 SHM_SIZE = 64 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceAccess:
+    """Which CDI devices a RUN may have. folders: of their files, the weakest first; all_allowed: every one; allowed:
+    names; aliases: what a build file says → the device that is meant, which is allowed. known: read when it is asked
+    for.
+    """
+
+    folders: tuple[Path, ...] = ()
+    all_allowed: bool = False
+    allowed: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict, compare=False)
+    known: "Once[str, Registry]" = field(default_factory=Once, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +62,4 @@ class RunSettings:
     environ: Mapping[str, str] = field(default_factory=dict)
     shm_size: int = SHM_SIZE
     limits: "tuple[Limit, ...]" = ()
+    devices: DeviceAccess = DeviceAccess()

@@ -48,8 +48,13 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], world: World, *,
     Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull."""
     settings, emit = world.run, world.emit
     scratch = settings.scratch()
-    for name in step.devices:
-        emit(Notice(level="warning", text=f"RUN --device={name} is not carried out: the command runs without it"))
+    if step.devices:
+        from .devices import named  # most builds have none
+
+        for device in step.devices:
+            given, lacking = named(device, settings.devices)
+            if not given:
+                emit(Notice(level="warning", text=f"RUN --device={device.name}: the command runs without: {lacking}"))
     if step.insecure:
         emit(Notice(text="--security=insecure: the command has every capability in its sandbox, and on this host no "
                          "more rights than you"))

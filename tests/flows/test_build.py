@@ -240,7 +240,7 @@ def test_a_stand_in_for_a_base_is_said(user: Person) -> None:
     ("FROM REGISTRY/nothing/here:1\n", 7, ["iEchorfile:1:", "nothing/here:1"]),
     ("FROM 127.0.0.1:1/nothing/here:1\n", 8, ["iEchorfile:1:", "127.0.0.1:1"]),
     ("FROM busybox\nCOPY --from=later a /\nFROM busybox AS later\n", 3, ["iEchorfile:2:", "later"]),
-    ("FROM busybox\nRUN --device=v/c=d,required true\n", 4, ["iEchorfile:2:", "--device"]),
+    ("FROM busybox\nRUN --device=v/c=d,required true\n", 5, ["iEchorfile:2:", "--device"]),
     ("", 3, ["iEchorfile"]),
 ])
 def test_mistakes_point_and_leave_nothing(user: Person, registry: Registry, text: str, code: int,

@@ -153,11 +153,6 @@ def test_what_buildkit_takes_as_build_args(user: Person) -> None:
     assert "[]" in build(user, text, "--no-cache", "--build-arg=BUILDKIT_CACHE_MOUNT_NS=apart")
 
 
-def test_a_device_that_need_not_be_there(user: Person) -> None:
-    shown = build(user, "FROM busybox\nRUN --device=vendor.com/gpu=all echo ran\n")
-    assert "runs without it" in shown and " ran" in shown
-
-
 def test_bases_by_their_place_on_this_machine(user: Person, shared: Path) -> None:
     """podman's transports: a layout, and what `save` writes."""
     user.iechor("pull", "busybox")

@@ -117,7 +117,7 @@ ERRORS = [
     ("RUNN x\n", 3, ("iEchorfile:2: ", "Did you mean RUN?", ">    2 | RUNN x")),
     ("COPY helo /x\n", 5, ("iEchorfile:2: ", "helo", "hello")),
     ("RUN echo one; echo two >&2; exit 7\n", 6, ("iEchorfile:2: ", "7", "one", "two", ">    2 | RUN")),
-    ("RUN --device=x/y=z,required true\n", 4, ("iEchorfile:2: ", "--device")),
+    ("RUN --device=x/y=z,required true\n", 5, ("iEchorfile:2: ", "x/y=z")),
     ("COPY --from=REGISTRY/nonexistent /a /b\n", 7, ("iEchorfile:2: ", "/nonexistent")),
     ("RUN no-such-program\n", 6, ("127", "not found")),
 ]
