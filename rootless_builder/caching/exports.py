@@ -9,39 +9,32 @@ mode=min: the steps whose layers are in the result; mode=max: every step that th
 """
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DiskFull, StoreError, UnsafeArchive
-from ..layer.compress import compress
-from ..oci import descriptor as media
 from ..oci import document
-from ..oci.descriptor import LAYER_OF_COMPRESSION, Descriptor
+from ..oci.descriptor import MEDIA_TYPE_IMAGE_MANIFEST, Descriptor
 from ..oci.digest import Digest
-from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
+from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, blob_path, parse_manifest
 from ..oci.reference import Reference
-from ..outputs.archive import LAYOUT
+from ..outputs import layout
+from ..outputs.packed import held
 from ..store import atomic
 from ..store.buildcache import StepRecord
 from ..store.images import LayerRef
 from ..store.names import REF_NAME
-from ..store.packing import Packing
+from ..store.packing import Family, Packing, in_family, known, packed
 from ..store.store import Store
 from ..values import dataclass, replace
 from .carried import CarriedCache, bring
-from .imports import PACKED, UNCOMPRESSED, CacheImports, remember_packing
+from .imports import PACKED, UNCOMPRESSED, CacheImports
 from .records import layers_of
 from .wire import INLINE, MEDIA_TYPE, dump
 
 if TYPE_CHECKING:
     from ..registry.client import RegistryClient
-
-_DOCKER = {media.MEDIA_TYPE_LAYER: media.DOCKER_LAYER, media.MEDIA_TYPE_LAYER_GZIP: media.DOCKER_LAYER_GZIP,
-           media.MEDIA_TYPE_LAYER_ZSTD: media.DOCKER_LAYER_ZSTD}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +62,7 @@ def export(target: CacheTarget, cache: CarriedCache, result: Iterable[LayerRef],
     if target.folder is not None:
         layers = _layers(records)
         bring([layer.diff_id for layer in layers], imports.store.blobs)
-        _to_folder(target, target.folder, records, layers, imports.store)
+        _to_folder(target, target.folder, records, layers, imports)
     else:
         layers = _to_registry(target, cache, records, imports)
     return f"{len(records)} records and {len(layers)} layers to {target.text}"
@@ -90,14 +83,13 @@ def _manifest(target: CacheTarget, records: Mapping[str, StepRecord],
     """The manifest, and the bytes of its config."""
     data = document.dump(dump(records))
     config = Descriptor(media_type=MEDIA_TYPE, digest=Digest.of(data), size=len(data))
-    packed = f"{target.compression} {'default' if target.level is None else target.level}"
+    family: Family = "oci" if target.oci else "docker"
+    ours = f"{target.compression} {'default' if target.level is None else target.level}"
     layers = tuple(Descriptor(
-        media_type=blob.media_type if target.oci else _DOCKER.get(blob.media_type, blob.media_type),
-        digest=blob.digest, size=blob.size,
-        annotations={UNCOMPRESSED: str(diff_id), **blob.annotations, PACKED: blob.annotations.get(PACKED, packed)})
+        media_type=in_family(blob.media_type, family), digest=blob.digest, size=blob.size,
+        annotations={UNCOMPRESSED: str(diff_id), **blob.annotations, PACKED: blob.annotations.get(PACKED, ours)})
         for diff_id, blob in blobs.items())
-    return Manifest(config=config, layers=layers,
-                    media_type=media.MEDIA_TYPE_IMAGE_MANIFEST if target.oci else media.DOCKER_MANIFEST), data
+    return Manifest(config=config, layers=layers, media_type=in_family(MEDIA_TYPE_IMAGE_MANIFEST, family)), data
 
 
 # ---- to a registry ----
@@ -117,8 +109,7 @@ def _to_registry(target: CacheTarget, cache: CarriedCache, records: Mapping[str,
         missing = [layer for layer in layers if layer.diff_id not in there]
         bring([layer.diff_id for layer in missing], imports.store.blobs)
         sent = send_layers(missing, reference, imports.store, client=client, emit=imports.emit,
-                           packing=Packing(compression=target.compression, level=target.level),
-                           jobs=imports.settings.jobs)
+                           packing=_packing(target), jobs=imports.settings.jobs)
         blobs = {layer.diff_id: there.get(layer.diff_id) or sent[layer.diff_id] for layer in layers}
         manifest, data = _manifest(target, records, blobs)
         if not client.has_blob(reference, manifest.config.digest):
@@ -141,65 +132,49 @@ def _there(layers: Sequence[LayerRef], cache: CarriedCache, reference: Reference
 # ---- to a folder ----
 
 def _to_folder(target: CacheTarget, folder: Path, records: Mapping[str, StepRecord], layers: Sequence[LayerRef],
-               store: Store) -> None:
+               imports: CacheImports) -> None:
     """Blobs first, the index last: whoever reads it meanwhile reads the old cache or the new one."""
-    with _explained(folder):
-        (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            blobs = {layer.diff_id: _write_layer(target, folder, layer, store) for layer in layers}
-            manifest, config = _manifest(target, records, blobs)
-            for data in (config, manifest.to_json()):
-                _write(folder / "blobs" / "sha256" / Digest.of(data).hex, data)
-            _write(folder / "oci-layout", LAYOUT)
-            entry = replace(manifest.descriptor(), annotations={REF_NAME: target.tag})
-            index = _index_with(folder / "index.json", entry)
-            _write(folder / "index.json", index.to_json())
-            if target.reset:
-                _remove_others(folder, index)
-        finally:
-            os.close(lock)
+    with _explained(folder), layout.alone(folder):
+        _drop_damaged_index(folder)
+        blobs = {layer.diff_id: _add_layer(target, folder, layer, imports) for layer in layers}
+        manifest, config = _manifest(target, records, blobs)
+        layout.add_blobs(folder, {Digest.of(data): layout.inline(data) for data in (config, manifest.to_json())})
+        layout.add_entries(folder, [replace(manifest.descriptor(), annotations={REF_NAME: target.tag})])
+        if target.reset:
+            _remove_others(folder)
 
 
-def _write_layer(target: CacheTarget, folder: Path, layer: LayerRef, store: Store) -> Descriptor:
+def _add_layer(target: CacheTarget, folder: Path, layer: LayerRef, imports: CacheImports) -> Descriptor:
     """Compressed, unless it is there already."""
-    place = folder / "blobs" / "sha256"
-    known = store.compressed.get(layer.diff_id, target.compression, target.level)
-    if known is not None and (place / known.digest.hex).is_file():
-        return known
-    part = place / f".part.{os.urandom(6).hex()}"
+    packing = _packing(target)
+    blob = known(layer, imports.store, packing)
+    if blob is not None and layout.holds(folder, blob.digest, blob.size):
+        return blob
+    with packed(layer, imports.store, packing, jobs=imports.settings.jobs) as made, _explained(folder):
+        layout.add_blobs(folder, {made.blob.digest: held(made)})
+        return made.blob
+
+
+def _packing(target: CacheTarget) -> Packing:
+    return Packing(compression=target.compression, level=target.level)
+
+
+def _drop_damaged_index(folder: Path) -> None:
+    """A cache is begun anew where an image would be refused: nothing is lost but time."""
     try:
-        with open(store.trees.tar(layer), "rb", buffering=0) as source, part.open("xb", buffering=0) as sink:
-            digest, size = compress(source.fileno(), partial(atomic.write_all, sink.fileno()), target.compression,
-                                    level=target.level)
-        os.rename(part, place / digest.hex)
-    finally:
-        part.unlink(missing_ok=True)
-    level = "default" if target.level is None else target.level
-    blob = Descriptor(media_type=LAYER_OF_COMPRESSION[target.compression], digest=digest, size=size,
-                      annotations={PACKED: f"{target.compression} {level}"})
-    remember_packing(layer.diff_id, blob, store)
-    return blob
+        layout.read_index(folder)
+    except StoreError:
+        (folder / "index.json").unlink(missing_ok=True)
 
 
-def _index_with(path: Path, entry: Descriptor) -> Index:
-    """What the folder's index names, with `entry` in the place of what had its tag. A damaged one is replaced."""
-    others: tuple[Descriptor, ...] = ()
-    with contextlib.suppress(FileNotFoundError, UnsafeArchive):
-        others = Index.from_json(path.read_bytes()).manifests
-    tag = entry.annotations[REF_NAME]
-    return Index(manifests=(*(one for one in others if one.annotations.get(REF_NAME) != tag), entry))
-
-
-def _remove_others(folder: Path, index: Index) -> None:
+def _remove_others(folder: Path) -> None:
     """Blobs that no manifest of the index names."""
     kept: set[str] = set()
-    left = [entry.digest for entry in index.manifests]
+    left = [entry.digest for entry in layout.read_index(folder).manifests]
     while left:
         digest = left.pop()
         kept.add(digest.hex)
-        path = folder / "blobs" / digest.algorithm / digest.hex
+        path = folder / blob_path(digest)
         with contextlib.suppress(OSError, UnsafeArchive):
             if path.stat().st_size <= MANIFEST_LIMIT:
                 parsed = parse_manifest(path.read_bytes(), None)
@@ -210,15 +185,6 @@ def _remove_others(folder: Path, index: Index) -> None:
     for path in (folder / "blobs" / "sha256").iterdir():
         if path.name not in kept:
             path.unlink(missing_ok=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".part.{os.urandom(6).hex()}")
-    try:
-        part.write_bytes(data)
-        os.rename(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

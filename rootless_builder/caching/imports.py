@@ -26,7 +26,7 @@ from ..oci import document
 from ..oci.config import CONFIG_LIMIT
 from ..oci.descriptor import Descriptor, compression_of, is_layer
 from ..oci.digest import Digest
-from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
+from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, blob_path, parse_manifest
 from ..oci.platform import Platform, best, host_platform
 from ..oci.reference import Reference
 from ..store.atomic import write_all
@@ -197,7 +197,7 @@ class CacheImports:
 
         @contextmanager
         def stream(blob: Descriptor, store: Store) -> Iterator[BlobStream]:
-            with open(_blob_path(folder, blob.digest), "rb") as opened:
+            with open(folder / blob_path(blob.digest), "rb") as opened:
                 yield FileStream(opened, blob)
 
         return _opened(parsed, data, stream)
@@ -310,13 +310,9 @@ def remember_packing(diff_id: Digest, blob: Descriptor, store: Store) -> None:
         store.compressed.put(diff_id, kind, None if level == "default" else int(level[:3]), plain)
 
 
-def _blob_path(folder: Path, digest: Digest) -> Path:
-    return folder / "blobs" / digest.algorithm / digest.hex
-
-
 def _verified(folder: Path, digest: Digest | None, limit: int) -> bytes:
     assert digest is not None
-    data = _bounded_file(_blob_path(folder, digest), limit)
+    data = _bounded_file(folder / blob_path(digest), limit)
     if Digest.of(data, digest.algorithm) != digest:
         raise UnsafeArchive(f"the blob {digest} has other bytes than its name says")
     return data

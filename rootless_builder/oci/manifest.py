@@ -21,7 +21,13 @@ from .digest import Digest
 MANIFEST_LIMIT = 4 << 20  # bytes; the distribution spec asks registries to take at least this much
 MANIFEST_TYPES = (MEDIA_TYPE_IMAGE_MANIFEST, DOCKER_MANIFEST)
 INDEX_TYPES = (MEDIA_TYPE_IMAGE_INDEX, DOCKER_MANIFEST_LIST)
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'  # what the file oci-layout of an image layout says (image-layout.md)
 _SCHEMA1_TYPES = (DOCKER_MANIFEST_V1, DOCKER_MANIFEST_V1_SIGNED)
+
+
+def blob_path(digest: Digest) -> str:
+    """Where an image layout has a blob, relative to itself."""
+    return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

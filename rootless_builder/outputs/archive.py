@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..layer.writer import write_layer
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
-from ..oci.manifest import Index
+from ..oci.manifest import LAYOUT, Index, blob_path
 from ..oci.reference import Reference
 from ..paths import image_path
 from ..store.images import Image
@@ -25,7 +25,6 @@ from .files import STDOUT, check_file, whole_file
 from .output import Exported, Exporting
 from .packed import PackedImage, packed_image
 
-LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 CONTAINERD_NAME = "io.containerd.image.name"
 
 Named = tuple[Reference | None, PackedImage]
@@ -111,10 +110,6 @@ def _docker_manifest(images: Sequence[Named]) -> bytes:
             assert isinstance(tags, list)
             tags.append(name.familiar())
     return json.dumps(list(entries.values()), sort_keys=True, separators=(",", ":")).encode()
-
-
-def blob_path(digest: Digest) -> str:
-    return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
 def _file(name: str, data: bytes) -> Put:

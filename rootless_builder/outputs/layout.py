@@ -2,25 +2,28 @@
 
     blobs/sha256/HEX ──▶ each under a temporary name, then renamed; one that is there is left as it is
     index.json       ──▶ last, whole: the entries of others stay, those of the same name go
+
+The caches that `--cache-to type=local` writes (caching/exports.py) are such folders too.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import IechorError, StoreError, UsageError
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
-from ..oci.manifest import MANIFEST_LIMIT, Index
+from ..oci.manifest import LAYOUT, MANIFEST_LIMIT, Index, blob_path
 from ..oci.reference import Reference
 from ..store.images import Image
 from ..store.names import REF_NAME
 from ..store.packing import Packing
 from ..tree.node import File, Inline, Meta
 from ..values import dataclass, replace
-from .archive import LAYOUT, blob_path, entries_of, index_entry, tag_of
+from .archive import entries_of, index_entry, tag_of
 from .files import STDOUT, explained
 from .output import Exported, Exporting
 from .packed import PackedImage, packed_image
@@ -72,20 +75,50 @@ def check_folder(folder: Path) -> None:
 
 
 def add_to_layout(folder: Path, blobs: Mapping[Digest, File], entries: Sequence[Descriptor]) -> None:
-    """The blobs, then the entries of the index: each takes the place of one of the same name, or else of the same
-    digest. Errors: OSError, UsageError, StoreError (an index.json that cannot be read)."""
+    """The blobs, then the entries. Errors: OSError, UsageError, StoreError (an index.json that cannot be read)."""
     check_folder(folder)
-    index = _index_of(folder)
+    with alone(folder):
+        read_index(folder)
+        add_blobs(folder, blobs)
+        add_entries(folder, entries)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Makes the folder, and waits for whoever else writes to it so: the index is read, and written anew. A file system
+    that has no locks goes without. Errors: OSError."""
     folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def add_blobs(folder: Path, blobs: Mapping[Digest, File]) -> None:
+    """Those that are not there. Errors: OSError, and those of reading them."""
     _write(folder / "oci-layout", inline(LAYOUT))  # first: what was left half-way can be gone on with
     for digest, file in blobs.items():
-        path = folder / blob_path(digest)
-        if not path.is_file() or path.stat().st_size != file.size:
+        if not holds(folder, digest, file.size):
+            path = folder / blob_path(digest)
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, file)
+
+
+def holds(folder: Path, digest: Digest, size: int) -> bool:
+    """Whether the blob is there. Errors: OSError."""
+    path = folder / blob_path(digest)
+    return path.is_file() and path.stat().st_size == size
+
+
+def add_entries(folder: Path, entries: Sequence[Descriptor]) -> None:
+    """To the index: each takes the place of one of the same name, or else of the same digest. Errors: OSError,
+    StoreError."""
+    index = read_index(folder)
     kept = [old for old in index.manifests if not any(_replaces(new, old) for new in entries)]
-    whole = replace(index, manifests=(*kept, *entries)).to_json()
-    _write(folder / "index.json", inline(whole))
+    _write(folder / "index.json", inline(replace(index, manifests=(*kept, *entries)).to_json()))
 
 
 def inline(data: bytes) -> File:
@@ -97,7 +130,8 @@ def _replaces(new: Descriptor, old: Descriptor) -> bool:
     return name == new.annotations.get(REF_NAME) and (name is not None or old.digest == new.digest)
 
 
-def _index_of(folder: Path) -> Index:
+def read_index(folder: Path) -> Index:
+    """Empty where there is none. Errors: OSError, StoreError for one that is damaged."""
     try:
         data = (folder / "index.json").read_bytes()
     except FileNotFoundError:

@@ -65,6 +65,11 @@ def packed_image(image: Image, store: Store, packing: Packing, *, jobs: int) -> 
                                  for digest, (size, content) in contents.items()})
 
 
+def held(layer: PackedLayer) -> File:
+    """The layer's blob as a file; it can be read as long as the layer's context lasts."""
+    return File(Meta(0o644), HeldContent(layer.fd), layer.blob.size)
+
+
 def as_stored(image: Image, store: Store) -> PackedImage:
     """The image as it lies in the store."""
     parts = (image.manifest_descriptor, image.manifest.config, *image.manifest.layers)

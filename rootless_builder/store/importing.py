@@ -27,7 +27,7 @@ from ..oci.descriptor import (
     Descriptor,
 )
 from ..oci.digest import Digest
-from ..oci.manifest import Index, Manifest, parse_manifest
+from ..oci.manifest import Index, Manifest, blob_path, parse_manifest
 from ..oci.platform import Platform, best
 from ..oci.reference import Reference
 from ..paths import image_path
@@ -185,7 +185,7 @@ def _image(entry: Descriptor, reader: Reader, store: Store, platform: Platform, 
 def _copy_blob(part: Descriptor, reader: Reader, store: Store) -> None:
     if store.blobs.use(part.digest, part.size):
         return
-    source = reader.open(f"blobs/{part.digest.algorithm}/{part.digest.hex}")
+    source = reader.open(blob_path(part.digest))
     if source is None:
         raise UnsafeArchive(f"cannot load {reader.what}: the blob {part.digest} is missing")
     with source, store.blobs.writer() as writer:

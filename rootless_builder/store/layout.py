@@ -29,6 +29,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..oci.digest import Digest
+from ..oci.manifest import LAYOUT
 from ..values import dataclass
 from . import atomic, sharing
 from .owner import Owner, abandoned
@@ -164,7 +165,7 @@ def _make(layout: Layout) -> None:
     for folder in (layout.blobs / "sha256", layout.tmp, layout.refs, layout.images, layout.cache, layout.trees,
                    layout.compressed, layout.leases, layout.trash):
         atomic.make_folder(folder)
-    atomic.write_file(layout.root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', tmp=layout.tmp)
+    atomic.write_file(layout.root / "oci-layout", LAYOUT, tmp=layout.tmp)
     if not layout.index.exists():
         atomic.write_file(layout.index, _EMPTY_INDEX, tmp=layout.tmp)
     atomic.write_file(layout.root / "format", f"{_PREFIX}{FORMAT}\n".encode(), tmp=layout.tmp, durable=True)

@@ -22,6 +22,8 @@ from .atomic import write_all
 from .images import Image, LayerRef
 from .store import Store
 
+Family = Literal["oci", "docker"]
+
 HIGHEST_LEVELS: Mapping[str, int] = {"gzip": 9, "zstd": 22, "none": 0}
 _OCI: Mapping[str, str] = {
     media.DOCKER_MANIFEST: media.MEDIA_TYPE_IMAGE_MANIFEST, media.DOCKER_CONFIG: media.MEDIA_TYPE_IMAGE_CONFIG,
@@ -95,15 +97,20 @@ def manifest_of(image: Image, layers: Sequence[Descriptor], store: Store,
     stored = image.manifest
     told = replace(stored, annotations={**stored.annotations, **packing.annotations})
     if packing.media or tuple(layers) != stored.layers:
-        family = packing.media or ("docker" if stored.media_type == media.DOCKER_MANIFEST else "oci")
-        names = _DOCKER if family == "docker" else _OCI
-        told = replace(told, media_type=names.get(stored.media_type, stored.media_type),
-                       config=_named(stored.config, names), layers=tuple(_named(layer, names) for layer in layers))
+        family: Family = packing.media or ("docker" if stored.media_type == media.DOCKER_MANIFEST else "oci")
+        told = replace(told, media_type=in_family(stored.media_type, family),
+                       config=_renamed(stored.config, family),
+                       layers=tuple(_renamed(layer, family) for layer in layers))
     if told == stored:
         digest = image.manifest_descriptor.digest
         return stored, image.manifest_descriptor, store.blobs.read(digest, MANIFEST_LIMIT)
     return told, told.descriptor(), told.to_json()
 
 
-def _named(part: Descriptor, names: Mapping[str, str]) -> Descriptor:
-    return replace(part, media_type=names.get(part.media_type, part.media_type))
+def in_family(media_type: str, family: Family) -> str:
+    """What docker calls that type of the image spec's, or the reverse; a type that has no twin stays."""
+    return (_DOCKER if family == "docker" else _OCI).get(media_type, media_type)
+
+
+def _renamed(part: Descriptor, family: Family) -> Descriptor:
+    return replace(part, media_type=in_family(part.media_type, family))

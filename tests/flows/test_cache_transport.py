@@ -130,6 +130,9 @@ def test_a_folder_is_a_cache_and_an_image_layout(one: Person, two: Person, share
     build(one, "--cache-to", f"type=local,dest={place},reset=true", text="FROM busybox\nRUN echo other > /o\n")
     # two manifests, two configs, four layers of the one and one of the other
     assert len(list((place / "blobs" / "sha256").iterdir())) == 2 + 2 + 5
+    (place / "index.json").write_text("{")  # as a full disk might have left another tool's
+    build(one, "--cache-to", f"type=local,dest={place}")
+    assert ran(build(two, "--cache-from", f"type=local,src={place}")) == []
 
 
 def test_an_image_carries_its_own_cache(one: Person, two: Person, own: Registry) -> None:
