@@ -154,7 +154,8 @@ def run_settings(call: Call, settings: "Settings", scratch: "Callable[[], Scratc
         scratch=scratch, launcher=launcher, logs=settings.scratch / "logs",
         network=options.network, compat_volumes=options.compat_volumes,
         hostname=own.get("BUILDKIT_SANDBOX_HOSTNAME", ""), cache_namespace=own.get("BUILDKIT_CACHE_MOUNT_NS", ""),
-        binds=(*(bind(text) for text in options.volume), *every_run(options.mount)),
+        binds=(*(bind(text) for text in options.volume if "U" not in options_of(text)), *every_run(options.mount)),
+        owned=tuple(bind(text) for text in options.volume if "U" in options_of(text)),
         add_hosts=tuple(host(text) for text in options.add_host), resolv_conf=host_file("/etc/resolv.conf"),
         hosts=known_hosts(host_file("/etc/hosts")),
         secrets=secrets(options.secret, call.environ), agents=agents(options.ssh, call.environ),
@@ -207,13 +208,13 @@ def bind(volume: str) -> "Mount":
     from ..sandbox.discarded import DiscardedBind
     from ..sandbox.mounts import Bind
 
-    odd = set(volume.rpartition(":")[2].split(",")) if volume.count(":") == 2 else set[str]()
-    discarded = "O" in odd and odd <= {"O", "z", "Z"}
-    if odd & {"O", "U"} and not discarded:
-        raise UnsupportedError(f'cannot mount volume "{volume}": U is not carried out, and O by itself only',
-                               hint="leave it out, or copy the folder first")
-    volume = volume.rpartition(":")[0] if discarded else volume
-    parsed = Volume.parse(volume)
+    words = options_of(volume)
+    discarded = "O" in words
+    if (discarded and not words <= {"O", "z", "Z"}) or ("U" in words and not words <= {"U", "z", "Z", "ro", "rw"}):
+        raise UnsupportedError(f'cannot mount volume "{volume}": O goes by itself, and U with ro alone',
+                               hint="leave the other options out")
+    plain = f"{volume.rpartition(':')[0]}:{','.join(words - {'O', 'U'})}".rstrip(":") if words & {"O", "U"} else volume
+    parsed = Volume.parse(plain)
     if parsed.source is None:
         raise UsageError(f'cannot mount volume "{volume}": it names no source', hint="write SOURCE:TARGET[:ro]")
     source = os.path.abspath(os.path.expanduser(parsed.source))
@@ -225,6 +226,10 @@ def bind(volume: str) -> "Mount":
         return DiscardedBind(source=source, target=parsed.target)
     return Bind(source=source, target=parsed.target, read_only=parsed.read_only, nosuid="nosuid" in parsed.options,
                 noexec="noexec" in parsed.options, recursive="bind" not in parsed.options)
+
+
+def options_of(volume: str) -> set[str]:
+    return set(volume.rpartition(":")[2].split(",")) if volume.count(":") == 2 else set()
 
 
 def host_file(path: str) -> str:

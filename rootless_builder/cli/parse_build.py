@@ -126,9 +126,10 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                             "security.insecure) needs no leave here (repeatable)")
     group.add_argument("--add-host", metavar="NAME:IP", action="append", default=[],
                        help="a line for /etc/hosts during RUN (repeatable)")
-    group.add_argument("-v", "--volume", metavar="SOURCE:TARGET[:ro|:O]", action="append", default=[],
+    group.add_argument("-v", "--volume", metavar="SOURCE:TARGET[:ro|:O|:U]", action="append", default=[],
                        help="a folder of the host that every RUN sees; with :O what a RUN changes there is kept in "
-                            "memory and thrown away with it (repeatable)")
+                            "memory and thrown away with it; with :U it belongs to the user that the RUN runs as: it looks "
+                            "so and, where that user has an id of this machine, is so from then on (repeatable)")
     group.add_argument("--allow-lost-owners", action="store_true",
                        help="where nothing can keep the owners of files, run all the same: what RUN makes or "
                             "changes is root's, and every owner that goes is told")

@@ -12,7 +12,7 @@ Nothing of it is in the layer: mount points that were missing are taken out of w
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -31,9 +31,11 @@ from ..scratch.checkout import CheckOut
 from ..scratch.owners import OwnerRecord
 from ..scratch.scratch import Scratch
 from ..scratch.walk import FOLDER
+from ..store.images import LayerRef
 from ..values import dataclass, field, replace
 from .mountsources import PART, all_layers, origin_digest, part_layers
 from .origins import layers_of, source_of
+from .ownership import find_owner
 from .world import World
 
 
@@ -62,14 +64,19 @@ class Attached:
 
 
 @contextmanager
-def attached(step: RunStep, world: World, scratch: Scratch) -> Iterator[Attached]:
-    """Errors: SourceError, DiskFull, StoreError, and those of where mounts read from."""
+def attached(step: RunStep, layers: Sequence[LayerRef], world: World, scratch: Scratch) -> Iterator[Attached]:
+    """layers: what the step begins with. Errors: SourceError, DiskFull, StoreError, those of where mounts read from."""
     with ExitStack() as stack:
         maker = _Maker(world, scratch, stack, Attached())
         if step.devices:
             from .devices import edits_of, given  # most builds have none
 
             maker.made.mounts, maker.made.env = edits_of(given(step.devices, world.run.devices))
+        for volume in world.run.owned:
+            from .ownedvolumes import owned  # most builds have none
+
+            owner = find_owner(step.user, world.tree(tuple(layers)), world.emit) if step.user else (0, 0)
+            maker.made.mounts.append(stack.enter_context(owned(volume, owner, scratch.places)))
         # Always in one order: two steps that lock the same caches cannot wait for each other.
         caches = sorted({mount for mount in step.mounts if isinstance(mount, CacheMount)},
                         key=lambda mount: (mount.id, mount.target))

@@ -34,9 +34,9 @@ class DeviceAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """How every RUN of a build is run. binds: from --volume and --mount; compat_volumes: what RUN changes below a
-    VOLUME is not kept; hostname: "" for ours; cache_namespace: caches of one id in two namespaces are two;
-    add_hosts: (name, address); logs: a folder.
+    """How every RUN of a build is run. binds: from --volume and --mount; owned: those volumes that belong to the
+    user of the RUN; compat_volumes: what RUN changes below a VOLUME is not kept; hostname: "" for ours;
+    cache_namespace: caches of one id in two namespaces are two; add_hosts: (name, address); logs: a folder.
 
     resolv_conf, hosts: the text of the host's own files. scratch, launcher: made at the first RUN, not before.
     lose_owners: no supervisor can run here, and the user allowed to go on without. secrets, agents: by id, of
@@ -49,6 +49,7 @@ class RunSettings:
     logs: Path
     network: str = "default"
     binds: "tuple[Mount, ...]" = ()
+    owned: "tuple[Mount, ...]" = ()
     compat_volumes: bool = False
     hostname: str = ""
     cache_namespace: str = ""

@@ -60,7 +60,7 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], world: World, *,
                          "more rights than you"))
     with scratch.rootfs(layers, world.store) as rootfs:
         # Caches are given back as soon as the command has ended: others may be waiting for them.
-        with attached(step, world, scratch) as more, StepLog(settings.logs, emit, number) as log, \
+        with attached(step, layers, world, scratch) as more, StepLog(settings.logs, emit, number) as log, \
                 started(step, spec_of(step, rootfs, settings, more), settings, more) as sandbox, \
                 world.schedule.stopping(sandbox.kill):
             for text in sandbox.notices:

@@ -80,7 +80,6 @@ def test_what_every_run_sees(user: Person) -> None:
                               ("src=/none,dst=/x", "there is no /none", 5),
                               ("type=bind,src=/etc,dst=x", "no absolute path", 2), ("type=what", "no mount type", 2)):
         assert said in build(user, text, f"--mount={wrong}", code=code), wrong
-    assert "U is not carried out" in build(user, text, f"--volume={data}:/one:U,z", code=4)
 
 
 def test_volumes_of_old(user: Person) -> None:

@@ -231,4 +231,19 @@ def test_a_volume_whose_changes_are_thrown_away(shared: Path, busybox: str, user
         assert [shown.count(word) for word in (" earlier", " after", " 5-6", " away\n")] == [2, 1, 1, 1]
         assert old.read_text() == "earlier\n" and {path.name for path in old.parent.parent.iterdir()} == {"d", "away"}
         assert not [name for name in members(person) if name.startswith("v/")]
-        assert "O by itself" in build(person, "FROM scratch\n", f"--volume={old.parent}:/v:O,U", code=4)
+        assert "O goes by itself" in build(person, "FROM scratch\n", f"--volume={old.parent}:/v:O,U", code=4)
+
+
+@pytest.mark.parametrize("userns", ["fakeroot", "subuid", "host"])
+def test_a_volume_that_is_the_users_of_the_run(shared: Path, busybox: str, userns: str) -> None:
+    for person in _person(USERS[userns], userns):
+        file = person.write("v/d/f", "here")
+        text = (f"FROM oci:{shared}/busybox\nRUN mkdir /home/app/d && test $(stat -c %u /v/d/f) = 0\nUSER app\n"
+                'RUN test "$(stat -c %u:%g /v /v/d /v/d/f | uniq)" = $(id -u):$(id -g) && echo more >> /v/d/f\n'
+                'USER 7:8\nRUN test "$(stat -c %u:%g /v/d/f)" = 7:8 && chmod 600 /v/d/f && cat /v/d/f\n')
+        assert " heremore" in build(person, text, f"--volume={file.parent.parent}:/v:U,z")
+        assert file.read_text() == "heremore\n"
+        assert (file.stat().st_uid == person.uid) is (userns == "fakeroot")
+        text = f"FROM oci:{shared}/busybox\nUSER 7:8\nRUN test $(stat -c %u /f) = 7 && ! touch /f 2>/dev/null\n"
+        build(person, text, f"--volume={file}:/f:ro,U")
+        assert "U with ro alone" in build(person, text, f"--volume={file}:/f:U,noexec", code=4)
