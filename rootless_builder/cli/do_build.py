@@ -12,7 +12,7 @@ from ..values import replace
 from .build_cache import CacheOptions, carried, ttl
 from .build_compat import platform, translated
 from .call import Call, env_lines, environment, host, pair
-from .output_options import destinations, wanted_warnings, write_ids
+from .output_options import annotations, destinations, wanted_warnings, write_ids
 from .registry_options import with_registry
 from .times import epoch_of
 
@@ -94,7 +94,7 @@ def request(call: Call, settings: "Settings", to: "Destinations | None" = None) 
         context=options.context, file=options.file, target=options.target,
         memory=settings.scratch / "contexts", tags=to.names_here if to else (), keep=to is None or to.keeps,
         build_args=args, labels=dict(pair(text, "--label") for text in options.label),
-        annotations=dict(annotation(text) for text in options.annotation),
+        annotations=annotations(call).manifest,
         squash="all" if options.squash_all else "new" if options.squash else "",
         build_contexts=dict(pair(text, "--build-context") for text in options.build_context),
         no_cache=options.no_cache or ttl(options.cache_ttl) == 0,
@@ -112,15 +112,6 @@ def jobs(asked: int | None) -> int:
     if asked is not None and asked < 0:
         raise UsageError(f"cannot use --jobs {asked}: it is negative", hint="give a number, or 0 for no limit")
     return asked if asked is not None else max(LEAST_JOBS, len(os.sched_getaffinity(0)))
-
-
-def annotation(text: str) -> tuple[str, str]:
-    """[manifest:]KEY=VALUE. Errors: UsageError, UnsupportedError."""
-    key, value = pair(text, "--annotation")
-    kind, colon, rest = key.partition(":")
-    if colon and kind in ("index", "manifest-descriptor", "index-descriptor"):
-        raise UnsupportedError(f"cannot annotate the {kind}: the image has a manifest alone", hint="write manifest:KEY")
-    return (rest if colon and kind == "manifest" else key), value
 
 
 def build_args(call: Call) -> dict[str, str]:

@@ -13,6 +13,7 @@ from .call import Call
 
 if TYPE_CHECKING:
     from ..config import Settings
+    from ..outputs.annotating import Annotations
     from ..outputs.exporting import Destinations, Warnings
     from ..store.images import Image
 
@@ -48,6 +49,14 @@ def compression_of(call: Call) -> str | None:
     return "none" if asked == "uncompressed" else asked
 
 
+def annotations(call: Call) -> "Annotations":
+    """What --annotation asks for. Errors: UsageError, UnsupportedError."""
+    from ..oci.platform import host_platform
+    from ..outputs.annotating import annotations_of
+
+    return annotations_of(call.options.annotation, platform(call.options) or host_platform())
+
+
 def destinations(call: Call, settings: "Settings") -> "Destinations":
     """Checked, as far as that can be done before anything is built. Errors: UsageError, UnsupportedError."""
     from ..oci.reference import Reference
@@ -65,7 +74,7 @@ def destinations(call: Call, settings: "Settings") -> "Destinations":
     found = Destinations(tags=tags, outputs=parse_outputs(options.output, OutputDefaults(
         names=tags, settings=settings, compression=COMPRESSIONS[asked] if asked else None,
         level=options.compression_level, force=options.force_compression,
-        platform=platform(options) or host_platform(),
+        platform=platform(options) or host_platform(), described=annotations(call).descriptor,
         keep=(settings.store, settings.scratch, Path(call.environ.get("HOME") or "/"), *context_of(options.context)),
     ), push=options.push, load=options.load))
     found.check(terminal=os.isatty(1))

@@ -74,8 +74,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-t", "--tag", metavar="NAME[:TAG]", action="append", default=[],
                        help="a name for the image (repeatable)")
     group.add_argument("--label", metavar="KEY=VALUE", action="append", default=[], help="a label (repeatable)")
-    group.add_argument("--annotation", metavar="KEY=VALUE", action="append", default=[],
-                       help="an annotation of the manifest (repeatable)")
+    group.add_argument("--annotation", metavar="[WHERE:]KEY=VALUE", action="append", default=[],
+                       help="an annotation of the manifest, or of WHERE: manifest, manifest-descriptor (in the index "
+                            "of a layout or an archive), each with [PLATFORM] behind it (repeatable)")
     group.add_argument("--squash", action="store_true", help="make one layer of those this build adds to its base")
     group.add_argument("--squash-all", action="store_true", help="make one layer of everything")
     group.add_argument("--iidfile", metavar="FILE", help="write the image id to FILE")
@@ -128,8 +129,8 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
                        help="a line for /etc/hosts during RUN (repeatable)")
     group.add_argument("-v", "--volume", metavar="SOURCE:TARGET[:ro|:O|:U]", action="append", default=[],
                        help="a folder of the host that every RUN sees; with :O what a RUN changes there is kept in "
-                            "memory and thrown away with it; with :U it belongs to the user that the RUN runs as: it looks "
-                            "so and, where that user has an id of this machine, is so from then on (repeatable)")
+                            "memory and thrown away with it; with :U it belongs to the user that the RUN runs as: it "
+                            "looks so and, where that user has an id of this machine, is so from then on (repeatable)")
     group.add_argument("--allow-lost-owners", action="store_true",
                        help="where nothing can keep the owners of files, run all the same: what RUN makes or "
                             "changes is root's, and every owner that goes is told")

@@ -91,7 +91,7 @@ def tag_of(name: Reference) -> str:
 
 def index_entry(image: PackedImage, name: Reference | None, name_of: NameOf) -> Descriptor:
     named = {} if name is None else {REF_NAME: name_of(name), CONTAINERD_NAME: str(name)}
-    return replace(image.descriptor, annotations=named, platform=image.platform)
+    return replace(image.descriptor, annotations={**image.descriptor.annotations, **named}, platform=image.platform)
 
 
 def _index(images: Sequence[Named], name_of: NameOf) -> bytes:

@@ -23,7 +23,7 @@ from ..paths import ROOT, ImagePath, encode, join
 from ..store.images import Image
 from ..tree.node import Device, Directory, File, Meta, Node, Symlink
 from ..tree.tree import Tree
-from ..values import dataclass, field
+from ..values import dataclass, field, replace
 from .files import STDOUT, check_file, explained
 from .output import Exported, Exporting
 from .removing import FOLDER, open_up, remove
@@ -34,11 +34,15 @@ _PIECE = 1 << 30  # bytes of one sendfile(2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOutput:
-    """dest: the folder; delete: what is there and not in the image goes. keep: folders that must not be emptied."""
+    """dest: the folder; delete: what is there and not in the image goes. keep: folders that must not be emptied.
+
+    part: the folder in `dest` that the files go into, "" for itself (platform-split=true).
+    """
 
     dest: str
     delete: bool = False
     keep: tuple[Path, ...] = ()
+    part: str = ""
     names: tuple[Reference, ...] = ()
     named_here: bool = False
     sends: bool = False
@@ -64,6 +68,9 @@ class LocalOutput:
     def export(self, image: Image, world: Exporting) -> Exported:
         """Errors: DiskFull, UsageError, StoreError, UnsafeArchive."""
         tree = world.store.trees.load(image.layers)
+        if self.part:
+            inner = tree.root.with_meta(replace(tree.root.meta, mode=0o755))
+            tree = Tree(Directory(inner.meta, {self.part: inner}))
         lost = Lost()
         with explained(self.dest):
             clock = Clock(world.clamp, world.forced)

@@ -37,7 +37,7 @@ class HeldContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedImage:
-    """manifest: described by `descriptor`, without annotations. blobs: manifest, config and layers, each once."""
+    """manifest: described by `descriptor`. blobs: manifest, config and layers, each once."""
 
     id: Digest
     descriptor: Descriptor

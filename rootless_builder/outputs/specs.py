@@ -7,7 +7,6 @@
     type=registry is type=image,push=true; type=docker without dest is the store, as --load
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -20,6 +19,7 @@ from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..store.packing import Packing
 from ..values import dataclass, field
+from .annotating import IN_OUTPUT, Annotations
 from .archive import ArchiveOutput
 from .layout import LayoutOutput
 from .local import LocalOutput
@@ -30,7 +30,6 @@ from .tarball import TarOutput
 COMPRESSIONS = {"uncompressed": "none", "none": "none", "gzip": "gzip", "zstd": "zstd"}
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True", ""})  # Go's strconv.ParseBool, and a key without a value
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
 
 _PACKING = ("compression", "compression-level", "force-compression", "oci-mediatypes")
 _CHANGED = ("rewrite-timestamp", "name", "oci-artifact", "attestation-inline", "prefer-nondist-layers", "unpack")
@@ -45,12 +44,14 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 }
 # What these ask for happens anyway with the value given; anything else is refused.
 _HARMLESS: Mapping[str, bool] = {"oci-artifact": False, "attestation-inline": False, "prefer-nondist-layers": False,
-                                 "unpack": False, "platform-split": False}
+                                 "unpack": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputDefaults:
-    """What counts where an output does not say otherwise. names: of --tag; keep: folders no mode=delete may empty."""
+    """What counts where an output does not say otherwise. names: of --tag; keep: folders no mode=delete may empty;
+    described: what descriptors of the manifest are annotated with.
+    """
 
     names: tuple[Reference, ...] = ()
     settings: Settings
@@ -59,6 +60,7 @@ class OutputDefaults:
     level: int | None = None
     force: bool = False
     keep: tuple[Path, ...] = ()
+    described: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def parse_outputs(texts: Sequence[str], defaults: OutputDefaults, *, push: bool = False,
@@ -134,7 +136,7 @@ def _know(found: _Fields) -> None:
         found.values.setdefault("push", "true")
     known = _KEYS[found.kind]
     for key in found.values:
-        if key in known or ("name" in known and _ANNOTATION.fullmatch(key)):
+        if key in known or ("name" in known and IN_OUTPUT.fullmatch(key)):
             continue
         if key == "dest":
             raise found.refused(f"type={found.kind} has no dest", "leave dest out, or take type=oci or type=docker")
@@ -161,10 +163,12 @@ def _local(found: _Fields, defaults: OutputDefaults) -> Output:
         raise found.refused(f"there is no mode {mode}", "the modes are copy and delete")
     if not found.values.get("dest"):
         raise found.refused("type=local needs dest", "write --output type=local,dest=FOLDER")
-    return LocalOutput(dest=found.values["dest"], delete=mode == "delete", keep=defaults.keep)
+    part = str(defaults.platform).replace("/", "_") if found.flag("platform-split") else ""
+    return LocalOutput(dest=found.values["dest"], delete=mode == "delete", keep=defaults.keep, part=part)
 
 
 def _tar(found: _Fields, defaults: OutputDefaults) -> Output:
+    found.flag("platform-split")  # for several platforms: BuildKit passes it over when there is one
     return TarOutput(dest=found.values.get("dest") or "-")
 
 
@@ -232,23 +236,19 @@ def _packing(found: _Fields, defaults: OutputDefaults, media: Literal["", "oci",
         level = int(text)
     if "oci-mediatypes" in found.values:
         media = "oci" if found.flag("oci-mediatypes") else "docker"
+        if media == "docker" and kind == "zstd":
+            raise found.refused("docker's media types know no zstd", "leave oci-mediatypes=false out, or take gzip")
+    annotations = _annotations(found, defaults)
     return Packing(compression=kind, level=level if kind != "none" else None, media=media,
-                   force=found.flag("force-compression", defaults.force), annotations=_annotations(found, defaults))
+                   force=found.flag("force-compression", defaults.force), annotations=annotations.manifest,
+                   described=annotations.descriptor)
 
 
-def _annotations(found: _Fields, defaults: OutputDefaults) -> dict[str, str]:
-    """annotation.KEY, annotation[PLATFORM].KEY, annotation-manifest…: those of this image's manifest."""
-    kept = {}
+def _annotations(found: _Fields, defaults: OutputDefaults) -> Annotations:
+    """Those of this output; of --annotation only what is put on descriptors, the image has the others."""
+    kept = Annotations(descriptor=dict(defaults.described))
     for key, value in found.values.items():
-        match = _ANNOTATION.fullmatch(key)
-        if match is None:
-            continue
-        kind, platform, name = match.groups()
-        if kind not in (None, "manifest"):
-            if kind in ("index", "index-descriptor", "manifest-descriptor"):
-                raise UnsupportedError(f"cannot annotate the {kind}: the image has a manifest alone",
-                                       hint=f"write annotation.{name}")
-            raise found.refused(f'there is no "annotation-{kind}"', f"write annotation.{name}")
-        if platform is None or Platform.parse(platform) == defaults.platform:
-            kept[name] = value
+        match = IN_OUTPUT.fullmatch(key)
+        if match is not None:
+            kept.put(match[1] or "", match[2], match[3], value, built=defaults.platform)
     return kept

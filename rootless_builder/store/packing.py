@@ -37,7 +37,7 @@ class Packing:
     """compression: "gzip", "zstd" or "none", of layers that are stored uncompressed, by `force` of the others too.
 
     level: None for the default (gzip 2, zstd 3). media: whose media types the manifest has, "" for those of the image.
-    annotations: of the manifest, beside those it has.
+    annotations: of the manifest, beside those it has; described: of its descriptor.
     """
 
     compression: str = "gzip"
@@ -45,6 +45,7 @@ class Packing:
     force: bool = False
     media: Literal["", "oci", "docker"] = ""
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    described: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def check(self) -> None:
         """Errors: UsageError for what cannot be."""
@@ -103,8 +104,12 @@ def manifest_of(image: Image, layers: Sequence[Descriptor], store: Store,
                        layers=tuple(_renamed(layer, family) for layer in layers))
     if told == stored:
         digest = image.manifest_descriptor.digest
-        return stored, image.manifest_descriptor, store.blobs.read(digest, MANIFEST_LIMIT)
-    return told, told.descriptor(), told.to_json()
+        return stored, _described(image.manifest_descriptor, packing), store.blobs.read(digest, MANIFEST_LIMIT)
+    return told, _described(told.descriptor(), packing), told.to_json()
+
+
+def _described(manifest: Descriptor, packing: Packing) -> Descriptor:
+    return replace(manifest, annotations={**manifest.annotations, **packing.described})
 
 
 def in_family(media_type: str, family: Family) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import tarfile
 
 import pytest
 
@@ -117,11 +118,16 @@ def test_a_folder_that_cannot_be_written_is_as_it_was(user: Person) -> None:
 def test_an_oci_archive_for_skopeo(user: Person, attributes: str, media_type: str) -> None:
     context = file(user, "FROM busybox\nCOPY a /a\n")
     user.iechor("build", "-o", f"type=oci,dest=x.tar,name=app:1,annotation.org.x=y{attributes}",
+                "--annotation=manifest-descriptor:org.z=1",
                 "--metadata-file", "meta.json", "--iidfile", "iid", context)
     raw = skopeo("inspect", "--raw", f"oci-archive:{user.home}/x.tar")
     manifest, meta = json.loads(raw), json.loads((user.home / "meta.json").read_text())
     assert {layer["mediaType"] for layer in manifest["layers"]} == {media_type}
     assert manifest["annotations"] == {"org.x": "y"}
+    assert meta["containerimage.descriptor"]["annotations"] == {"org.z": "1"}
+    with tarfile.open(user.home / "x.tar") as archive:
+        [described] = json.load(archive.extractfile("index.json"))["manifests"]  # type: ignore[arg-type]
+    assert described["annotations"]["org.z"] == "1" and described["annotations"]["org.opencontainers.image.ref.name"]
     assert meta["containerimage.digest"] == f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}"
     assert meta["containerimage.descriptor"]["size"] == len(raw) and meta["image.name"] == "docker.io/library/app:1"
     assert meta["containerimage.config.digest"] == manifest["config"]["digest"] == (user.home / "iid").read_text()

@@ -8,6 +8,7 @@ from rootless_builder.config import load
 from rootless_builder.errors import UnsupportedError, UsageError
 from rootless_builder.oci.platform import Platform
 from rootless_builder.oci.reference import Reference
+from rootless_builder.outputs.annotating import annotations_of
 from rootless_builder.outputs.archive import ArchiveOutput
 from rootless_builder.outputs.exporting import Destinations
 from rootless_builder.outputs.layout import LayoutOutput
@@ -71,11 +72,34 @@ def test_media_types():
 
 
 def test_annotations_for_this_platform():
-    packing = one("type=oci,dest=x,annotation.org.a=1,annotation[linux/amd64].org.b=2,annotation[linux/arm64].org.c=3,"
-                  "annotation-manifest.Org.D=4").packing
+    packing = one("type=oci,dest=x,annotation.org.a=1,annotation[linux/amd64].org.b=2,annotation-manifest.Org.D=4,"
+                  "annotation-manifest-descriptor[linux/amd64].org.e=5").packing
     assert dict(packing.annotations) == {"org.a": "1", "org.b": "2", "Org.D": "4"}
-    with pytest.raises(UnsupportedError, match="index"):
-        one("type=oci,dest=x,annotation-index.org.a=1")
+    assert dict(packing.described) == {"org.e": "5"}
+    for where in ("index", "index-descriptor"):
+        with pytest.raises(UnsupportedError, match=f"cannot annotate the {where} with org.a: one image has"):
+            one(f"type=oci,dest=x,annotation-{where}.org.a=1")
+    with pytest.raises(UsageError, match="of linux/arm64 with org.a: linux/amd64 is built"):
+        one("type=oci,dest=x,annotation[linux/arm64].org.a=1")
+    with pytest.raises(UsageError, match="no such place") as error:
+        one("type=oci,dest=x,annotation-manifst.org.a=1")
+    assert error.value.hint == "did you mean manifest?"
+
+
+def test_annotations_of_the_command_line():
+    found = annotations_of(["a=1", "manifest:b=2=3", "manifest,manifest-descriptor[linux/amd64]:c=4 5",
+                            "org.example:d=e"], Platform.parse("linux/amd64"))
+    assert found.manifest == {"a": "1", "b": "2=3", "c": "4 5", "org.example:d": "e"}
+    assert found.descriptor == {"c": "4 5"}
+    for text in ("a", "=b"):
+        with pytest.raises(UsageError, match="not of the form"):
+            annotations_of([text], Platform.parse("linux/amd64"))
+
+
+def test_a_folder_for_the_platform():
+    assert one("type=local,dest=x,platform-split=true").part == "linux_amd64"
+    assert one("type=local,dest=x,platform-split=false").part == ""
+    assert one("type=tar,dest=x,platform-split=true") == TarOutput(dest="x")
 
 
 def test_quotes_are_those_of_csv():
@@ -122,7 +146,7 @@ def test_what_is_wrong_is_said_with_its_remedy(text, cause, hint):
 
 
 @pytest.mark.parametrize("text", ["type=docker,context=x", "type=oci,dest=x,compression=estargz",
-                                  "type=image,unpack=true", "type=local,dest=x,platform-split=true"])
+                                  "type=image,unpack=true"])
 def test_what_is_known_and_not_done(text):
     with pytest.raises(UnsupportedError):
         one(text)
