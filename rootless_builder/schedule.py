@@ -16,9 +16,11 @@ from typing import Self
 
 from .errors import Interrupted
 from .events import Emit, Event
+from .threads import Thread, start
 
 PATIENCE = 0.7  # seconds for threads to end after a Ctrl-C; what they leave is swept by the next command
 LONG_PATIENCE = 10.0  # after an error
+_LOOK = 1.0  # seconds between two looks whether anybody still works
 
 Task = Callable[[], object]
 
@@ -36,7 +38,7 @@ class Schedule:
         self._change = threading.Condition()
         self._free = jobs
         self._holding = threading.local()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
         self._stops: list[Task] = []
         self._failure: BaseException | None = None
         self._cancelled = False
@@ -157,14 +159,14 @@ class Schedule:
             self._start(done, number, task)
         with self._change:
             while left and self._failure is None:
-                self._change.wait()
+                if not self._change.wait(_LOOK) and not any(thread.is_alive() for thread in self._threads):
+                    raise MemoryError("no memory to tell how the threads ended")
         if self._failure is not None:
             raise self._failure
 
     def _start(self, target: Callable[..., object], *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        """Errors: MemoryError."""
+        self._threads.append(start(lambda: target(*args)))
 
     def _failed(self, error: BaseException) -> None:
         """Only the first counts: what fails after it does so because everything was stopped."""

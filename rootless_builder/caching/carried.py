@@ -16,6 +16,7 @@ from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..store.blobs import Blobs
 from ..store.buildcache import Cache, StepRecord
+from ..threads import side_by_side
 from ..values import dataclass, replace
 from .wire import portable
 
@@ -138,15 +139,4 @@ def seconds(text: str) -> float:
 def bring(digests: Iterable[Digest], blobs: Blobs) -> None:
     """Every promised blob of these, here; some at once. Errors: those of Blobs.claim."""
     wanted = list(dict.fromkeys(digest for digest in digests if blobs.promised(digest)))
-    if not wanted:
-        return
-    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-
-    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="cache")
-    try:
-        futures = [pool.submit(blobs.claim, digest) for digest in wanted]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-    finally:  # whoever opened the sources ends their transfers
-        pool.shutdown(wait=False, cancel_futures=True)
+    side_by_side(blobs.claim, wanted, AT_ONCE, joined=False)  # whoever opened the sources ends their transfers

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from ..errors import UnsafeArchive
 from ..oci.digest import Digest
+from ..threads import Crew, Job
 from .header import BLOCK, byte_sum
 
 NONE, GZIP, BZIP2, XZ, ZSTD = "none", "gzip", "bzip2", "xz", "zstd"
@@ -85,20 +86,14 @@ def _in_order(blocks: Iterator[bytes], pack: Callable[[bytes], bytes], jobs: int
     if jobs <= 1:
         yield from map(pack, blocks)
         return
-    from concurrent.futures import Future, ThreadPoolExecutor
-
-    waiting: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            for block in blocks:
-                waiting.append(pool.submit(pack, block))
-                if len(waiting) > 2 * jobs:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    waiting: deque[Job[bytes]] = deque()
+    with Crew(jobs) as crew:
+        for block in blocks:
+            waiting.append(crew.submit(partial(pack, block)))
+            if len(waiting) > 2 * jobs:
+                yield crew.result(waiting.popleft())
+        while waiting:
+            yield crew.result(waiting.popleft())
 
 
 def _gzip_packer(level: int) -> Callable[[bytes], bytes]:

@@ -2,15 +2,17 @@
 
     source.read ──▶ pieces, a few at most ──▶ ReadAhead.read    one thread on each side
 
-Worth it where both sides let go of the GIL: the network, the disk, inflating, hashing.
+Worth it where both sides let go of the GIL: the network, the disk, inflating, hashing. Where no thread can begin, the
+bytes are made when they are asked for.
 """
 
+import contextlib
 import queue
-import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from ..threads import Thread, start
 from .compress import Readable
 
 _PIECE = 1 << 20  # bytes asked for at once
@@ -30,17 +32,18 @@ class ReadAhead:
         self._piece = piece
         self._stop = stop
         self._pieces: queue.Queue[bytes | BaseException] = queue.Queue(depth)
-        self._closed = threading.Event()
+        self._closed = False
         self._held = memoryview(b"")
         self._end: bytes | BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="ahead")
-        self._thread.start()
+        self._thread: Thread | None = None
+        with contextlib.suppress(MemoryError):
+            self._thread = start(self._run)
 
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes, none at the end. Errors: what the source raised, in its place and ever after."""
         if not self._held:
             if self._end is None:
-                piece = self._pieces.get()
+                piece = self._next()
                 if isinstance(piece, BaseException) or not piece:
                     self._end = piece
                 else:
@@ -55,10 +58,11 @@ class ReadAhead:
 
     def close(self) -> None:
         """The thread is gone afterwards."""
-        self._closed.set()
-        if self._end is None:
-            self._stop()
-        self._thread.join()
+        self._closed = True
+        if self._thread is not None:
+            if self._end is None:
+                self._stop()
+            self._thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -67,9 +71,22 @@ class ReadAhead:
                  trace: TracebackType | None) -> None:
         self.close()
 
+    def _next(self) -> bytes | BaseException:
+        if self._thread is None:
+            try:
+                return self._source.read(self._piece)
+            except Exception as error:  # noqa: BLE001 raised by `read`, again and again
+                return error
+        while True:
+            alive = self._thread.is_alive()  # asked first: what it left is there then
+            with contextlib.suppress(queue.Empty):
+                return self._pieces.get(timeout=_LOOK if alive else 0)
+            if not alive:
+                return MemoryError("no memory to tell what ended the thread")
+
     def _run(self) -> None:
         try:
-            while not self._closed.is_set():
+            while not self._closed:
                 data = self._source.read(self._piece)
                 if not self._put(data) or not data:
                     return
@@ -78,7 +95,7 @@ class ReadAhead:
 
     def _put(self, piece: bytes | BaseException) -> bool:
         """Whether there was still somebody to take it."""
-        while not self._closed.is_set():
+        while not self._closed:
             try:
                 self._pieces.put(piece, timeout=_LOOK)
             except queue.Full:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import RegistryError
+from ..threads import start
 
 if TYPE_CHECKING:
     import urllib3
@@ -55,8 +56,8 @@ class Watch:
         with self._changed:
             self._due[key] = time.monotonic() + self._patience, hang_up
             if not self._running:
+                start(self._run)  # it waits for our lock
                 self._running = True
-                threading.Thread(target=self._run, name="transfer-watch", daemon=True).start()
 
     def _take(self, key: object) -> Callable[[], object] | None:
         """None: it was called, or taken before."""

@@ -6,7 +6,6 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ from ..oci.reference import Reference
 from ..store.images import Image, LayerRef
 from ..store.packing import Packing, known, manifest_of, packed
 from ..store.store import Store
+from ..threads import side_by_side
 from ..values import replace
 from .client import Fetched, RegistryClient, doing
 from .download import download_layer
@@ -261,18 +261,8 @@ class _Teller:
 def _side_by_side(work: Callable[[Item], Result], items: Iterable[Item], jobs: int, told: _Teller,
                   client: RegistryClient) -> list[Result]:
     """`work` on each item in threads; results in order. The first error ends the others soon, Ctrl-C at once."""
-    with ThreadPoolExecutor(jobs, thread_name_prefix="transfer") as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        except BaseException:  # a signal, whatever it was made into
-            told.stop()
-            client.cancel()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        failures = [error for future in done if (error := future.exception()) is not None]
-        if failures:
-            told.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise failures[0]
-        return [future.result() for future in futures]
+    def broken() -> None:
+        told.stop()
+        client.cancel()
+
+    return side_by_side(work, items, jobs, failed=told.stop, broken=broken)

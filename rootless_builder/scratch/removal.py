@@ -5,13 +5,13 @@ import errno
 import os
 import queue
 import stat
-import threading
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..store import atomic
+from ..threads import Thread, start
 
 _PATIENCE = 0.3  # seconds
 _PAUSES = (0.01, 0.05, 0.2)  # seconds
@@ -24,11 +24,16 @@ class Remover:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._thread: Thread | None = None
+        with contextlib.suppress(MemoryError):
+            self._thread = start(self._work)
 
     def later(self, path: Path) -> None:
+        """Now, where no thread can begin."""
         self._queue.put(path)
+        if self._thread is None:
+            self._queue.put(None)
+            self._work()
 
     def __enter__(self) -> Self:
         return self
@@ -36,7 +41,8 @@ class Remover:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self._queue.put(None)
-        self._thread.join(None if error is None else _PATIENCE)
+        if self._thread is not None:
+            self._thread.join(-1 if error is None else _PATIENCE)
 
     def _work(self) -> None:
         while (path := self._queue.get()) is not None:

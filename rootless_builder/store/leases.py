@@ -17,10 +17,12 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from ..errors import StoreError
 from ..oci.digest import Digest, InvalidDigest
+from ..threads import start
 from ..values import dataclass
 from . import atomic
 from .filesystem import stale_for
@@ -131,7 +133,7 @@ class Leases:
         self._shared = stale_for(self._layout.root) > 0
         if self._shared:
             self._ended = threading.Event()
-            threading.Thread(target=_renew, args=(self._path, self._ended), daemon=True).start()
+            start(partial(_renew, self._path, self._ended))
 
 
 def _renew(lease: Path, ended: threading.Event) -> None:
