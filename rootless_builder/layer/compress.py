@@ -9,6 +9,7 @@ installed, else by zlib: three times slower, and other bytes, so a push from the
 gzip could not make smaller, by two samples of it, is stored as it is. docs/decisions/0041 has the numbers.
 """
 
+import errno
 import hashlib
 import os
 import zlib
@@ -34,13 +35,16 @@ _XZ_MEMORY = 1 << 28  # bytes: enough for xz -9 with room to spare
 _READ = 1 << 16
 
 
+Buffer = bytes | bytearray | memoryview
+
+
 class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
 # Out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-def compress(src_fd: int, sink: Callable[[bytes], object], kind: str, *, level: int | None = None,
+def compress(src_fd: int, sink: Callable[[Buffer], object], kind: str, *, level: int | None = None,
              jobs: int = 1) -> tuple[Digest, int]:
     """Compress all of `src_fd` (from its start, its position unmoved) into `sink`.
 
@@ -59,44 +63,73 @@ def compress(src_fd: int, sink: Callable[[bytes], object], kind: str, *, level: 
     return Digest.of_raw(digest.digest()), size
 
 
-def _pieces(src_fd: int, kind: str, level: int, jobs: int) -> Iterator[bytes]:
+def _pieces(src_fd: int, kind: str, level: int, jobs: int) -> Iterator[Buffer]:
+    blocks = _Blocks(src_fd, _CUT.get(kind, 1 << 20))
     if kind == NONE:
-        yield from _blocks(src_fd, 1 << 20)
+        yield from map(blocks.read, blocks.offsets())
         return
     pack = _gzip_packer(level) if kind == GZIP else _zstd_packer(level)
-    empty = True
-    for packed in _in_order(_blocks(src_fd, _CUT[kind]), pack, jobs):
-        empty = False
-        yield packed
-    if empty:
+    if not blocks.length:
         yield pack(b"")
-
-
-def _blocks(src_fd: int, size: int) -> Iterator[bytes]:
-    offset = 0
-    while data := os.pread(src_fd, size, offset):
-        while len(data) < size and (more := os.pread(src_fd, size - len(data), offset + len(data))):
-            data += more
-        offset += len(data)
-        yield data
-
-
-def _in_order(blocks: Iterator[bytes], pack: Callable[[bytes], bytes], jobs: int) -> Iterator[bytes]:
-    """pack(block) for each block, in order; `jobs` of them are being packed while the caller writes."""
-    if jobs <= 1:
-        yield from map(pack, blocks)
         return
-    waiting: deque[Job[bytes]] = deque()
+
+    def packed(offset: int) -> Buffer:
+        block = blocks.read(offset)
+        try:
+            return pack(block)
+        finally:
+            blocks.give_back(block)
+
+    yield from _in_order(packed, blocks.offsets(), jobs)
+
+
+class _Blocks:
+    """A file in pieces of `size` bytes, for several threads. A new buffer for each would cost as much as reading."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.length = os.fstat(fd).st_size
+        self._fd = fd
+        self._size = size
+        self._free: list[bytearray] = []
+
+    def offsets(self) -> range:
+        return range(0, self.length, self._size)
+
+    def read(self, offset: int) -> memoryview:
+        """Errors: OSError; EIO where the file has become shorter."""
+        buffer = self._free.pop() if self._free else bytearray(self._size)
+        block = memoryview(buffer)[:min(self._size, self.length - offset)]
+        done = 0
+        while done < len(block):
+            got = os.preadv(self._fd, [block[done:]], offset + done)
+            if not got:
+                raise OSError(errno.EIO, "the file became shorter while it was read")
+            done += got
+        return block
+
+    def give_back(self, block: memoryview) -> None:
+        """Nobody looks at it any more."""
+        buffer = block.obj
+        block.release()
+        self._free.append(buffer)  # type: ignore[arg-type]
+
+
+def _in_order(pack: Callable[[int], Buffer], offsets: range, jobs: int) -> Iterator[Buffer]:
+    """pack(offset) for each, in order; `jobs` of them are being packed while the caller writes."""
+    if jobs <= 1:
+        yield from map(pack, offsets)
+        return
+    waiting: deque[Job[Buffer]] = deque()
     with Crew(jobs) as crew:
-        for block in blocks:
-            waiting.append(crew.submit(partial(pack, block)))
+        for offset in offsets:
+            waiting.append(crew.submit(partial(pack, offset)))
             if len(waiting) > 2 * jobs:
                 yield crew.result(waiting.popleft())
         while waiting:
             yield crew.result(waiting.popleft())
 
 
-def _gzip_packer(level: int) -> Callable[[bytes], bytes]:
+def _gzip_packer(level: int) -> Callable[[Buffer], Buffer]:
     try:
         import deflate
     except ImportError:
@@ -104,15 +137,15 @@ def _gzip_packer(level: int) -> Callable[[bytes], bytes]:
     return partial(_gzip_member, deflate.gzip_compress, level)
 
 
-def _gzip_member(pack: Callable[[bytes, int], bytes | bytearray], level: int, block: bytes) -> bytes:
+def _gzip_member(pack: Callable[[Buffer, int], Buffer], level: int, block: Buffer) -> Buffer:
     """Levels 7 to 9 take the time to try each block whole."""
     if len(block) >= 8 * _SAMPLE and level < 7 and all(
             len(pack(block[at:at + _SAMPLE], 1)) > _SAMPLE * 0.98 for at in (len(block) // 4, len(block) // 4 * 3)):
         level = 0
-    return bytes(pack(block, level))
+    return pack(block, level)
 
 
-def _zstd_packer(level: int) -> Callable[[bytes], bytes]:
+def _zstd_packer(level: int) -> Callable[[Buffer], Buffer]:
     import zstandard
 
     # A compressor is not for two threads at once, and costs little beside 4 MiB of work.
