@@ -2,13 +2,12 @@
 
 import contextlib
 import errno
-import itertools
 import json
 import os
-import secrets
 from pathlib import Path
 
 from ..errors import ContainerError
+from ..removing import remove_tree
 from ..values import asdict, dataclass
 from .marks import ProcessMark
 from .names import SHOWN, is_id, is_name
@@ -131,35 +130,3 @@ def _abandoned(folder: Path) -> bool:
         return not (folder / "config.json").exists() and not maker.alive
     except (OSError, ValueError, TypeError):
         return False  # younger than its maker.json, or being removed by another
-
-
-def remove_tree(folder: Path) -> None:
-    """rm -rf, of any depth, also of folders whose mode forbids us what we own; a second remover is no error.
-
-    A folder in a folder is first moved to the top, so no path grows long. Nothing may write there any more.
-    Errors: OSError.
-    """
-    token, count = f".{secrets.token_hex(8)}-", itertools.count()
-    waiting = [os.fsencode(folder)]
-    while waiting:
-        path = waiting.pop()
-        with contextlib.suppress(FileNotFoundError):
-            os.chmod(path, 0o700)
-            for name, is_folder in _entries(path):
-                inner = os.path.join(path, name)
-                if not is_folder:
-                    os.unlink(inner)
-                    continue
-                os.chmod(inner, 0o700)  # a folder is moved only by who may write in it
-                above = os.path.join(os.fsencode(folder), f"{token}{next(count)}".encode())
-                os.rename(inner, above)
-                waiting.append(above)
-            if path != os.fsencode(folder):
-                os.rmdir(path)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rmdir()
-
-
-def _entries(path: bytes) -> list[tuple[bytes, bool]]:
-    with os.scandir(path) as entries:
-        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]

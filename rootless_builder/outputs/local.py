@@ -20,13 +20,13 @@ from ..events import Notice
 from ..layer.header import SECOND
 from ..oci.reference import Reference
 from ..paths import ROOT, ImagePath, encode, join
+from ..removing import FOLDER, open_up, remove_tree
 from ..store.images import Image
 from ..tree.node import Device, Directory, File, Meta, Node, Symlink
 from ..tree.tree import Tree
 from ..values import dataclass, field, replace
 from .files import STDOUT, check_file, explained
 from .output import Exported, Exporting
-from .removing import FOLDER, open_up, remove
 
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 _PIECE = 1 << 30  # bytes of one sendfile(2)
@@ -132,7 +132,7 @@ def write_tree(tree: Tree, dest: Path, *, clock: Clock, delete: bool, lost: Lost
                     os.fchmod(stage_fd, mode)
                     os.rename(stage.name, dest.name, src_dir_fd=above, dst_dir_fd=above)
         finally:
-            remove(above, os.fsencode(stage.name))
+            remove_tree(os.fsencode(stage.name), above)
 
 
 class _Stage:
@@ -222,7 +222,7 @@ def _merge(tree: Tree, stage_fd: int, dest_fd: int, stage_name: bytes | None) ->
                     _move(source, into, encode(name))
             if stage_name is not None:
                 for left in present - {encode(name) for name in node.entries} - {stage_name}:
-                    remove(into, left)
+                    remove_tree(left, into)
 
 
 def _stays(folder: int, name: bytes, entry: Node) -> bool:
@@ -231,7 +231,7 @@ def _stays(folder: int, name: bytes, entry: Node) -> bool:
     if isinstance(entry, Directory) and stat.S_ISDIR(old):
         return True
     if isinstance(entry, Directory) or stat.S_ISDIR(old):
-        remove(folder, name)
+        remove_tree(name, folder)
     return False
 
 

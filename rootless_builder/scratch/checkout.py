@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .. import layercore
 from ..paths import ImagePath, decode, encode
+from ..removing import remove_tree
 from ..sandbox.idmap import IdMode
 from ..store import atomic
 from ..tree.changes import ChangeSet, Remove
@@ -24,7 +25,6 @@ from ..values import dataclass, field
 from .comparing import Original, made_only
 from .metadata import DiskReader, Target, apply
 from .owners import OwnerRecord
-from .removal import remove_tree
 from .unpacked import UnpackedLayer
 from .upper import Collected, put_root
 from .walk import FOLDER, Entry, walk

@@ -1,21 +1,18 @@
-"""Removing trees that a container wrote: folders without permissions, any depth, names in any bytes."""
+"""Removing what nobody needs any more, out of sight first: renamed into gone/, then emptied, perhaps by a thread."""
 
 import contextlib
 import errno
 import os
 import queue
-import stat
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ..removing import enter, remove_tree
 from ..store import atomic
 from ..threads import Thread, start
 
 _PATIENCE = 0.3  # seconds
-_PAUSES = (0.01, 0.05, 0.2)  # seconds
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Remover:
@@ -55,7 +52,8 @@ def discard(path: Path, gone: Path, remover: Remover | None = None) -> None:
     Absent: fine. Errors: OSError."""
     target = atomic.temporary_name(gone)
     with contextlib.suppress(FileNotFoundError):
-        _open_up(os.fsencode(path), None)  # a folder that cannot be written cannot be moved to another one
+        with contextlib.suppress(NotADirectoryError):
+            os.close(enter(os.fsencode(path)))  # a folder that cannot be written cannot be moved to another one
         atomic.move(path, target)
         if remover is not None:
             remover.later(target)
@@ -65,79 +63,3 @@ def discard(path: Path, gone: Path, remover: Remover | None = None) -> None:
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:  # FUSE and NFS keep an open file under another name: swept later
                 raise
-
-
-def remove_tree(path: Path) -> None:
-    """All of it; what another process removes meanwhile is fine. One that is being killed may still write there, or
-    its mount hold a folder: that is over in a moment. Errors: OSError."""
-    for pause in _PAUSES:
-        try:
-            return _remove_tree(path)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EBUSY):
-                raise
-        time.sleep(pause)
-    _remove_tree(path)
-
-
-def _remove_tree(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            _open_up(os.fsencode(path), None)
-            root = os.open(path, _FOLDER)
-            try:
-                _empty(root)
-            finally:
-                os.close(root)
-            os.rmdir(path)
-        else:
-            os.unlink(path)
-
-
-def _empty(root: int) -> None:
-    """Depth first with one descriptor: a folder that is empty is left by ".." and removed from above."""
-    folder = os.dup(root)
-    trail: list[tuple[bytes, list[bytes]]] = [(b"", _clear(folder))]
-    try:
-        while trail:
-            name, folders = trail[-1]
-            if folders:
-                below = folders.pop()
-                with contextlib.suppress(FileNotFoundError):
-                    _open_up(below, folder)
-                    deeper = os.open(below, _FOLDER, dir_fd=folder)
-                    os.close(folder)
-                    folder = deeper
-                    trail.append((below, _clear(folder)))
-                continue
-            trail.pop()
-            if trail:
-                above = os.open("..", _FOLDER, dir_fd=folder)
-                os.close(folder)
-                folder = above
-                with contextlib.suppress(FileNotFoundError):
-                    os.rmdir(name, dir_fd=folder)
-    finally:
-        os.close(folder)
-
-
-def _clear(folder: int) -> list[bytes]:
-    """Unlinks all that is no folder; the names of the folders."""
-    folders = []
-    with os.scandir(folder) as entries:
-        found = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_folder in found:
-        if is_folder:
-            folders.append(name)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-    return folders
-
-
-def _open_up(name: bytes, folder: int | None) -> None:
-    """A folder with mode 000 (overlayfs makes work/work so) can be read and emptied after this."""
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o700 != 0o700:
-        with contextlib.suppress(PermissionError):
-            os.chmod(name, stat.S_IMODE(status.st_mode) | 0o700, dir_fd=folder)

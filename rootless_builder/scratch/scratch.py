@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import StoreError
+from ..removing import remove_tree
 from ..sandbox.idmap import IdMode
 from ..sandbox.probe import probe
 from ..store import atomic
@@ -18,7 +19,7 @@ from ..store.store import Store
 from ..values import dataclass, field, replace
 from .caches import Caches
 from .places import REMEDY, Places, make_places
-from .removal import Remover, discard, remove_tree
+from .removal import Remover, discard
 from .rootfs import Rootfs, make_check_out, make_overlay, make_stubs
 from .unpacked import Unpacker, names_of
 from .walk import disk_usage

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from rootless_builder.containers.folders import Containers, remove_tree
+from rootless_builder.containers.folders import Containers
 from rootless_builder.containers.marks import ProcessMark
 from rootless_builder.containers.names import check_name, new_id, new_name
 from rootless_builder.containers.options import PublishedPort
 from rootless_builder.containers.state import LOST, Container, ContainerConfig, ContainerState, Status
 from rootless_builder.errors import ContainerError, UsageError
+from rootless_builder.removing import remove_tree
 
 
 def made(containers: Containers, name: str, container_id: str | None = None, created: float = 1.0) -> Container:

@@ -10,8 +10,8 @@ import pytest
 from rootless_builder.layer.writer import write_layer
 from rootless_builder.oci.descriptor import MEDIA_TYPE_LAYER, Descriptor
 from rootless_builder.paths import ImagePath
+from rootless_builder.removing import remove_tree
 from rootless_builder.sandbox.idmap import IdMode
-from rootless_builder.scratch.removal import remove_tree
 from rootless_builder.scratch.scratch import Scratch
 from rootless_builder.store import LayerRef, Store
 from rootless_builder.tree.changes import Change, ChangeSet, Put

@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from rootless_builder.scratch.removal import discard, remove_tree
+from rootless_builder.removing import remove_tree
+from rootless_builder.scratch.removal import discard
 from rootless_builder.scratch.walk import FOLDER, walk
 from tests.conftest import Person
 
