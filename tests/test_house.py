@@ -234,6 +234,45 @@ def test_nothing_of_one_machine_is_in_the_tree() -> None:
         assert not found, f"{path.relative_to(ROOT)} says {found[0] if found else ''}"
 
 
+# Used by nobody in the package: name → why it is there.
+KEPT = {
+    "_check_value": "argparse calls it",
+    "REASONS": "docs/security.md says why each call is refused, and a test compares",
+}
+
+
+def mentioned(tree: ast.Module) -> Iterator[str]:
+    """Every name that a module uses, its own definitions left out; what stands in short strings too: the late imports
+    of the command line ("do_run:ps") and quoted types are written so."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 50:
+            yield from re.findall(r"\w+", node.value)
+
+
+def defined(body: list[ast.stmt]) -> Iterator[str]:
+    """Functions, classes, methods and constants; not the fields of values, which others fill."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from (inner.name for inner in node.body if isinstance(inner, ast.FunctionDef))
+        if isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def test_nothing_is_kept_that_nobody_uses() -> None:
+    """By its name alone: what has the name of something that is used passes for used."""
+    used = {name for _, tree in trees() for name in mentioned(tree)} | KEPT.keys()
+    used |= set(re.findall(r":object=(\w+)", (ROOT / "setup.cfg").read_text()))
+    for path, tree in trees():
+        unused = [name for name in defined(tree.body) if name not in used and not name.startswith("__")]
+        assert not unused, f"{path}: nobody uses {unused}"
+
+
 def test_no_half_done_work_is_in_the_product() -> None:
     word = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
     for path in [*MODULES, *(ROOT / "native").glob("*.[ch]")]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..store.images import Image
     from ..store.store import Store
 
-TYPES = ("registry", "local", "inline")
 OTHERS = ("gha", "s3", "azblob")
 COMPRESSIONS = {"uncompressed": "none", "none": "none", "gzip": "gzip", "estargz": "gzip", "zstd": "zstd"}
 FROM = {"registry": frozenset({"ref", "registry.insecure"}), "local": frozenset({"src", "digest", "tag"}),

@@ -71,9 +71,6 @@ class Reference:
         """`latest`, where neither tag nor digest was given."""
         return self if self.tag or self.digest else replace(self, tag=DEFAULT_TAG)
 
-    def with_tag(self, tag: str) -> "Reference":
-        return Reference(self.domain, self.path, tag)
-
     def with_digest(self, digest: Digest) -> "Reference":
         return replace(self, digest=digest)
 

@@ -14,7 +14,6 @@ from ..errors import NamespaceError
 from ..values import dataclass
 
 HELPER_DIRS = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
-RANGE = 65536
 
 
 class IdMode(enum.Enum):

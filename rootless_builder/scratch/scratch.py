@@ -85,16 +85,10 @@ class Scratch:
 
     def container_rootfs(self, container_id: str, layers: Sequence[LayerRef], store: Store, *,
                          writable: bool = True) -> Rootfs:
-        """For a container: containers/ID/rootfs, and it stays until `remove_container`. Errors: as `rootfs`."""
+        """For a container: containers/ID/rootfs, and it stays until that folder is removed. Errors: as `rootfs`."""
         rootfs = self._make(self.places.container(container_id), layers, store, writable=writable)
         rootfs.keep()
         return rootfs
-
-    def remove_container(self, container_id: str) -> None:
-        """Its root file system; absent: fine. Errors: StoreError."""
-        folder = self.places.container(container_id)
-        with atomic.explained("remove a root file system", folder, remedy=REMEDY):
-            remove_tree(folder)
 
     def sweep(self) -> None:
         """Removes what processes that are gone left: root file systems of RUNs, half unpacked layers."""

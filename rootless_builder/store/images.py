@@ -177,12 +177,6 @@ class Images:
         """One more name; one that another image had is taken from it. Errors: as `add`."""
         return self.add(manifest, reference=reference)
 
-    def untag(self, reference: Reference) -> bool:
-        """Takes a name away, the image stays (without a name perhaps). Whether there was such a name."""
-        removed = self.names.remove(str(reference.with_default_tag()))
-        self.publish()
-        return removed
-
     def list(self) -> "list[ImageRecord]":
         """Every image, the newest first. Errors: StoreError."""
         names: dict[Digest, list[str]] = {}

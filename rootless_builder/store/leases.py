@@ -67,15 +67,6 @@ class Leases:
         with contextlib.suppress(StoreError):
             self._append(f"{kind} {digest}" for digest in digests)
 
-    @contextlib.contextmanager
-    def hold(self, digests: Iterable[Digest] = (), *, kind: str = "blob") -> Iterator["Leases"]:
-        """`protect` for the length of a command; the lease file is gone afterwards."""
-        self.protect(digests, kind=kind)
-        try:
-            yield self
-        finally:
-            self.close()
-
     def close(self) -> None:
         """Gives all back. A later use begins a new lease."""
         with self._lock:

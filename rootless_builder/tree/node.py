@@ -7,7 +7,6 @@ A hard link is one File object reached by two paths: File compares by identity.
 """
 
 import os
-import stat
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -116,12 +115,3 @@ class Device:
 
 
 Node = File | Directory | Symlink | Device
-
-
-def file_type(node: Node) -> int:
-    """The type bits of st_mode: S_IFREG, S_IFDIR, …"""
-    if isinstance(node, File):
-        return stat.S_IFREG
-    if isinstance(node, Directory):
-        return stat.S_IFDIR
-    return stat.S_IFLNK if isinstance(node, Symlink) else node.kind

@@ -18,7 +18,7 @@ from rootless_builder.layer.reader import read_layer
 from rootless_builder.layer.writer import write_layer
 from rootless_builder.paths import ROOT, encode
 from rootless_builder.tree.changes import Change, ChangeSet, Put
-from rootless_builder.tree.node import Device, Directory, File, Node, Symlink, file_type
+from rootless_builder.tree.node import Device, Directory, File, Node, Symlink
 from rootless_builder.tree.tree import Tree
 from tests.layersample import full_changes, plain_changes, read_back
 
@@ -71,6 +71,13 @@ def of_tree(tree: Tree) -> Listing:
     for _, node in nodes:
         counts[id(node)] = counts.get(id(node), 0) + 1
     return {encode(path): _of_node(node, counts[id(node)]) for path, node in nodes}
+
+
+def file_type(node: Node) -> int:
+    """The type bits of st_mode: S_IFREG, S_IFDIR, …"""
+    if isinstance(node, Device):
+        return node.kind
+    return stat.S_IFREG if isinstance(node, File) else stat.S_IFDIR if isinstance(node, Directory) else stat.S_IFLNK
 
 
 def _of_node(node: Node, links: int) -> dict[str, Any]:

@@ -43,14 +43,9 @@ def everything(calls: Calls) -> str:
     privileges.hide_memory(calls)
     privileges.bound(KEEP, calls)
     privileges.forbid_new_privileges(calls)
-    return (f"death {prctl.get_pdeathsig()} subreaper {linux_flag(linux.PR_GET_CHILD_SUBREAPER)} "
-            f"dumpable {linux.prctl(linux.PR_GET_DUMPABLE)} {status('CapBnd', 'CapInh', 'CapAmb', 'NoNewPrivs')} "
+    return (f"death {prctl.get_pdeathsig()} subreaper {int(prctl.get_child_subreaper())} "
+            f"dumpable {int(prctl.get_dumpable())} {status('CapBnd', 'CapInh', 'CapAmb', 'NoNewPrivs')} "
             f"{[calls.in_bounding_set(number) for number in range(41)].count(True)}")
-
-
-def linux_flag(option: int) -> int:
-    """PR_GET_CHILD_SUBREAPER writes into memory of ours; python-prctl knows how."""
-    return int(prctl.get_child_subreaper()) if option == linux.PR_GET_CHILD_SUBREAPER else linux.prctl(option)
 
 
 def test_both_ways_give_the_same_result() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rootless_builder.errors import StoreError
+from rootless_builder.removing import remove_tree
 from rootless_builder.sandbox.idmap import IdMode
 from rootless_builder.scratch.scratch import Scratch
 from rootless_builder.store import LayerRef, Store
@@ -154,7 +155,7 @@ def test_prune_spares_what_is_in_use_here_and_elsewhere(store: Store, scratch: S
         assert left == {found.diff_id.hex[:32] for found in (mine, contained, layer)}
         assert (rootfs.layers[0].root / "mine").exists()
     child.communicate("")
-    scratch.remove_container("abc")
+    remove_tree(scratch.places.container("abc"))
     scratch.prune()
     assert os.listdir(scratch.places.layers) == []
 
@@ -167,7 +168,7 @@ def test_a_containers_root_stays_until_it_is_removed(store: Store, scratch: Scra
     assert (rootfs.folder / "upper/kept").exists()
     Scratch.open(scratch.root, mode=IdMode.FAKEROOT)
     assert (rootfs.folder / "upper/kept").exists()
-    scratch.remove_container("abc")
+    remove_tree(scratch.places.container("abc"))
     assert not rootfs.folder.exists()
 
 

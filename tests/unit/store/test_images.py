@@ -65,14 +65,6 @@ def test_a_list_tells_size_and_the_newest_first(store: Store, make_image: Make) 
     assert listed[1].size == first.manifest.config.size + first.manifest.layers[0].size
 
 
-def test_untag_keeps_the_image(store: Store, make_image: Make) -> None:
-    image = make_image("test", "x")
-    assert store.images.untag(ref("test"))
-    assert not store.images.untag(ref("test"))
-    assert [entry.names for entry in store.images.list()] == [()]
-    assert store.images.by_id(image.id.hex).id == image.id
-
-
 def test_rmi_by_name_takes_the_image_with_its_last_name(store: Store, make_image: Make) -> None:
     image = make_image("one", "x")
     store.images.tag(ref("two"), image.manifest_descriptor)
