@@ -9,8 +9,9 @@ RELEASED = $(shell sed -n 's/^\#\# [^ ]* (\([0-9-]*\))$$/\1/p' CHANGELOG.md | he
 test:  ## every test; as root on a Debian machine, since it makes the plain users the tests run as
 	tests/run
 
-soak:  ## what takes minutes; then the whole-build tests, ten times over, to find what happens once in a while
+soak:  ## what takes minutes; all under the sanitizers; the whole-build tests ten times over, for what happens once in a while
 	tests/run -m soak
+	tests/sanitized
 	for round in 1 2 3 4 5 6 7 8 9 10; do tests/run tests/flows tests/sandbox || exit 1; done
 
 bench:  ## iechor, the other builders and the machine itself, side by side; as root; takes an hour

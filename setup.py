@@ -28,8 +28,9 @@ def view() -> Extension:
     return Extension("rootless_builder._view", sources=["native/shim.c", "native/shim_acts.c"], include_dirs=["native"],
                      py_limited_api=True, optional=not REQUIRED,
                      extra_compile_args=["-O2", "-g0", "-Wall", "-Wextra", "-ffreestanding", "-fno-builtin", "-fno-lto",
-                                         "-fno-stack-protector", "-fvisibility=hidden"],
-                     extra_link_args=["-nostdlib", "-fno-lto", "-Wl,--build-id", "-Wl,-z,now", "-Wl,-s"])
+                                         "-fno-stack-protector", "-fvisibility=hidden", "-fno-sanitize=all"],
+                     extra_link_args=["-nostdlib", "-fno-lto", "-fno-sanitize=all", "-Wl,--build-id", "-Wl,-z,now",
+                                      "-Wl,-s"])
 
 
 setup(

@@ -140,7 +140,8 @@ int fr_export(struct fr_super *super, void **out, size_t *length)
             rc = add_alias(&aliases, seen.st_ino, up.st_ino);
         if (rc == 0)
             rc = walk(super, upper, merged, &aliases);
-        qsort(aliases.list, aliases.count, sizeof *aliases.list, by_numbers);
+        if (aliases.count != 0)
+            qsort(aliases.list, aliases.count, sizeof *aliases.list, by_numbers);
     }
     if (rc == 0)
         rc = ot_store(&super->table, 0, aliases.list, aliases.count, out, length);

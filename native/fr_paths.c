@@ -110,8 +110,8 @@ static int step_to(struct walk *walk, int fd)
     return 0;
 }
 
-/* Puts a symlink's text before what is left. */
-static int prepend_link(struct walk *walk, int link)
+/* Puts a symlink's text before what is left. slash: one came after its name. */
+static int prepend_link(struct walk *walk, int link, bool slash)
 {
     char *text = walk->call->super->scratch;
     ssize_t length = readlinkat(link, "", text, FR_PATH_MAX);
@@ -126,7 +126,7 @@ static int prepend_link(struct walk *walk, int link)
     memmove(walk->buffer + length + 1, walk->rest, left + 1);
     memcpy(walk->buffer, text, (size_t)length);
     walk->buffer[length] = '/';
-    if (left == 0) /* no slash after the last part: it would demand a folder */
+    if (left == 0 && !slash) /* else a folder is demanded, and a symlink there is followed, too */
         walk->buffer[length] = 0;
     walk->rest = walk->buffer;
     return walk->buffer[0] == '/' ? step_to(walk, open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)) : 0;
@@ -153,28 +153,28 @@ static int enter_self(struct walk *walk, bool thread)
 }
 
 /* A symlink of a procfs: "self" is the caller, a link below a pid is magic, others are plain. */
-static int follow_proc(struct walk *walk, const char *name, int link)
+static int follow_proc(struct walk *walk, const char *name, int link, bool slash)
 {
     struct stat parent;
 
     if (fr_stat_fd(walk->at, &parent) < 0)
         return -ENOENT;
     if (parent.st_ino != PROC_ROOT_INO)
-        return step_to(walk, openat(walk->at, name, O_PATH | O_CLOEXEC));
+        return step_to(walk, openat(walk->at, name, O_PATH | O_CLOEXEC | (slash ? O_DIRECTORY : 0)));
     if (strcmp(name, "self") == 0 || strcmp(name, "thread-self") == 0)
         return enter_self(walk, name[0] == 't');
-    return prepend_link(walk, link);
+    return prepend_link(walk, link, slash);
 }
 
-static int follow_link(struct walk *walk, const char *name, int link)
+static int follow_link(struct walk *walk, const char *name, int link, bool slash)
 {
     struct statfs fs;
 
     if (++walk->links > LINKS_MAX)
         return -ELOOP;
     if (fstatfs(link, &fs) == 0 && fs.f_type == FR_PROC_SUPER_MAGIC)
-        return follow_proc(walk, name, link);
-    return prepend_link(walk, link);
+        return follow_proc(walk, name, link, slash);
+    return prepend_link(walk, link, slash);
 }
 
 /* One part of the path. */
@@ -192,7 +192,7 @@ static int step(struct walk *walk, const char *name, bool last, bool slash)
         return -errno;
     rc = fr_stat_fd(fd, &st);
     if (rc == 0 && S_ISLNK(st.st_mode) && (!last || walk->follow || slash)) {
-        rc = follow_link(walk, name, fd);
+        rc = follow_link(walk, name, fd, slash);
         close(fd);
         return rc;
     }

@@ -136,6 +136,12 @@ static int is_ours(const struct lc_record *record)
     return S_ISDIR(record->mode) || (S_ISREG(record->mode) && (uint64_t)record->size <= LC_LOADED_SIZE);
 }
 
+/* A folder's size is its file system's affair: nothing of it is read. */
+static size_t room_for(const struct lc_record *record)
+{
+    return is_ours(record) && S_ISREG(record->mode) ? (size_t)record->size + 1 : 0;
+}
+
 static int load_file(const struct lc_loader *loader, int fd, uint64_t size, uint8_t *data, struct lc_loaded *loaded)
 {
     struct lc_sha256 hash;
@@ -189,8 +195,7 @@ static void load_batch(const struct lc_loader *loader, struct lc_opener *opener,
     const struct lc_record *records = &loader->survey->records[batch->first];
     size_t needed = 0, used = 0;
     for (size_t i = 0; i < batch->count; i++)
-        if (is_ours(&records[i]))
-            needed += (size_t)records[i].size + 1;
+        needed += room_for(&records[i]);
     if (needed > batch->capacity) {
         free(batch->data);
         batch->data = malloc(needed);
@@ -202,7 +207,7 @@ static void load_batch(const struct lc_loader *loader, struct lc_opener *opener,
             continue;
         }
         load_record(loader, opener, &records[i], batch->data + used, &batch->loaded[i]);
-        used += is_ours(&records[i]) ? (size_t)records[i].size + 1 : 0;
+        used += room_for(&records[i]);
     }
 }
 
@@ -221,7 +226,7 @@ static struct batch *begin_batch(struct lc_loader *loader)
     batch->is_ready = 0;
     while (loader->next_record < survey->count && batch->count < BATCH_FILES && bytes < BATCH_BYTES) {
         const struct lc_record *record = &survey->records[loader->next_record++];
-        bytes += is_ours(record) ? (uint64_t)record->size : 0;
+        bytes += room_for(record);
         batch->count++;
     }
     return batch;

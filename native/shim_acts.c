@@ -24,7 +24,7 @@ extern int __open64(const char *path, int flags, ...) __attribute__((weak)); /* 
 static bool is_plain(void)
 {
     static uint64_t told; /* epoch << 1 | plain; a process that asks once only does not ask */
-    static uint32_t uses;
+    static bool used;     /* (nothing is added to by an atomic: on aarch64 that is a call into libgcc) */
     uint64_t epoch, now;
 
     if (table == NULL || !__atomic_load_n(&table->open, __ATOMIC_ACQUIRE))
@@ -33,8 +33,10 @@ static bool is_plain(void)
     now = __atomic_load_n(&told, __ATOMIC_RELAXED);
     if (now >> 1 == epoch)
         return (now & 1) != 0;
-    if (__atomic_fetch_add(&uses, 1, __ATOMIC_RELAXED) == 0)
+    if (!__atomic_load_n(&used, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&used, true, __ATOMIC_RELAXED);
         return 0;
+    }
     now = epoch << 1 | (call_marked(NR_PRLIMIT, 0, FR_RLIMIT_LOCKS, 0, 0, 0) == 1);
     __atomic_store_n(&told, now, __ATOMIC_RELAXED);
     return (now & 1) != 0;

@@ -75,7 +75,7 @@ struct lc_unknown lc_recall(const struct lc_snapshot *survey, const uint8_t *mem
         const struct lc_record *record = &survey->records[i];
         if (S_ISLNK(record->mode))
             memcpy(digests[i], SEEN, sizeof SEEN); /* the kernel lets no symlink have attributes of the user's */
-        else if (find_entry(&reader, survey, record) && reader.entry.settled)
+        else if (find_entry(&reader, survey, record) && reader.entry.settled && is_known(reader.entry.digest))
             memcpy(digests[i], reader.entry.digest, sizeof(lc_digest));
         else if (!is_known(digests[i])) {
             unknown.records++;

@@ -60,7 +60,7 @@ def recall(survey: Snapshot, memory: bytes | memoryview, contents: bytearray, /)
         identity, settled, digest = known.get(path, (None, 0, b""))
         if stat.S_ISLNK(record[0]):
             contents[here] = SEEN
-        elif settled and identity == _identity(record):
+        elif settled and identity == _identity(record) and digest != UNKNOWN:
             contents[here] = digest
         elif contents[here] == UNKNOWN:
             records += 1

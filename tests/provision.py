@@ -5,9 +5,11 @@
     python3 tests/provision.py users        iechor-sub (with a subordinate id range) and iechor-plain (without one)
     python3 tests/provision.py venv         the virtual environment with iechor and the tests' packages
     python3 tests/provision.py base         the Debian root file system that stands in for ubuntu:22.04
+    python3 tests/provision.py sanitized    only when named: what tests/sanitized runs
 
     /var/cache/iechor-tests/
     ├── venv/           readable by the plain users, whose tests run the iechor installed here
+    ├── sanitized/      source/, a copy with its C under the sanitizers, and venv/, a Python that starts with their library
     ├── base-DAY.tar    made once a day: archives move on
     └── …               what fixtures keep (images made from the base)
 
@@ -26,17 +28,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path("/var/cache/iechor-tests")
 VENV = CACHE / "venv"
+SANITIZED = CACHE / "sanitized"
 SUBUID_USER = "iechor-sub"
 PLAIN_USER = "iechor-plain"
 PYTHON = "/usr/bin/python3"  # the distribution's: any user can read it
 
 PACKAGES = (
     "apache2-utils", "apt-utils", "bindfs", "buildah", "busybox-static", "bzip2", "ca-certificates", "clang-14", "crun",
-    "curl", "libclang-rt-14-dev",
-    "docker-registry", "docker.io", "gcc", "gcc-aarch64-linux-gnu", "git", "libarchive-tools", "libc6-dev",
-    "libc6-dev-arm64-cross", "libcap-dev", "libcap2-bin", "make", "man-db", "mmdebstrap", "mount", "podman", "procps",
-    "proot", "python3", "python3-dev", "python3-pip", "python3-venv", "qemu-user", "skopeo", "slirp4netns", "uidmap",
-    "umoci", "util-linux", "xz-utils", "zstd",
+    "curl", "docker-registry", "docker.io", "gcc", "gcc-aarch64-linux-gnu", "git", "libarchive-tools", "libc6-dev",
+    "libc6-dev-arm64-cross", "libc6-i386", "libcap-dev", "libcap2-bin", "libclang-rt-14-dev", "make", "man-db",
+    "mmdebstrap", "mount", "podman", "procps", "proot", "python3", "python3-dbg", "python3-dev", "python3-pip",
+    "python3-venv", "qemu-user", "skopeo", "slirp4netns", "uidmap", "umoci", "util-linux", "xz-utils", "zstd",
 )
 
 
@@ -90,14 +92,52 @@ def venv() -> None:
         stamp.write_text(wanted)
     native = {**os.environ, "IECHOR_REQUIRE_NATIVE": "1"}
     # From a copy, as pip builds in the source folder, and in place for the tests that run in this process.
-    copy = CACHE / "source"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", "*.so",
-                                                              ".*_cache", ".hypothesis", ".tox"))
+    copy = _copy(CACHE / "source")
     install = ("install", "-q", "--no-deps", "--no-build-isolation", "--force-reinstall")
     run(python, "-m", "pip", *install, copy, env=native)
     run(python, "setup.py", "-q", "build_ext", "--inplace", cwd=ROOT, env=native)
     shutil.rmtree(copy)
+
+
+def _copy(to: Path) -> Path:
+    """The source, and nothing that was built."""
+    shutil.rmtree(to, ignore_errors=True)
+    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", "*.so",
+                                                            ".*_cache", ".hypothesis", ".tox"))
+    return to
+
+
+PYTHON_UNDER = """\
+#!/bin/bash
+# The library must be the first of a process; what this Python starts does not inherit it (see the .pth file).
+export LD_PRELOAD={library} PYTHONMALLOC=malloc UBSAN_OPTIONS=print_stacktrace=1
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16:log_path={reports}/report
+exec -a "$0" {python} "$@"
+"""
+FORGET = 'import os; [os.environ.pop(n, None) for n in ("LD_PRELOAD", "PYTHONMALLOC", "UBSAN_OPTIONS", "ASAN_OPTIONS")]\n'
+
+
+def sanitized() -> None:
+    """Leaks are not looked for: CPython never frees all it has (tests/leaks does that)."""
+    source = _copy(SANITIZED / "source")
+    flags = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+    run(VENV / "bin" / "python", "setup.py", "-q", "build_ext", "--inplace", cwd=source,
+        env={**os.environ, "IECHOR_REQUIRE_NATIVE": "1", "CFLAGS": flags, "LDFLAGS": flags})
+    library = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout
+    reports = SANITIZED / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir()
+    reports.chmod(0o1777)
+    # A virtual environment by hand, for venv would put a link in the place of our own Python.
+    packages = next((VENV / "lib").glob("python3*"))
+    site = SANITIZED / "venv" / "lib" / packages.name / "site-packages"
+    site.mkdir(parents=True, exist_ok=True)
+    (site / "under.pth").write_text(f"{packages}/site-packages\n{FORGET}")
+    (SANITIZED / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    python = SANITIZED / "venv" / "bin" / "python"
+    python.parent.mkdir(exist_ok=True)
+    python.write_text(PYTHON_UNDER.format(library=os.path.realpath(library.strip()), reports=reports, python=PYTHON))
+    python.chmod(0o755)
 
 
 def _requirements() -> list[str]:
@@ -130,7 +170,7 @@ def main(wanted: list[str]) -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     steps = {"packages": packages, "users": users, "venv": venv, "base": base}
     for name in steps if wanted in ([], ["all"]) else wanted:
-        steps[name]()
+        (steps | {"sanitized": sanitized})[name]()
 
 
 if __name__ == "__main__":

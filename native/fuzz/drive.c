@@ -2,6 +2,8 @@
  *
  *   TARGET -max_total_time=SECONDS [-seed=N] [FILE…]     as libFuzzer has it; a crash leaves its input in "crash-input"
  */
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static uint8_t input[LONGEST], seeds[SEEDS][LONGEST];
 static size_t input_size, seed_size[SEEDS], seed_count;
 static uint64_t state = 88172645463325252ULL;
+static int place; /* where we were started: a target may go elsewhere */
 
 static uint64_t chance(uint64_t below)
 {
@@ -76,12 +79,10 @@ static void make_input(void)
 
 static void keep_input(int number)
 {
-    FILE *file = fopen("crash-input", "wb");
+    int fd = openat(place, "crash-input", O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
 
-    if (file != NULL) {
-        fwrite(input, 1, input_size, file);
-        fclose(file);
-    }
+    if (fd < 0 || write(fd, input, input_size) != (ssize_t)input_size)
+        perror("the input is not kept");
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -91,6 +92,7 @@ int main(int argc, char **argv)
     time_t end = time(NULL) + 5;
     uint64_t runs = 0;
 
+    place = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     signal(SIGABRT, keep_input);
     for (int i = 1; i < argc; i++)
         if (strncmp(argv[i], "-max_total_time=", 16) == 0)

@@ -6,14 +6,7 @@
 #include <string.h>
 
 #include "ownertable.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool held)
-{
-    if (!held)
-        abort();
-}
+#include "require.h"
 
 static void load_and_store(const uint8_t *data, size_t size)
 {

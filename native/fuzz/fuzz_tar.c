@@ -10,17 +10,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "require.h"
 #include "tar.h"
 
 #define STEP 5
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool held)
-{
-    if (!held)
-        abort();
-}
 
 static int file_of(const uint8_t *data, size_t size)
 {
