@@ -297,7 +297,7 @@ def test_the_supervisor_compiles_for_aarch64(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
 
 
-@pytest.mark.parametrize("name", ["test_kernels", "test_ownertable", "test_fakeroot_creds"])
+@pytest.mark.parametrize("name", ["test_kernels", "test_survey", "test_ownertable", "test_view", "test_fakeroot_creds"])
 def test_the_kernels_on_aarch64(name: str, tmp_path: Path) -> None:
     """By emulation, so without the sanitizers; the loop needs a kernel of that machine."""
     native = Path(__file__).resolve().parents[2] / "native"
