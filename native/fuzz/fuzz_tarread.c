@@ -9,19 +9,12 @@
 
 #include "arrange.h"
 #include "index.h"
+#include "require.h"
 #include "scan.h"
 #include "tarread.h"
 
 #define BLOCK 512
 #define LIMIT ((uint64_t)1 << 30)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool held)
-{
-    if (!held)
-        abort();
-}
 
 static void mend_checksums(uint8_t *data, size_t size)
 {
