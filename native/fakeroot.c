@@ -392,6 +392,7 @@ void fr_close(struct fr_super *super)
         return;
     while (super->listener_count > 0)
         drop_listener(super, 0);
+    fr_end_watch(super);
     if (super->root_fd >= 0)
         close(super->root_fd);
     ot_free(&super->table);

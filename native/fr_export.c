@@ -130,6 +130,7 @@ int fr_export(struct fr_super *super, void **out, size_t *length)
     struct stat up, seen;
     int rc = 0;
 
+    fr_end_watch(super);
     if (super->upper_fd >= 0 && (super->table.count != 0 || super->unreadable)) {
         int upper = openat(super->upper_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int merged = fcntl(super->root_fd, F_DUPFD_CLOEXEC, 0);

@@ -100,6 +100,8 @@ static long change_owner(struct fr_call *call, int fd, uint32_t uid, uint32_t gi
         seen.gid = gid;
     rc = fr_record(super, &st, &seen);
     fr_note_upper(super, fd, &st);
+    if (entry == NULL)
+        fr_watch(super, fd, &st);
     return rc;
 }
 
@@ -145,6 +147,7 @@ static long change_mode(struct fr_call *call, int fd, uint32_t mode)
     struct fr_super *super = call->super;
     struct ot_entry *entry;
     struct fr_seen seen;
+    bool is_new;
     char path[32];
     struct stat st;
     int rc = fr_stat_fd(fd, &st);
@@ -164,9 +167,12 @@ static long change_mode(struct fr_call *call, int fd, uint32_t mode)
     if (fchmodat(super->proc_fd, fr_self_path(fd, path), fr_disk_mode((st.st_mode & S_IFMT) | (mode & 07777)), 0) < 0)
         return -errno;
     rc = fr_stat_fd(fd, &st);
+    is_new = rc == 0 && fr_entry(super, &st) == NULL;
     if (rc == 0)
         rc = fr_record(super, &st, &seen);
     fr_note_upper(super, fd, &st);
+    if (is_new)
+        fr_watch(super, fd, &st);
     if (rc == 0 && (entry = fr_entry(super, &st)) != NULL && entry->xattrs != 0)
         fr_acl_chmod(super, entry, mode);
     return rc;

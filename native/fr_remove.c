@@ -1,5 +1,5 @@
 /* Removal: ext4 gives an inode number out again at once, so the table must hear when a file's last name goes.
- * Files that it does not know are the kernel's to remove.
+ * Files that it does not know are the kernel's to remove (and see fr_watch).
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -26,6 +26,7 @@
 
 #define FR_PATH_MAX 4096
 #define FR_LISTENERS_MAX 256
+#define FR_WATCHED 64
 
 /* A handler's answer: a value or -errno, or one of these. */
 #define FR_CONTINUE LONG_MIN   /* let the kernel do the call itself */
@@ -42,6 +43,12 @@ struct fr_lender {
     struct ot_shared *shared;
 };
 
+/* A file that was given a record a moment ago (fr_watch); fd 0: none. */
+struct fr_watched {
+    int fd;
+    uint64_t ino;
+};
+
 struct fr_super {
     int listeners[FR_LISTENERS_MAX];
     size_t listener_count;
@@ -56,6 +63,8 @@ struct fr_super {
     struct fr_root_id home, root; /* the container's root; the one we are in */
     struct fr_lender lender;
     uint32_t cred_epoch; /* counts the changes of any process's credentials */
+    struct fr_watched watched[FR_WATCHED]; /* in a ring */
+    size_t next_watched;
     struct ot_table table;
     int mount_devs[FR_MOUNTS_MAX]; /* index of the file system in the table */
     struct fr_creds creds;
@@ -126,6 +135,9 @@ struct ot_entry *fr_entry(struct fr_super *super, const struct stat *st); /* NUL
 void fr_see(struct fr_super *super, const struct stat *st, struct fr_seen *seen);
 int fr_record(struct fr_super *super, const struct stat *st, const struct fr_seen *seen); /* 0, -errno */
 void fr_forget(struct fr_super *super, const struct stat *st);
+/* fd's file has a record that it had not before. Its last name may go meanwhile, unseen: we look again, later. */
+void fr_watch(struct fr_super *super, int fd, const struct stat *st);
+void fr_end_watch(struct fr_super *super); /* looks at all of them */
 int fr_copy_up(struct fr_super *super, int fd, struct stat *st); /* without other effect; st is filled anew */
 /* May the caller do `mask` (R_OK …) to this file, by what the image says? Only the acts that we see are asked. */
 bool fr_may(struct fr_call *call, const struct stat *st, int mask);

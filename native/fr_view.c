@@ -70,11 +70,22 @@ int fr_record(struct fr_super *super, const struct stat *st, const struct fr_see
     return ot_put(&super->table, &entry);
 }
 
+/* Gone by our own doing: its disk space shall be free at once. */
+static void release(struct fr_super *super, uint64_t ino)
+{
+    for (size_t i = 0; i < FR_WATCHED; i++)
+        if (super->watched[i].fd != 0 && super->watched[i].ino == ino) {
+            close(super->watched[i].fd);
+            super->watched[i].fd = 0;
+        }
+}
+
 void fr_forget(struct fr_super *super, const struct stat *st)
 {
     const struct ot_entry *entry = fr_entry(super, st);
     struct ot_entry dead;
 
+    release(super, st->st_ino);
     if (entry == NULL)
         return;
     dead = *entry;
@@ -82,6 +93,41 @@ void fr_forget(struct fr_super *super, const struct stat *st)
     ot_put(&super->table, &dead);
     if (super->table.dead > DEAD_MAX)
         ot_drop_dead(&super->table);
+}
+
+static void look_again(struct fr_super *super, struct fr_watched *watched)
+{
+    int fd = watched->fd;
+    struct stat st;
+
+    watched->fd = 0;
+    if (fd == 0)
+        return;
+    if (fr_stat_fd(fd, &st) == 0 && st.st_nlink == 0)
+        fr_forget(super, &st);
+    close(fd);
+}
+
+/* Who removes a file that the table does not know asks nobody, or was told to go on: between its look and its act comes
+ * our record, of which it knows nothing; and the next file with that number would have it. As long as we hold the file,
+ * its number is not given out again. (What is mounted in the image is left alone: it shall not be busy for our sake.) */
+void fr_watch(struct fr_super *super, int fd, const struct stat *st)
+{
+    struct fr_watched *watched = &super->watched[super->next_watched++ % FR_WATCHED];
+
+    look_again(super, watched);
+    if (!S_ISREG(st->st_mode) || st->st_dev != super->table.devs[0])
+        return;
+    watched->ino = st->st_ino;
+    watched->fd = fcntl(fd, F_DUPFD_CLOEXEC, 1);
+    if (watched->fd < 0)
+        watched->fd = 0;
+}
+
+void fr_end_watch(struct fr_super *super)
+{
+    for (size_t i = 0; i < FR_WATCHED; i++)
+        look_again(super, &super->watched[i]);
 }
 
 const char *fr_self_path(int fd, char *buffer)

@@ -49,6 +49,7 @@ def test_damage_is_refused_or_harmless(name: str) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(2 * SOAK_SECONDS)
 @pytest.mark.parametrize("name", TARGETS)
 def test_ten_minutes_of_damage_never_seen_before(name: str) -> None:
     tally = fuzz(TARGETS[name], seed=random.SystemRandom().randrange(1 << 32), seconds=SOAK_SECONDS)

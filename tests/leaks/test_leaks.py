@@ -35,7 +35,7 @@ def test_every_function_has_its_script() -> None:
 
 
 def run(python: str | Path, name: str, package: Path, tmp: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": f"{package}:{HERE}", "LEAKS_TMP": str(tmp)}
+    environment = {**os.environ, "PYTHONPATH": f"{package}:{ROOT}:{HERE}", "LEAKS_TMP": str(tmp)}
     environment.pop("IECHOR_NO_NATIVE", None)
     done = subprocess.run([python, HERE / f"leak_{name}.py"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -116,6 +116,19 @@ def test_a_process_that_changes_files_and_then_its_rights(lab: Lab, oracle: Lab,
     assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize("view", [True, False])
+def test_who_removes_a_file_that_another_gives_away_leaves_no_owner_behind(lab: Lab, tmp_path: Path,
+                                                                          view: bool) -> None:
+    """Each of them looks before it acts, and neither waits for the other."""
+    source = Path(__file__).with_name("removal_race.c")
+    subprocess.run(["gcc", "-O1", "-o", tmp_path / "removal_race", source], check=True)
+    add_programs(lab, [tmp_path / "removal_race"])
+    ran = lab.run("removal_race", "4000", view=view)
+    assert (ran.out, ran.err) == ("0 wrong\n", "")
+    given = {name: entry[1] for name, entry in lab.image(ran).items() if entry[1] == 5}
+    assert given == {}
+
+
 def test_nobody_writes_the_table(lab: Lab, tmp_path: Path) -> None:
     source = Path(__file__).with_name("view_thief.c")
     subprocess.run(["gcc", "-O1", "-static", "-o", tmp_path / "thief", source], check=True)
