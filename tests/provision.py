@@ -9,7 +9,7 @@
 
     /var/cache/iechor-tests/
     ├── venv/           readable by the plain users, whose tests run the iechor installed here
-    ├── sanitized/      source/, a copy with its C under the sanitizers, and venv/, a Python that starts with their library
+    ├── sanitized/      source/, a copy whose C is under the sanitizers, and venv/, a Python that loads theirs first
     ├── base-DAY.tar    made once a day: archives move on
     └── …               what fixtures keep (images made from the base)
 
@@ -114,7 +114,8 @@ export LD_PRELOAD={library} PYTHONMALLOC=malloc UBSAN_OPTIONS=print_stacktrace=1
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16:log_path={reports}/report
 exec -a "$0" {python} "$@"
 """
-FORGET = 'import os; [os.environ.pop(n, None) for n in ("LD_PRELOAD", "PYTHONMALLOC", "UBSAN_OPTIONS", "ASAN_OPTIONS")]\n'
+NAMES = ("LD_PRELOAD", "PYTHONMALLOC", "UBSAN_OPTIONS", "ASAN_OPTIONS")
+FORGET = f"import os; [os.environ.pop(name, None) for name in {NAMES}]\n"
 
 
 def sanitized() -> None:

@@ -9,19 +9,23 @@ import pytest
 
 from tests.conftest import Person
 from tests.sandbox.fakeroot_lab import Lab
-from tests.sandbox.test_view import LENT, add_programs, programs, with_glibc
+from tests.sandbox.test_view import LENT, add_programs, build_dynamic_programs, with_glibc
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[1] / "native"
 LIBC32 = Path("/usr/lib32")  # of Debian's libc6-i386
 AARCH64 = "aarch64-linux-gnu-gcc"
 EMULATED = {AARCH64: ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"], "gcc": []}
-__all__ = ["programs"]  # the fixture
+
+
+@pytest.fixture(scope="module")
+def programs(shared: Path) -> Iterator[Path]:
+    yield build_dynamic_programs(shared / "32-bit-programs")
 
 
 @pytest.fixture
-def lab(plain_user: Person, programs: Path) -> Iterator[Lab]:
-    yield with_glibc(plain_user, programs)
+def lab(plain_user: Person, programs: Path) -> Lab:
+    return with_glibc(plain_user, programs)
 
 
 @pytest.mark.parametrize("view", [True, False], ids=["lent", "asks"])
@@ -58,7 +62,8 @@ def view_of(compiler: str, folder: Path) -> Path:
 @pytest.mark.parametrize("compiler", EMULATED)
 def test_the_view_is_loaded_and_sees_what_the_table_says(compiler: str, tmp_path: Path) -> None:
     """On aarch64, by emulation, too: no supervisor is needed for that."""
-    sources = [NATIVE / name for name in (NATIVE / "fakeroot.sources").read_text().split() if not name.startswith("py_")]
+    names = (NATIVE / "fakeroot.sources").read_text().split()
+    sources = [NATIVE / name for name in names if not name.startswith("py_")]
     common = [compiler, "-std=gnu11", "-O1", f"-I{NATIVE}", NATIVE / "tests/test_shim.c"]
     subprocess.run([*common, "-static", *sources, "-o", tmp_path / "make"], check=True)
     subprocess.run([*common, "-DLOOK_ONLY", "-o", tmp_path / "look"], check=True)

@@ -37,13 +37,17 @@ def add_programs(lab: Lab, programs: list[Path]) -> None:
             os.chown(os.path.join(folder, name), lab.person.uid, lab.person.gid, follow_symlinks=False)
 
 
-@pytest.fixture(scope="module")
-def programs(shared: Path) -> Iterator[Path]:
-    folder = build_programs(shared / "view-programs")
+def build_dynamic_programs(at: Path) -> Path:
+    folder = build_programs(at)
     source = Path(__file__).with_name("fakeroot_probe.c")
     subprocess.run(["gcc", "-O1", "-pthread", "-o", folder / "probe", source], check=True)
     subprocess.run(["gcc", "-O1", "-o", folder / "acts", source.with_name("view_probe.c")], check=True)
-    yield folder
+    return folder
+
+
+@pytest.fixture(scope="module")
+def programs(shared: Path) -> Iterator[Path]:
+    yield build_dynamic_programs(shared / "view-programs")
 
 
 def with_glibc(person: Person, programs: Path) -> Lab:
