@@ -1,5 +1,5 @@
 """What a call leaves behind: Python's blocks, the C heap, descriptors and, where Python counts them (a debug build),
-references. The scripts beside this one use it, each in a process of its own: `python leak_NAME.py` fails if NAME leaks."""
+references. The scripts beside this one use it, each in a process of its own: `python leak_X.py` fails if X leaks."""
 
 import ctypes
 import gc
