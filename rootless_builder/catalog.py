@@ -25,9 +25,10 @@ from .store.images import Image, ImageRecord, Removed
 from .store.importing import FolderReader, Reader, TreeReader, import_images
 from .store.packing import Packing
 from .store.store import Store
-from .values import dataclass
+from .values import dataclass, replace
 
 if TYPE_CHECKING:
+    from .scratch.scratch import Scratch
     from .store.repair import Repaired
     from .store.verify import Verdict
 
@@ -212,13 +213,24 @@ def prune(store: Store, *, images: bool, cache: bool, keep: frozenset[Any] = fro
     return store.collect(Policy(dangling=True, unused=images, cache=cache, keep=keep))
 
 
-def check(store: Store, *, quick: bool, repair: bool) -> "tuple[Verdict, Repaired | None]":
-    """Is the store sound? With `repair`, and where it is not, it is mended. Errors: StoreError, DiskFull."""
+def check(store: Store, *, scratch: "Scratch | None", quick: bool,
+          repair: bool) -> "tuple[Verdict, Repaired | None]":
+    """Are the store, and what is unpacked of it, sound? With `repair`, and where they are not, they are mended.
+
+    Errors: StoreError, DiskFull.
+    """
     from .store import repair as mending
     from .store import verify
 
     verdict = verify.verify(store, quick=quick)
-    return verdict, mending.repair(store, verdict) if repair else None
+    if repair:
+        verdict = mending.open_up(store, verdict, quick=quick)
+    flaws = dict(scratch.flaws(store, quick=quick)) if scratch is not None and not verdict.closed else {}
+    mended = mending.repair(store, verdict) if repair else None
+    verdict.damages += [verify.Damage(kind="derived", path=path, what=what) for path, what in flaws.items()]
+    if mended is not None and scratch is not None:
+        mended = replace(mended, removed=mended.removed + sum(map(scratch.forget, flaws)))
+    return verdict, mended
 
 
 def login(registry: str | None, user: str, password: str, settings: Settings, *, emit: Emit) -> str:

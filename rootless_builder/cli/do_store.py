@@ -1,8 +1,10 @@
 """`iechor check`: what is wrong with the store, and with --repair what was done about it."""
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ..errors import IechorError
 from . import tables
 from .call import Call
 
@@ -18,8 +20,12 @@ def check(call: Call) -> int:
     from .. import catalog
 
     options = call.options
-    with call.store(call.settings()) as store:
-        verdict, repaired = catalog.check(store, quick=options.quick, repair=options.repair)
+    settings = call.settings()
+    scratch = None
+    with suppress(IechorError):  # one that cannot be written holds nothing that this user would use
+        scratch = call.scratch(settings)()
+    with call.store(settings) as store:
+        verdict, repaired = catalog.check(store, scratch=scratch, quick=options.quick, repair=options.repair)
     if options.format:
         print(tables.fill(options.format, told(verdict, repaired)))
     else:

@@ -104,7 +104,7 @@ def as_known(error: BaseException) -> IechorError | None:
                            hint="raise the limit: ulimit -n 1024")
     if error.errno == errno.ENOMEM:
         return IechorError(f"cannot go on: {error.strerror}", hint="raise the memory limit (ulimit -v, or the job's)")
-    where = f" at {os.fsdecode(error.filename)}" if error.filename else ""
+    where = f" at {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"cannot write{where}: {error.strerror}",
                         hint="free some space (iechor prune), or name a larger disk with --store and --scratch")

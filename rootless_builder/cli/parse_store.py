@@ -5,8 +5,9 @@ from .options import Commands, Parser, command
 CHECK = (
     "Reads the whole store and tells what is wrong with it: blobs whose bytes do not have the digest that names them, "
     "images that lack a part or whose layers are not what their config says, names that lead nowhere, damaged indexes "
-    "and records. Other commands may work on the store meanwhile. The exit code is 0 when nothing is wrong, or when "
-    "--repair mended it without losing an image, else 14."
+    "and records, layers unpacked in the scratch folder that are not what they were. Other commands may work on the "
+    "store meanwhile. The exit code is 0 when nothing is wrong, or when --repair mended it without losing an image, "
+    "else 14."
 )
 
 

@@ -134,6 +134,23 @@ class Scratch:
                         os.unlink(self.places.tars / name)
         return freed
 
+    def flaws(self, store: Store, *, quick: bool) -> "Iterator[tuple[Path, str]]":
+        """(folder, what is wrong with it) of each unpacked layer that is not what it should be."""
+        from . import verify
+
+        return verify.flaws(self.places, store, quick=quick)
+
+    def forget(self, folder: Path) -> bool:
+        """Whether an unpacked layer was removed, which the next RUN unpacks again: not while one uses it.
+
+        Errors: StoreError, DiskFull.
+        """
+        if folder.name in self._used():
+            return False
+        with atomic.explained("remove an unpacked layer", folder, remedy=REMEDY):
+            discard(folder, self.places.gone)
+        return True
+
     def _make(self, folder: Path, layers: Sequence[LayerRef], store: Store, *, writable: bool,
               stubs: bool = True) -> Rootfs:
         with atomic.explained("make a root file system", folder, remedy=REMEDY):

@@ -154,7 +154,7 @@ def _intact(folder: Path, facts: dict[str, Any], root_fd: int) -> bool:
         return False
     if facts.get("boot") == boot() != "":
         return True
-    if _sum(root_fd) != facts.get("sum"):
+    if sum_of(root_fd) != facts.get("sum"):
         return False
     fresh = folder / f"layer.json.{os.getpid()}"
     fresh.write_text(json.dumps(facts | {"boot": boot()}))
@@ -163,7 +163,7 @@ def _intact(folder: Path, facts: dict[str, Any], root_fd: int) -> bool:
 
 
 def _expected(plan: LayerPlan) -> list[int]:
-    """What `_sum` finds in a layer unpacked by this plan."""
+    """What `sum_of` finds in a layer unpacked by this plan."""
     size = 0
     for node in plan.nodes.values():
         if isinstance(node, File):
@@ -173,7 +173,7 @@ def _expected(plan: LayerPlan) -> list[int]:
     return [len(plan.folders) - 1 + len(plan.nodes) + len(plan.whiteouts), size]
 
 
-def _sum(root_fd: int) -> list[int]:
+def sum_of(root_fd: int) -> list[int]:
     """[paths, bytes of files] below."""
     count = size = 0
     for entry in walk(root_fd):

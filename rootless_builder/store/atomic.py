@@ -189,3 +189,10 @@ def escape(text: str) -> str:
     if len(name) > _NAME_LIMIT:
         name = name[: _NAME_LIMIT - 66] + "~" + hashlib.sha256(text.encode()).hexdigest()
     return name
+
+
+def unescape(name: str) -> str:
+    """What `escape` was given, as far as the file name tells."""
+    from urllib.parse import unquote
+
+    return unquote(name)

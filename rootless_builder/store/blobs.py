@@ -117,8 +117,8 @@ class Blobs:
 
     def read(self, digest: Digest, limit: int = READ_LIMIT) -> bytes:
         """All bytes, verified. Errors: StoreError (absent, longer than `limit`, damaged)."""
-        with open(self._open(digest), "rb") as source, \
-                atomic.explained("read a blob", self.path(digest), remedy=REMEDY):
+        with atomic.explained("read a blob", self.path(digest), remedy=REMEDY), \
+                open(self._open(digest), "rb") as source:
             data = source.read(limit + 1)
         if len(data) > limit:
             raise StoreError(f"cannot read the blob {digest}: it is longer than {limit} bytes")

@@ -105,7 +105,7 @@ class BuildCache:
         for path in _files(self._layout.cache):
             with contextlib.suppress(StoreError, FileNotFoundError):
                 status = path.stat()
-                record = _parse(read_record(path), None)
+                record = step_of(path)
                 if record is not None:
                     yield path, record, status.st_mtime_ns, status.st_blocks * 512
 
@@ -137,6 +137,15 @@ class NoCache:
 
     def remember_inputs(self, position: str, inputs: Sequence[tuple[str, str]]) -> None:
         self._cache.remember_inputs(position, inputs)
+
+
+def step_of(path: Path) -> StepRecord | None:
+    """The record in this file; None when it is not there. Errors: StoreError when it cannot be read."""
+    record = read_record(path)
+    step = _parse(record, None)
+    if step is None and record is not None:
+        raise StoreError("it is no record of a step")
+    return step
 
 
 def _files(cache: Path) -> Iterator[Path]:

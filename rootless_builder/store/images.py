@@ -89,7 +89,7 @@ class Images:
         found = self.names.get(str(wanted))
         if found is None and wanted.digest is not None:
             record = read_record(self._layout.images / wanted.digest.hex)
-            found = None if record is None else _parse(record)[0]
+            found = None if record is None else parse_record(record)[0]
         if self._layout.private and found is not None and wanted.digest not in (None, found.digest):
             return None  # by an index's digest, which only a registry can vouch for, or the file lies
         return None if found is None else self.load(found)
@@ -131,7 +131,7 @@ class Images:
     def recorded(self, path: Path) -> Image | None:
         """The image of one record, a file of images/; None when it is no longer there. Errors: as `load`."""
         record = read_record(path)
-        return None if record is None else self.load(_parse(record)[0])
+        return None if record is None else self.load(parse_record(record)[0])
 
     def put(self, layers: Iterable[Descriptor], config: ImageConfig, *, reference: Reference | None = None,
             annotations: dict[str, str] | None = None) -> Image:
@@ -185,7 +185,7 @@ class Images:
         found = []
         for record in records(self._layout.images):
             with contextlib.suppress(StoreError):
-                manifest, config = _parse(record)
+                manifest, config = parse_record(record)
                 found.append(ImageRecord(
                     id=config, manifest=manifest, names=tuple(names.get(manifest.digest, ())),
                     created=record.get("created"), size=int(record.get("size", 0)),
@@ -285,7 +285,7 @@ class Images:
             atomic.sync_folder(folder)
 
 
-def _parse(record: dict[str, Any]) -> tuple[Descriptor, Digest]:
+def parse_record(record: dict[str, Any]) -> tuple[Descriptor, Digest]:
     try:
         return Descriptor.from_json(record["manifest"]), Digest.parse(record["config"])
     except (KeyError, AttributeError, TypeError, UnsafeArchive) as error:

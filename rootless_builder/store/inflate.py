@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from ..errors import UnsafeArchive
 from ..layer.compress import Readable, inflated
 from ..oci.descriptor import compression_of
+from . import atomic
 from .blobs import Blobs
 from .images import LayerRef
+from .layout import REMEDY
 
 _CHUNK = 1 << 20
 
@@ -47,7 +49,9 @@ class TarStream:
 def tar_stream(blobs: Blobs, layer: LayerRef) -> Iterator[TarStream]:
     """Errors: StoreError when the blob is not here, UnsafeArchive while reading."""
     kind = compression_of(layer.blob.media_type)
-    with open(blobs.open(layer.blob.digest), "rb", buffering=0) as source:
+    with contextlib.ExitStack() as opened:
+        with atomic.explained("read a blob", blobs.path(layer.blob.digest), remedy=REMEDY):  # it may be a folder
+            source = opened.enter_context(open(blobs.open(layer.blob.digest), "rb", buffering=0))
         if kind == "none":
             yield TarStream(layer, inflated(source, kind))
             return

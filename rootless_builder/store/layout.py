@@ -67,6 +67,10 @@ class Layout:
         return self.root / "index.json"
 
     @property
+    def marker(self) -> Path:
+        return self.root / "oci-layout"
+
+    @property
     def refs(self) -> Path:
         return self.root / "refs"
 
@@ -165,10 +169,21 @@ def _make(layout: Layout) -> None:
     for folder in (layout.blobs / "sha256", layout.tmp, layout.refs, layout.images, layout.cache, layout.trees,
                    layout.compressed, layout.leases, layout.trash):
         atomic.make_folder(folder)
-    atomic.write_file(layout.root / "oci-layout", LAYOUT, tmp=layout.tmp)
+    mark(layout)
     if not layout.index.exists():
         atomic.write_file(layout.index, _EMPTY_INDEX, tmp=layout.tmp)
     atomic.write_file(layout.root / "format", f"{_PREFIX}{FORMAT}\n".encode(), tmp=layout.tmp, durable=True)
+
+
+def mark(layout: Layout) -> None:
+    """Other programs see by it that the folder is an OCI image layout. Errors: OSError."""
+    atomic.write_file(layout.marker, LAYOUT, tmp=layout.tmp)
+
+
+def is_marked(layout: Layout) -> bool:
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return bool(json.loads(layout.marker.read_bytes())["imageLayoutVersion"] == "1.0.0")
+    return False
 
 
 def _refuse_foreign(layout: Layout) -> None:

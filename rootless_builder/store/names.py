@@ -8,6 +8,7 @@ written whole after each change, and again if names changed meanwhile: whoever r
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,14 @@ class Names:
             self._layout.write(self._layout.index, data, "write the index of images", durable=True)
             written = data
 
+    def listed(self) -> dict[str, Descriptor]:
+        """The names that index.json has; nothing where it cannot be read."""
+        with contextlib.suppress(UnsafeArchive):
+            entries = Index.from_json(self._written() or b"").manifests
+            return {entry.annotations[REF_NAME]: replace(entry, annotations={}) for entry in entries
+                    if REF_NAME in entry.annotations}
+        return {}
+
     def index_is_right(self, unnamed: Callable[[], Sequence[Descriptor]]) -> bool:
         return self._written() == self._index(unnamed)
 
@@ -85,11 +94,10 @@ class Names:
 
 
 def records(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every readable JSON object of a folder of small files."""
-    try:
-        names = sorted(entry.name for entry in folder.iterdir())
-    except FileNotFoundError:
-        return
+    """Every readable JSON object of a folder of small files. Errors: StoreError (a folder that cannot be read)."""
+    names: list[str] = []
+    with atomic.explained("read the store", folder, remedy=REMEDY), contextlib.suppress(FileNotFoundError):
+        names = sorted(os.listdir(folder))
     for name in names:
         with contextlib.suppress(StoreError):
             record = read_record(folder / name)

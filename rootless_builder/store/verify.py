@@ -5,6 +5,7 @@
                the tar that the config names
     names      each leads to an image
     derived    indexes of layers, cache records, compressed pairs, index.json: whatever of it is damaged can go
+    modes      can the user read it? Where not, nothing else is looked at
 
 A missing layer of a cache record is no damage: the step is a miss. Nor is what a killed process left behind: it is
 told, and goes with the next prune. Reads only; other processes may work on the store meanwhile.
@@ -12,20 +13,23 @@ told, and goes with the next prune. Reads only; other processes may work on the 
 
 import contextlib
 import hashlib
+import os
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import IechorError, StoreError, UnsafeArchive
 from ..layer import index
 from ..layer.reader import read_index
-from ..oci.descriptor import compression_of
+from ..oci.descriptor import Descriptor, compression_of
 from ..oci.digest import Digest, InvalidDigest
 from ..values import dataclass, field
+from .buildcache import step_of
 from .filesystem import stale_for
-from .images import Image, LayerRef
-from .layout import PARTIAL
+from .images import Image, LayerRef, parse_record
+from .layout import PARTIAL, is_marked
 from .names import read_record
 from .owner import abandoned
 
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-Kind = Literal["blob", "image", "name", "derived"]
+Kind = Literal["blob", "image", "name", "derived", "mode"]
 _PATIENCE = 5  # looks at index.json, which another process may be about to write anew
 
 
@@ -41,7 +45,8 @@ _PATIENCE = 5  # looks at index.json, which another process may be about to writ
 class Damage:
     """One thing that is wrong. path: of the file at fault, or where the missing one would be.
 
-    what: the cause, as the end of a sentence. kind: "derived" can be made again, the others cost an image.
+    what: the cause, as the end of a sentence. kind: "derived" can be made again, "mode" changed; the others may cost
+    an image.
     """
 
     kind: Kind
@@ -60,6 +65,8 @@ class Verdict:
     steps: int = 0
     left: int = 0
 
+    closed: bool = False  # there are folders or files that cannot be read, and nothing else was looked at
+
     def damaged(self, path: Path) -> bool:
         return any(one.path == path for one in self.damages)
 
@@ -67,10 +74,32 @@ class Verdict:
 def verify(store: "Store", *, quick: bool = False) -> Verdict:
     """quick: sizes instead of digests. Errors: StoreError (a store that cannot be read at all)."""
     verdict = Verdict()
-    for check in (_blobs, _images, _names, _indexes, _records, _index_json):
+    verdict.damages += _modes(store)
+    if verdict.damages:
+        verdict.closed = True
+        return verdict
+    for check in (_blobs, _images, _names, _indexes, _steps, _pairs, _layout):
         verdict.damages += check(store, verdict, quick)
     verdict.left = sum(1 for _ in leftovers(store))
     return verdict
+
+
+def _modes(store: "Store") -> Iterator[Damage]:
+    """Folders and files of the user's own that the user cannot read: a copy or a chmod gone wrong."""
+    for top in {store.layout.root, store.layout.own}:
+        yield from _mode(top, 0o700)
+        for folder, folders, files in os.walk(top):
+            for needed, names in ((0o700, folders), (0o400, files)):
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        yield from _mode(Path(folder, name), needed)
+
+
+def _mode(path: Path, needed: int) -> Iterator[Damage]:
+    status = path.lstat()
+    if status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode) and status.st_mode & needed != needed:
+        yield Damage(kind="mode", path=path, what=f"its mode is {stat.S_IMODE(status.st_mode):04o}: its owner cannot "
+                                                  "read it")
 
 
 def leftovers(store: "Store") -> Iterator[Path]:
@@ -91,7 +120,7 @@ def leftovers(store: "Store") -> Iterator[Path]:
 
 
 def _blobs(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
-    for path in _files(store.layout.blobs / "sha256"):
+    for path in (*_files(store.layout.blobs / "sha256"), *_folders(store.layout.blobs / "sha256")):
         with contextlib.suppress(InvalidDigest, FileNotFoundError):  # not a blob; pruned meanwhile
             digest = Digest("sha256", path.name)
             verdict.blobs += 1
@@ -118,7 +147,22 @@ def _images(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
         verdict.images += 1
         found = list(_image(store, path, verdict, inflated, quick))
         if found and path.exists():  # an image that is being removed loses its record first
-            yield found[0]
+            yield from (one for one in found if one.kind == "derived")
+            yield from [one for one in found if one.kind == "image"][:1]
+
+
+def of_image(store: "Store", path: Path) -> list[Damage]:
+    """What is wrong with the image of this record, its layers read to the end."""
+    return list(_image(store, path, Verdict(), set(), False))
+
+
+def readable(path: Path) -> bool:
+    """Whether the record of an image is one."""
+    try:
+        record = read_record(path)
+        return record is not None and bool(parse_record(record))
+    except StoreError:
+        return False
 
 
 def _image(store: "Store", path: Path, verdict: Verdict, inflated: set[tuple[Digest, Digest]],
@@ -198,19 +242,36 @@ def _nothing() -> int:
     return -1
 
 
-def _records(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
-    """Of the build cache and of compressed layers."""
-    for shard in (*_folders(store.layout.cache), *_folders(store.layout.inputs), store.layout.compressed):
-        if shard == store.layout.inputs:
-            continue
-        for path in _files(shard):
+def _steps(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+    """Of the build cache, and what each was made from."""
+    for shard in _folders(store.layout.cache):
+        for path in _files(shard) if shard != store.layout.inputs else ():
             try:
-                verdict.steps += read_record(path) is not None and shard.parent == store.layout.cache
-            except StoreError:
-                yield Damage(kind="derived", path=path, what="it cannot be read")
+                verdict.steps += step_of(path) is not None
+            except StoreError as error:
+                yield Damage(kind="derived", path=path, what=error.message)
+    for shard in _folders(store.layout.inputs):
+        yield from _unreadable(_files(shard), lambda record: record["inputs"])
 
 
-def _index_json(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+def _pairs(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+    yield from _unreadable(_files(store.layout.compressed), lambda record: Descriptor.from_json(record["blob"]))
+
+
+def _unreadable(paths: Iterable[Path], parse: Callable[[dict[str, Any]], object]) -> Iterator[Damage]:
+    for path in paths:
+        try:
+            record = read_record(path)
+            if record is not None:
+                parse(record)
+        except (StoreError, UnsafeArchive, KeyError, TypeError, AttributeError):
+            yield Damage(kind="derived", path=path, what="it cannot be read")
+
+
+def _layout(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damage]:
+    """The two files by which other programs know an OCI image layout."""
+    if not is_marked(store.layout):
+        yield Damage(kind="derived", path=store.layout.marker, what="it does not say what image-layout.md wants")
     for _ in range(_PATIENCE):
         if store.images.index_is_right():
             return
@@ -221,7 +282,8 @@ def _index_json(store: "Store", verdict: Verdict, quick: bool) -> Iterator[Damag
 def _files(folder: Path) -> list[Path]:
     """Errors: StoreError."""
     try:
-        return sorted(path for path in folder.iterdir() if path.is_symlink() or not path.is_dir())
+        return sorted(path for path in folder.iterdir()  # no name of ours begins with a dot
+                      if not path.name.startswith(".") and (path.is_symlink() or not path.is_dir()))
     except FileNotFoundError:
         return []
     except OSError as error:

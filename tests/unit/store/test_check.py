@@ -11,6 +11,7 @@ from rootless_builder.cli.main import main
 from rootless_builder.oci.config import ImageConfig
 from rootless_builder.oci.descriptor import MEDIA_TYPE_LAYER_GZIP, Descriptor
 from rootless_builder.oci.digest import Digest
+from rootless_builder.oci.reference import Reference
 from rootless_builder.store import Image, LayerRef, StepRecord, Store
 
 from .conftest import layer_of, text_file
@@ -109,13 +110,26 @@ def test_what_is_derived_is_made_again_and_costs_nothing(store: Store, make_imag
     assert [one.names for one in store.images.list()] == [("docker.io/library/kept:latest",)]
 
 
-def test_a_name_that_cannot_be_read_goes_and_its_image_stays(store: Store, make_image: Make, check: Check) -> None:
+def test_a_name_that_cannot_be_read_is_taken_from_the_index(store: Store, make_image: Make, check: Check) -> None:
     image = make_image("one", "a")
     make_image("two", "b")
+    os.utime(store.layout.index, (2**32, 2**32))  # younger than the folders, so not written anew
     name = next(path for path in store.layout.refs.iterdir() if "one" in path.name)
     name.write_text('{"name": 3}')
     assert damaged(check()[1]) >= {name.name}
     assert check("--repair")[0] == 0
+    assert check()[0] == 0
+    assert store.images.get(Reference.parse("one")) == image
+
+
+def test_a_name_that_stands_nowhere_else_is_lost_and_its_image_stays(store: Store, make_image: Make,
+                                                                     check: Check) -> None:
+    image = make_image("one", "a")
+    name = next(store.layout.refs.iterdir())
+    name.write_text('{"name": 3}')
+    store.layout.index.unlink()
+    code, told = check("--repair")
+    assert (code, told["Lost"]) == (14, ["docker.io/library/one:latest"])
     assert check()[0] == 0
     assert store.images.by_id(image.id.hex[:12]).id == image.id
 
