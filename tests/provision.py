@@ -2,6 +2,7 @@
 
     python3 tests/provision.py [all]        everything
     python3 tests/provision.py packages     what apt installs
+    python3 tests/provision.py slurm        not part of all: the cluster for `make soak`
     python3 tests/provision.py users        iechor-sub (with a subordinate id range) and iechor-plain (without one)
     python3 tests/provision.py venv         the virtual environment with iechor and the tests' packages
     python3 tests/provision.py base         the Debian root file system that stands in for ubuntu:22.04
@@ -40,6 +41,7 @@ PACKAGES = (
     "mmdebstrap", "mount", "podman", "procps", "proot", "python3", "python3-dbg", "python3-dev", "python3-pip",
     "python3-venv", "qemu-user", "skopeo", "slirp4netns", "uidmap", "umoci", "util-linux", "xz-utils", "zstd",
 )
+SLURM = ("slurm-client", "slurmctld", "slurmd")
 
 
 def run(*argv: str | Path, **kwargs: object) -> None:
@@ -48,12 +50,21 @@ def run(*argv: str | Path, **kwargs: object) -> None:
 
 
 def packages() -> None:
+    install(PACKAGES)
+
+
+def slurm() -> None:
+    install(SLURM)
+
+
+def install(wanted: tuple[str, ...]) -> None:
+    """What of it is missing; no daemon is started."""
     listed = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n"], capture_output=True,
                             text=True, check=True).stdout.splitlines()
     installed = {line.partition(" ")[2] for line in listed if line.startswith("installed ")}
-    missing = [name for name in PACKAGES if name not in installed]
+    missing = [name for name in wanted if name not in installed]
     if missing:
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         run("apt-get", "-q", "update", env=quiet)
         run("apt-get", "-q", "install", "-y", "--no-install-recommends", *missing, env=quiet)
 
@@ -171,7 +182,7 @@ def main(wanted: list[str]) -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     steps = {"packages": packages, "users": users, "venv": venv, "base": base}
     for name in steps if wanted in ([], ["all"]) else wanted:
-        (steps | {"sanitized": sanitized})[name]()
+        (steps | {"sanitized": sanitized, "slurm": slurm})[name]()
 
 
 if __name__ == "__main__":
