@@ -23,7 +23,7 @@ from .effects.effects import Effects
 from .errors import IechorError, Interrupted
 from .events import Emit, ImageBuilt, Notice
 from .language.checks.options import BUILD_ARG, CheckOptions
-from .language.instructions import Arg, Run, Script
+from .language.instructions import Arg, Copy, Instruction, Run, Script
 from .language.keywords import is_builtin_syntax
 from .language.parser import parse
 from .oci.platform import host_platform
@@ -56,6 +56,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
         platform = request.platform or host_platform()
         automatic = platform_args(platform, request.target or last_name(script))
         graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.has)
+        graph.check()
         request = with_epoch(request, graph, contexts)
         bases = Bases(contexts, store, pull=pull, policy=request.pull, waiting=schedule.waiting,
                       default_registry=request.default_registry, emit=schedule.gated(emit),
@@ -67,6 +68,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
         fold = Fold(request, script, graph, world, clock)
         target = graph.target(request.target)
         reachable = list(graph.stages[:target.index + 1]) if request.all_stages else graph.reachable(target)
+        check_names(graph, bases)
         check_stages(reachable, graph, platform)
         check_devices(reachable, run.devices)
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=platform,
@@ -82,6 +84,20 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
                        keep=request.keep, carries_cache=request.inline_cache)
     emit(ImageBuilt(image_id=str(image.id), manifest=str(image.manifest_descriptor.digest), seconds=clock() - began))
     return image
+
+
+def check_names(graph: StageGraph, bases: Bases) -> None:
+    """Can what FROM and COPY --from say be names, also in stages that are not built? Errors: with their place."""
+    named: list[tuple[str, Instruction]] = [(stage.base, stage.source) for stage in graph.stages
+                                            if stage.base_stage is None and not stage.replaced]
+    named += [(one.from_, one) for stage in graph.stages for one in stage.instructions
+              if isinstance(one, Copy) and one.from_ and graph.find(one.from_) is None]
+    for name, instruction in named:
+        try:
+            bases.check(name)
+        except IechorError as error:
+            error.mark = name
+            raise error.at(instruction.span) from None
 
 
 def check_devices(stages: Iterable[Stage], access: "DeviceAccess") -> None:

@@ -91,16 +91,24 @@ class Bases:
             return image_base(self._image(named.place, platform))
         return image_base(load_layout(named.place, self._store, platform, self._default_registry))
 
+    def check(self, name: str) -> None:
+        """Whether `name` can be that of a base at all; nothing is looked for. Errors: ImageNotFound."""
+        if name != "scratch" and not self._contexts.has(name) and not is_local(name):
+            self._reference(name)
+
+    def _reference(self, name: str) -> Reference:
+        try:
+            return Reference.parse(name.removeprefix(REGISTRY),
+                                   default_registry=self._default_registry).with_default_tag()
+        except UsageError as error:
+            raise ImageNotFound(f'"{name}" is neither a stage of this file nor the name of an image',
+                                hint=error.hint) from None
+
     def _image(self, name: str, platform: Platform) -> Image:
         if is_local(name):
             return load_local(name, self._store, platform, default_registry=self._default_registry,
                               tmp=self._contexts.tmp)
-        try:
-            reference = Reference.parse(name.removeprefix(REGISTRY),
-                                        default_registry=self._default_registry).with_default_tag()
-        except UsageError as error:
-            raise ImageNotFound(f'"{name}" is neither a stage of this file nor the name of an image',
-                                hint=error.hint) from None
+        reference = self._reference(name)
         here = self._store.images.get(reference)
         if here is not None and not platform.matches(here.config.platform):
             here = None

@@ -84,6 +84,45 @@ class StageGraph:
             return named[-1]
         return self.stages[int(name)] if name.isascii() and name.isdigit() and int(name) < len(self.stages) else None
 
+    def check(self) -> None:
+        """What is wrong in stages that nobody needs, too, as BuildKit has it: a --from that is a variable or the number
+        of no stage, and stages that read one another. Errors: IechorfileError.
+        """
+        edges: dict[int, dict[int, Instruction]] = {}
+        for stage in self.stages:
+            mine = edges[stage.index] = {}
+            for instruction in stage.instructions:
+                if isinstance(instruction, Copy) and "$" in instruction.from_:
+                    raise IechorfileError("variable expansion is not supported for --from", span=instruction.span,
+                                          mark=instruction.from_,
+                                          hint="define a stage: FROM with an ARG from before the first FROM in it")
+                for name in _from_names(instruction):
+                    found = self.find(name)
+                    if found is not None:
+                        mine[found.index] = instruction
+                    elif isinstance(instruction, Copy):
+                        self._check_number(name, instruction)
+        if any(index <= read for index, read in ((index, max(mine)) for index, mine in edges.items() if mine)):
+            self._check_circle(edges)
+
+    def _check_number(self, name: str, instruction: Instruction) -> None:
+        if name.lstrip("+-").isdigit():
+            raise IechorfileError(f"invalid stage index {name}", span=instruction.span, mark=name,
+                                  hint=f"this file has the stages 0 to {len(self.stages) - 1}")
+
+    def _check_circle(self, edges: Mapping[int, Mapping[int, Instruction]]) -> None:
+        from graphlib import CycleError, TopologicalSorter  # a file that reads only what stands above has no circle
+
+        try:
+            TopologicalSorter({index: tuple(mine) for index, mine in edges.items()}).prepare()
+        except CycleError as error:
+            circle: list[int] = error.args[1]  # each is read by the next
+            first = min(circle)
+            read = circle[:-1][circle[:-1].index(first) - 1]
+            instruction = edges[first][read]
+            raise IechorfileError(f'circular dependency detected on stage: "{self.stages[first].title}"',
+                                  span=instruction.span, hint="copy from an earlier stage") from None
+
     def origin(self, name: str, user: Stage, instruction: Instruction) -> int | str:
         """What `--from=name` in stage `user` means: a stage's index, or a name of somewhere else.
 
@@ -91,9 +130,7 @@ class StageGraph:
         """
         found = self.find(name)
         if found is None:
-            if name.lstrip("-").isdigit():
-                raise IechorfileError(f"invalid stage index {name}", span=instruction.span,
-                                      hint=f"this file has the stages 0 to {len(self.stages) - 1}")
+            self._check_number(name, instruction)
             return name
         if found.index == user.index:
             raise IechorfileError(f'circular dependency detected on stage: "{found.title}"', span=instruction.span,

@@ -34,6 +34,13 @@ def shut(user: Person) -> Iterator[Path]:
     ("FROM busybox AS a\nRUN --mount=from=b,target=/m true\nFROM a AS b\n", "needs to be defined before", 3),
     ("FROM scratch\nCOPY --from=1 x /\nFROM scratch\nCOPY y /\n", "needs to be defined before", 3),
     ("FROM scratch\nCOPY --from=7 x /\nFROM scratch\n", "invalid stage index 7", 3),
+    ("FROM scratch AS unused\nCOPY --from=9 x /\nFROM scratch\nCOPY x /\n", "invalid stage index 9", 3),
+    ("FROM scratch AS unused\nCOPY --from=$X x /\nFROM scratch\nCOPY x /\n", "not supported for --from", 3),
+    ("FROM scratch AS unused\nCOPY --from=Nope x /\nFROM scratch\nCOPY x /\n", '"Nope" is neither a stage', 7),
+    ("FROM No/Name AS unused\nFROM scratch\nCOPY x /\n", '"No/Name" is neither a stage', 7),
+    ("FROM scratch AS a\nCOPY --from=b x /\nFROM scratch AS b\nCOPY --from=a x /\nFROM scratch\nCOPY x /\n",
+     'circular dependency detected on stage: "a"', 3),
+    ("FROM busybox AS a\nRUN --mount=from=a,target=/m true\nFROM scratch\nCOPY x /\n", 'on stage: "a"', 3),
     ("FROM busybox\nRUN --mount=type=secret,id=s,required true\n", "secret s", 5),
     ("FROM busybox\nRUN --mount=type=ssh,required true\n", "ssh", 5),
 ])
