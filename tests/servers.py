@@ -18,7 +18,7 @@ MODIFIED = "Tue, 15 Nov 1994 12:45:26 GMT"
 class Web:
     """files: path → body. sent: the path of every body that went out. moved: path → where it is now.
 
-    longer: path → bytes that the server promises beyond those it has.
+    longer: path → bytes that the server promises beyond those it has. modified: Last-Modified of all.
     """
 
     url: str
@@ -27,6 +27,7 @@ class Web:
     etags: bool = True
     moved: dict[str, str] = field(default_factory=lambda: {"/moved": "/a/file.txt"})
     longer: dict[str, int] = field(default_factory=dict)
+    modified: str = MODIFIED
 
 
 @contextmanager
@@ -41,11 +42,11 @@ def serve_web() -> Iterator[Web]:
                 self.end_headers()
                 return
             body = found.files.get(path)
-            tag = f'"{hashlib.sha256(body).hexdigest()}"' if body is not None else ""
+            tag = f'"{hashlib.sha256(body + found.modified.encode()).hexdigest()}"' if body is not None else ""
             known = body is not None and found.etags and self.headers.get("If-None-Match") == tag
             self.send_response(404 if body is None else 304 if known else 200)
             if body is not None:
-                self.send_header("Last-Modified", MODIFIED)
+                self.send_header("Last-Modified", found.modified)
                 if found.etags:
                     self.send_header("ETag", tag)
             self.send_header("Content-Length", "0" if known else str(len(body or b"") + found.longer.get(path, 0)))

@@ -6,7 +6,7 @@ encoding or of what a step does gives other keys, never another meaning to an ol
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..values import fields, is_dataclass
@@ -28,7 +28,7 @@ def base_key(layers: Sequence[str], platform: str) -> str:
 
 def describe(step: Step) -> dict[str, Any]:
     """Every field of the step that decides what it does, by name: what a key is made of, and a miss explained by."""
-    return {field.name: _plain(getattr(step, field.name)) for field in fields(step) if field.compare}
+    return dict(_fields(step))
 
 
 def digest_of(value: object) -> str:
@@ -42,6 +42,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     if is_dataclass(value):
-        return {"kind": type(value).__name__} | {
-            field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.compare}
+        return {"kind": type(value).__name__} | dict(_fields(value))
     return value
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    for field in fields(value):
+        if field.compare:
+            found = getattr(value, field.name)
+            # What a stage or an image holds is an input; its number or name is none.
+            yield field.name, found is not None if field.name == "origin" else _plain(found)

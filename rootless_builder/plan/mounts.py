@@ -11,7 +11,7 @@ from ..errors import IechorfileError
 from ..language import instructions as i
 from ..language.mounts import RunMount
 from ..paths import absolute, basename, image_path
-from ..values import dataclass
+from ..values import dataclass, field
 
 if TYPE_CHECKING:
     from .lower import Lowering
@@ -42,12 +42,12 @@ class BindMount:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheMount:
     """A folder kept under `id`. origin: what it begins with, None: nothing. access: of a folder of its own, which then
-    begins empty; None: it is the tree itself.
+    begins empty; None: it is the tree itself. What a cache holds is no input, and so neither is which one it is.
     """
 
     target: str
-    id: str
-    sharing: str
+    id: str = field(compare=False)
+    sharing: str = field(compare=False)
     origin: int | str | None
     source: str
     read_only: bool

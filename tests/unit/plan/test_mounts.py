@@ -57,9 +57,14 @@ def test_what_cannot_be_mounted(flag):
 
 @pytest.mark.parametrize(("one", "other"), [
     ("--mount=target=/a", "--mount=target=/b"), ("--mount=target=/a", "--mount=target=/a,rw"),
-    ("--mount=type=cache,target=/a,id=x", "--mount=type=cache,target=/a,id=y"),
+    ("--mount=type=cache,target=/a,id=x", "--mount=type=cache,target=/b,id=x"),
     ("--mount=type=secret,id=a", "--mount=type=secret,id=a,mode=0444"),
     ("--security=insecure", "--security=sandbox"), ("--network=none", "--network=host"),
 ])
 def test_every_word_of_a_mount_is_in_the_key(one, other):
     assert cache_key("p", run_of(one)) != cache_key("p", run_of(other))
+
+
+def test_which_cache_it_is_is_not():
+    flags = ("target=/a", "target=/a,id=x", "target=/a,sharing=private")
+    assert len({cache_key("p", run_of(f"--mount=type=cache,{flag}")) for flag in flags}) == 1
