@@ -35,6 +35,7 @@
 #define NR_UNLINKAT 263
 #define NR_FCHMODAT 268
 #define NR_UTIMENSAT 280
+#define NR_SCHED_YIELD 24
 #define NR_PRLIMIT 302
 #define NR_STATX 332
 
@@ -86,6 +87,7 @@ static inline long call_plain(long nr, long a, long b, long c, long d, long e)
 #define NR_FSTATAT 79
 #define NR_FSTAT 80
 #define NR_UTIMENSAT 88
+#define NR_SCHED_YIELD 124
 #define NR_PRLIMIT 261
 #define NR_STATX 291
 

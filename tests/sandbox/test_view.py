@@ -42,6 +42,7 @@ def build_dynamic_programs(at: Path) -> Path:
     source = Path(__file__).with_name("fakeroot_probe.c")
     subprocess.run(["gcc", "-O1", "-pthread", "-o", folder / "probe", source], check=True)
     subprocess.run(["gcc", "-O1", "-o", folder / "acts", source.with_name("view_probe.c")], check=True)
+    subprocess.run(["gcc", "-O1", "-pthread", "-o", folder / "names", source.with_name("view_names.c")], check=True)
     return folder
 
 
@@ -53,7 +54,7 @@ def programs(shared: Path) -> Iterator[Path]:
 def with_glibc(person: Person, programs: Path) -> Lab:
     lab = Lab(person, programs)
     tools = [path for name in TOOLS.split() if (path := Path(shutil.which(name, path="/usr/bin:/bin") or "")).is_file()]
-    add_programs(lab, [*tools, programs / "probe", programs / "acts"])
+    add_programs(lab, [*tools, *(programs / name for name in ("probe", "acts", "names"))])
     lab.give("home/app", 1000, 1001)
     return lab
 
@@ -131,6 +132,14 @@ def test_who_removes_a_file_that_another_gives_away_leaves_no_owner_behind(lab: 
     assert (ran.out, ran.err) == ("0 wrong\n", "")
     given = {name: entry[1] for name, entry in lab.image(ran).items() if entry[1] == 5}
     assert given == {}
+
+
+@pytest.mark.parametrize("view", [True, False])
+def test_who_root_is(lab: Lab, oracle: Lab, view: bool) -> None:
+    """What the view keeps of /etc/passwd and /etc/group is never older than these, nor what a program wrote into it."""
+    for one in (lab, oracle):
+        ran = one.run("/bin/names", view=view)
+        assert (ran.code, ran.out) == (0, "ok\n"), ran.out
 
 
 def test_nobody_writes_the_table(lab: Lab, tmp_path: Path) -> None:
