@@ -9,7 +9,9 @@ mode=min: the steps whose layers are in the result; mode=max: every step that th
 """
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -114,7 +116,7 @@ def _to_registry(target: CacheTarget, cache: CarriedCache, records: Mapping[str,
         manifest, data = _manifest(target, records, blobs)
         if not client.has_blob(reference, manifest.config.digest):
             with open(Inline(data).open()[0], "rb", buffering=0) as source:
-                client.upload(reference, manifest.config, source.fileno())
+                client.upload(reference, manifest.config, partial(os.pread, source.fileno()))
         client.put_manifest(reference, manifest.to_json(), manifest.descriptor())
     return layers
 

@@ -7,7 +7,6 @@
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -23,7 +22,7 @@ from ..oci.manifest import INDEX_TYPES, MANIFEST_LIMIT, MANIFEST_TYPES
 from ..oci.reference import Reference
 from ..values import dataclass
 from .auth import Credential, Credentials, host_name
-from .http import WAIT_LIMIT, Response, Transport, Unreachable, retry_after
+from .http import CHUNK, WAIT_LIMIT, Response, Transport, Unreachable, retry_after
 from .session import Endpoint, Session, endpoints, failed, origin
 
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES, "application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.1"))
@@ -40,19 +39,23 @@ class Fetched:
     sources: tuple[Session, ...]
 
 
-class UploadReader:
-    """A stretch of a file, read with pread so that threads and repetitions do not disturb each other."""
+Pread = Callable[[int, int], bytes]  # (size, offset): at most so many bytes of a blob, none at its end
 
-    def __init__(self, fd: int, offset: int, size: int, progress: Callable[[int], object]) -> None:
-        self._fd = fd
+
+class UploadReader:
+    """A stretch of a blob, read by place so that threads and repetitions do not disturb each other. size: None where
+    only its end tells."""
+
+    def __init__(self, pread: Pread, offset: int, size: int | None, progress: Callable[[int], object]) -> None:
+        self._pread = pread
         self._position = offset
-        self._end = offset + size
+        self._end = None if size is None else offset + size
         self._progress = progress
 
     def read(self, length: int = -1) -> bytes:
-        left = self._end - self._position
-        data = os.pread(self._fd, left if length < 0 else min(length, left), self._position)
-        if not data and left:
+        left = CHUNK if self._end is None else self._end - self._position
+        data = self._pread(left if length < 0 else min(length, left), self._position)
+        if not data and left and self._end is not None:
             raise RegistryError("the blob is shorter than it was")
         self._position += len(data)
         self._progress(self._position)
@@ -141,9 +144,9 @@ class RegistryClient:
         response.discard()
         return response.status == 201
 
-    def upload(self, reference: Reference, blob: Descriptor, fd: int,
+    def upload(self, reference: Reference, blob: Descriptor, pread: Pread,
                progress: Callable[[int], object] = lambda done: None) -> None:
-        """Sends the `blob.size` bytes of `fd`, in one request, or in pieces where one is too large.
+        """Sends the `blob.size` bytes that `pread` gives, in one request, or in pieces where one is too large.
 
         Errors: RegistryError, AuthError.
         """
@@ -152,7 +155,7 @@ class RegistryClient:
             wait = self.delay(attempt + 1)
             try:
                 send = self._send_pieces if pieces else self._send_whole
-                response = send(self._origin(reference), reference, blob, fd, progress)
+                response = send(self._origin(reference), reference, blob, pread, progress)
             except Unreachable:
                 if attempt == self.retries:
                     raise
@@ -168,6 +171,27 @@ class RegistryClient:
                 response.discard()
                 wait = min(retry_after(response.headers) or wait, WAIT_LIMIT)
             self._pause(wait)
+
+    def upload_unknown(self, reference: Reference, pread: Pread, digest: Callable[[], Digest]) -> None:
+        """Sends a blob whose size and digest only its end tells, in one stretch. No second attempt: `upload` is for
+        that. Errors: RegistryError, AuthError, and those of `pread`.
+        """
+        session, scopes = self._origin(reference), _push_scopes(reference)
+        location = self._start(session, reference)
+        try:
+            response = session.call("PATCH", location, headers={"Content-Type": "application/octet-stream"}, retries=0,
+                                    body=lambda: _reader(pread, 0, None, bool), scopes=scopes)
+        except Exception:
+            with contextlib.suppress(RegistryError, AuthError):  # what came is of no use to anybody
+                session.call("DELETE", location, retries=0, scopes=scopes).discard()
+            raise
+        if response.status == 202:
+            response.discard()
+            response = session.call("PUT", _with_digest(_location(session, response), digest()), retries=0,
+                                    headers={"Content-Length": "0"}, scopes=scopes)
+        if response.status != 201:
+            raise failed(response, reference.domain)
+        response.discard()
 
     def put_manifest(self, reference: Reference, data: bytes, descriptor: Descriptor) -> None:
         """Errors: RegistryError, AuthError."""
@@ -249,14 +273,14 @@ class RegistryClient:
             raise UnsafeArchive(f"{name} sent a manifest that does not have the digest {wanted}")
         return data, Descriptor(media_type=media_type or MANIFEST_TYPES[0], digest=digest, size=len(data))
 
-    def _send_whole(self, session: Session, reference: Reference, blob: Descriptor, fd: int,
+    def _send_whole(self, session: Session, reference: Reference, blob: Descriptor, pread: Pread,
                     progress: Callable[[int], object]) -> Response:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
         return session.call("PUT", _with_digest(self._start(session, reference), blob.digest), retries=0,
                             headers=headers, scopes=_push_scopes(reference),
-                            body=lambda: _reader(fd, 0, blob.size, progress))
+                            body=lambda: _reader(pread, 0, blob.size, progress))
 
-    def _send_pieces(self, session: Session, reference: Reference, blob: Descriptor, fd: int,
+    def _send_pieces(self, session: Session, reference: Reference, blob: Descriptor, pread: Pread,
                      progress: Callable[[int], object]) -> Response:
         location = self._start(session, reference)
         for offset in range(0, blob.size, _UPLOAD_CHUNK):
@@ -265,7 +289,7 @@ class RegistryClient:
                        "Content-Range": f"{offset}-{offset + size - 1}"}
             response = session.call(
                 "PATCH", location, headers=headers, retries=0, scopes=_push_scopes(reference),
-                body=lambda offset=offset, size=size: _reader(fd, offset, size, progress))
+                body=lambda offset=offset, size=size: _reader(pread, offset, size, progress))
             if response.status != 202:
                 return response
             response.discard()
@@ -320,8 +344,8 @@ def _push_scopes(reference: Reference) -> tuple[str, ...]:
     return (f"repository:{reference.path}:pull,push",)
 
 
-def _reader(fd: int, offset: int, size: int, progress: Callable[[int], object]) -> BinaryIO:
-    return cast(BinaryIO, UploadReader(fd, offset, size, progress))
+def _reader(pread: Pread, offset: int, size: int | None, progress: Callable[[int], object]) -> BinaryIO:
+    return cast(BinaryIO, UploadReader(pread, offset, size, progress))
 
 
 def _location(session: Session, response: Response) -> str:

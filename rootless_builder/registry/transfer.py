@@ -4,12 +4,14 @@
     push    layers, side by side: known there? mounted? (compressed and) uploaded ─▶ config ─▶ manifest
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
-from ..errors import ImageNotFound, RegistryError, StoreError, UnsafeArchive, UnsupportedError
+from ..errors import AuthError, ImageNotFound, RegistryError, StoreError, UnsafeArchive, UnsupportedError
 from ..events import Emit, Notice, Transfer, quiet
 from ..oci import descriptor as media
 from ..oci.config import CONFIG_LIMIT, ImageConfig
@@ -19,7 +21,8 @@ from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
 from ..oci.platform import Platform, best, host_platform
 from ..oci.reference import Reference
 from ..store.images import Image, LayerRef
-from ..store.packing import Packing, known, manifest_of, packed
+from ..store.making import Making
+from ..store.packing import Packing, being_packed, known, manifest_of
 from ..store.store import Store
 from ..threads import side_by_side
 from ..values import replace
@@ -28,6 +31,7 @@ from .download import download_layer
 
 _CONFIGS = (MEDIA_TYPE_IMAGE_CONFIG, media.DOCKER_CONFIG)
 _STEPS = 200  # of a blob: how often its progress is told
+_WORTH_IT = 4 << 20  # bytes of a layer: less is packed before it is asked for and sent
 DEFAULT = Packing()
 
 Item = TypeVar("Item")
@@ -163,6 +167,36 @@ def _put(store: Store, digest: Digest, data: bytes) -> None:
 
 # ---- push ------------------------------------------------------------------------------------------------------
 
+class _ThereAlready(Exception):
+    """What is being sent need not be."""
+
+    def __init__(self, blob: Descriptor) -> None:
+        super().__init__()
+        self.blob = blob
+
+
+class _Sent:
+    """The bytes of a blob that is still being made, until it is known and found there."""
+
+    def __init__(self, making: Making, progress: Callable[[int], object],
+                 is_there: Callable[[Descriptor], bool]) -> None:
+        self._making = making
+        self._progress = progress
+        self._is_there = is_there
+        self._asked = False
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Errors: _ThereAlready, and those of making it."""
+        data = self._making.pread(size, offset)
+        self._progress(offset)
+        blob = self._making.made
+        if data and blob is not None and not self._asked:
+            self._asked = True
+            if self._is_there(blob):
+                raise _ThereAlready(blob)
+        return data
+
+
 class _Sender:
     """What the blobs of one push have in common."""
 
@@ -182,17 +216,38 @@ class _Sender:
         expected = known(layer, self._store, self._packing)
         if expected is not None and self._there(expected):
             return expected
-        with packed(layer, self._store, self._packing, jobs=self._jobs) as found:
-            if found.blob == expected or not self._there(found.blob):
-                self._client.upload(self._reference, found.blob, found.fd, self._told.progress(found.blob))
-        self._told.done(found.blob)
-        return found.blob
+        with being_packed(layer, self._store, self._packing, jobs=self._jobs) as making:
+            sent = self._as_it_comes(making, expected, layer)
+            blob = making.wait()
+            if sent != blob and (blob == expected or not self._there(blob)):
+                self._client.upload(self._reference, blob, making.pread, self._told.progress(blob))
+        self._told.done(blob)
+        return blob
+
+    def _as_it_comes(self, making: Making, expected: Descriptor | None, layer: LayerRef) -> Descriptor | None:
+        """Sends the blob while it is made: whichever takes longer is what both take. → what was sent, if it was."""
+        try:
+            if expected is not None:
+                self._client.upload(self._reference, expected, making.pread, self._told.progress(expected))
+                return expected
+            if layer.blob.size < _WORTH_IT:
+                return None
+            reader = _Sent(making, self._told.progress(layer.blob), self._there)
+            self._client.upload_unknown(self._reference, reader.pread, lambda: making.wait().digest)
+            return making.made
+        except _ThereAlready as found:
+            return found.blob
+        except (RegistryError, AuthError):
+            if self._client.cancelled or self._told.stopped or making.wait() == expected:
+                raise
+            return None  # some registries take no blob of unknown length; or another release packs otherwise
 
     def stored(self, blob: Descriptor) -> None:
         """Sends a blob of the store as it is."""
         if not self._there(blob):
             with open(self._store.blobs.open(blob.digest), "rb", buffering=0) as source:
-                self._client.upload(self._reference, blob, source.fileno(), self._told.progress(blob))
+                self._client.upload(self._reference, blob, partial(os.pread, source.fileno()),
+                                    self._told.progress(blob))
             self._told.done(blob)
 
     def _there(self, blob: Descriptor) -> bool:
@@ -237,6 +292,10 @@ class _Teller:
     def stop(self) -> None:
         """Whoever reports progress next ends there."""
         self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
 
     def progress(self, blob: Descriptor) -> Callable[[int], None]:
         """To be called with the number of bytes done, as often as one likes."""

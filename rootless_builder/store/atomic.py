@@ -111,7 +111,7 @@ def move(source: Path, target: Path) -> None:
         os.rename(source, target)
 
 
-def write_all(fd: int, data: bytes | memoryview) -> None:
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view):]

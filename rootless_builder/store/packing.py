@@ -7,19 +7,20 @@
 What is packed has the same bytes every time, so that a push, an archive and a cache agree on its digest.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
 from ..errors import UsageError
-from ..layer.compress import compress
+from ..layer.compress import Buffer, compress
 from ..oci import descriptor as media
 from ..oci.descriptor import Descriptor, compression_of
 from ..oci.manifest import MANIFEST_LIMIT, Manifest
 from ..values import dataclass, field, replace
 from .atomic import write_all
 from .images import Image, LayerRef
+from .making import Making
 from .store import Store
 
 Family = Literal["oci", "docker"]
@@ -86,10 +87,29 @@ def packed(layer: LayerRef, store: Store, packing: Packing, *, jobs: int) -> Ite
             yield PackedLayer(layer.blob, stored.fileno())
         return
     with open(store.trees.tar(layer), "rb", buffering=0) as source, store.blobs.writer() as writer:
-        digest, size = compress(source.fileno(), partial(write_all, writer.fd), kind, level=packing.level, jobs=jobs)
-        blob = Descriptor(media_type=media.LAYER_OF_COMPRESSION[kind], digest=digest, size=size)
-        store.compressed.put(layer.diff_id, kind, packing.level, blob)
-        yield PackedLayer(blob, writer.fd)
+        yield PackedLayer(_pack(source.fileno(), layer, kind, store, packing, jobs, partial(write_all, writer.fd)),
+                          writer.fd)
+
+
+@contextmanager
+def being_packed(layer: LayerRef, store: Store, packing: Packing, *, jobs: int) -> Iterator[Making]:
+    """`packed`, by a thread of its own: what there is of the blob can be read meanwhile. Errors: as `packed`."""
+    kind = packing.kind(layer)
+    if kind is None:
+        with packed(layer, store, packing, jobs=jobs) as found, Making.finished(found.fd, found.blob) as making:
+            yield making
+        return
+    with (open(store.trees.tar(layer), "rb", buffering=0) as source, store.blobs.writer() as writer,
+          Making(writer.fd, partial(_pack, source.fileno(), layer, kind, store, packing, jobs)) as making):
+        yield making
+
+
+def _pack(source: int, layer: LayerRef, kind: str, store: Store, packing: Packing, jobs: int,
+          sink: Callable[[Buffer], object]) -> Descriptor:
+    digest, size = compress(source, sink, kind, level=packing.level, jobs=jobs)
+    blob = Descriptor(media_type=media.LAYER_OF_COMPRESSION[kind], digest=digest, size=size)
+    store.compressed.put(layer.diff_id, kind, packing.level, blob)
+    return blob
 
 
 def manifest_of(image: Image, layers: Sequence[Descriptor], store: Store,
