@@ -1,6 +1,7 @@
 """What is done with images besides building and running them: ten lines each.
 
-Names are as a user types them: a name, or the beginning of an ID. Nothing here prints: the CLI does.
+Names are as a user types them: a name, or the beginning of an ID. Nothing here prints: the CLI does. What only one of
+them needs is imported by it.
 """
 
 import os
@@ -9,26 +10,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .bases.pulling import Puller
 from .config import Settings
 from .errors import ImageNotFound
 from .events import Emit, ImageTagged
 from .oci.config import ImageConfig
 from .oci.platform import Platform, host_platform
 from .oci.reference import Reference
-from .outputs.archive import write_archive
-from .outputs.layout import write_folder
-from .outputs.packed import PackedImage, as_stored, packed_image
-from .sources.archive import ArchiveSource
-from .store.gc import Policy, Report
 from .store.images import Image, ImageRecord, Removed
-from .store.importing import FolderReader, Reader, TreeReader, import_images
 from .store.packing import Packing
 from .store.store import Store
 from .values import dataclass, replace
 
 if TYPE_CHECKING:
+    from .outputs.packed import PackedImage
     from .scratch.scratch import Scratch
+    from .store.gc import Report
+    from .store.importing import Reader
     from .store.repair import Repaired
     from .store.verify import Verdict
 
@@ -73,6 +70,8 @@ def config_fetcher(settings: Settings, emit: Emit) -> Callable[[Reference, Platf
 
 def pull(name: str, store: Store, settings: Settings, *, platform: Platform | None, emit: Emit) -> Image:
     """Errors: ImageNotFound, RegistryError, AuthError, UnsafeArchive, DiskFull."""
+    from .bases.pulling import Puller
+
     return Puller(store, settings, emit)(reference(name, settings), platform)
 
 
@@ -155,6 +154,10 @@ def save(names: Sequence[str], store: Store, settings: Settings, *, out_fd: int 
 
     Errors: ImageNotFound, DiskFull, UsageError (a level that is none).
     """
+    from .outputs.archive import write_archive
+    from .outputs.layout import write_folder
+    from .outputs.packed import as_stored, packed_image
+
     packing = None if compression is None else Packing(compression=compression, level=level)
     if packing is not None:
         packing.check()
@@ -181,6 +184,9 @@ def load(source: Path | int, store: Store, settings: Settings, *, tmp: Path,
 
     Errors: UnsafeArchive, DiskFull, SourceError.
     """
+    from .sources.archive import ArchiveSource
+    from .store.importing import FolderReader, TreeReader
+
     if isinstance(source, Path) and os.path.isdir(source):  # Path.is_dir raises where a folder above is closed
         return _import(FolderReader(source, what=str(source)), store, settings, emit)
     fd = source if isinstance(source, int) else _opened(source)
@@ -196,7 +202,9 @@ def _opened(path: Path) -> int:
         raise ImageNotFound(f"cannot read {path}: {error.strerror}") from error
 
 
-def _import(reader: Reader, store: Store, settings: Settings, emit: Emit) -> list[tuple[str | None, Image]]:
+def _import(reader: "Reader", store: Store, settings: Settings, emit: Emit) -> list[tuple[str | None, Image]]:
+    from .store.importing import import_images
+
     found = import_images(reader, store, default_registry=settings.default_registry, platform=host_platform())
     for name, image in found:
         if name is not None:
@@ -206,10 +214,12 @@ def _import(reader: Reader, store: Store, settings: Settings, emit: Emit) -> lis
     return found
 
 
-def prune(store: Store, *, images: bool, cache: bool, keep: frozenset[Any] = frozenset()) -> Report:
+def prune(store: Store, *, images: bool, cache: bool, keep: frozenset[Any] = frozenset()) -> "Report":
     """Blobs that nothing uses and images without a name; `images`: also named ones, but for `keep` (IDs);
     `cache`: also the build cache. Errors: StoreError.
     """
+    from .store.gc import Policy
+
     return store.collect(Policy(dangling=True, unused=images, cache=cache, keep=keep))
 
 

@@ -71,9 +71,12 @@ def serve_faults(registry: Registry) -> Iterator[FaultyProxy]:
             pass
 
         def _serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(length)
             headers = dict(self.headers.items())
+            if headers.pop("Transfer-Encoding", "") == "chunked":
+                body = b"".join(iter(self._chunk, b""))
+                headers["Content-Length"] = str(len(body))
+            else:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             proxy.requests.append(Seen(self.command, self.path, headers))
             fault = proxy.take(self.command, self.path)
             if fault and fault.status == 1:
@@ -97,6 +100,12 @@ def serve_faults(registry: Registry) -> Iterator[FaultyProxy]:
             if fault and fault.stall:
                 self.wfile.flush()
                 proxy.ended.wait(fault.stall)
+
+        def _chunk(self) -> bytes:
+            """RFC 9112 section 7.1; none at the end."""
+            data = self.rfile.read(int(self.rfile.readline(), 16))
+            self.rfile.readline()
+            return data
 
         def _answer(self, status: int, headers: Mapping[str, str], data: bytes, cut: int | None = None) -> None:
             self.send_response_only(status)

@@ -13,8 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import DiskFull, IechorError, StoreError, UsageError
+from ..store.atomic import write_all
 
 STDOUT = "-"
+_PIECE, _CHUNK = 1 << 26, 1 << 20  # bytes
+# What copy_file_range(2) and sendfile(2) say of files they do not take: another file system, a pipe, O_APPEND …
+_BY_HAND = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _USERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP,
           errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL)
@@ -86,6 +90,37 @@ def explained(dest: str) -> Iterator[None]:
                        hint="free some space there, or name another place") from error
     except OSError as error:
         raise explain(error, dest) from error
+
+
+def append(out_fd: int, fd: int, offset: int, size: int) -> None:
+    """`size` bytes of `fd` from `offset` on, to where `out_fd` stands; in pieces, between which Ctrl-C is heard.
+
+    Errors: OSError; ESTALE where there are not so many.
+    """
+    end = offset + size
+    while offset < end:
+        done = _moved(out_fd, fd, offset, min(end - offset, _PIECE))
+        if not done:
+            raise OSError(errno.ESTALE, "a file became shorter while it was read")
+        offset += done
+
+
+def _moved(out_fd: int, fd: int, offset: int, size: int) -> int:
+    """Within the kernel if it can, which then may share blocks of the disk instead of copying them."""
+    for move in (_copied, os.sendfile):
+        try:
+            if done := move(out_fd, fd, offset, size):
+                return done
+        except OSError as error:
+            if error.errno not in _BY_HAND:
+                raise
+    data = os.pread(fd, min(size, _CHUNK), offset)
+    write_all(out_fd, data)
+    return len(data)
+
+
+def _copied(out_fd: int, fd: int, offset: int, size: int) -> int:
+    return os.copy_file_range(fd, out_fd, size, offset)
 
 
 def explain(error: OSError, dest: str) -> IechorError:

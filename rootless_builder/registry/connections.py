@@ -7,7 +7,6 @@
 """
 
 import contextlib
-import ipaddress
 import socket
 import threading
 import time
@@ -136,6 +135,8 @@ def _outside(connected: socket.socket, sender: str, host: str) -> socket.socket:
 
 def _is_near(address: str) -> bool:
     """Errors: ValueError when it is no address."""
+    import ipaddress
+
     found = ipaddress.ip_address(address)
     found = getattr(found, "ipv4_mapped", None) or found
     return found.is_loopback or found.is_link_local or found.is_unspecified

@@ -27,7 +27,6 @@ from ..store.store import Store
 from ..threads import side_by_side
 from ..values import replace
 from .client import Fetched, RegistryClient, doing
-from .download import download_layer
 
 _CONFIGS = (MEDIA_TYPE_IMAGE_CONFIG, media.DOCKER_CONFIG)
 _STEPS = 200  # of a blob: how often its progress is told
@@ -145,6 +144,8 @@ def _check(reference: Reference, manifest: Manifest, config: ImageConfig, platfo
 def _pull_layer(layer: LayerRef, store: Store, client: RegistryClient, fetched: Fetched, path: str,
                 told: "_Teller") -> None:
     """Skips what is here. That a blob inflates to this diff_id is remembered, else a config could lie about it."""
+    from .download import download_layer
+
     blob, pair = layer.blob, f"blob-{layer.blob.digest.hex[:40]}"
     if store.blobs.use(blob.digest, blob.size):
         if store.compressed.get(layer.diff_id, pair, None) is None:

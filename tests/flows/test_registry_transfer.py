@@ -1,24 +1,28 @@
 """Pull and push against a real docker-registry: round trips, resume, retry, lies."""
 
+import errno
 import hashlib
 import json
 import os
 import random
 import time
+from contextlib import contextmanager
 
 import pytest
 
 from rootless_builder.config import load
-from rootless_builder.errors import ImageNotFound, RegistryError, UnsafeArchive, UnsupportedError
+from rootless_builder.errors import DiskFull, ImageNotFound, RegistryError, UnsafeArchive, UnsupportedError
 from rootless_builder.events import Notice, Transfer
 from rootless_builder.oci.digest import Digest
 from rootless_builder.oci.platform import Platform
 from rootless_builder.oci.reference import Reference
+from rootless_builder.registry import transfer
 from rootless_builder.registry.auth import Credentials
 from rootless_builder.registry.client import RegistryClient
 from rootless_builder.registry.transfer import pull, push
 from rootless_builder.store.packing import Packing
 from rootless_builder.store.store import Store
+from rootless_builder.values import replace
 from tests.registry_proxy import Fault, serve_faults
 from tests.registry_server import serve_registry, skopeo, tiny_layout
 
@@ -170,6 +174,79 @@ def test_a_second_push_of_a_built_image_neither_compresses_nor_sends(registry, s
     before = len(registry.requests())
     assert desk.push(image, target, store) == first
     assert [request.method for request in registry.requests()[before:]] == ["HEAD", "HEAD", "PUT"]
+
+
+LARGE = NOISE * 8  # enough to be sent while it is packed
+
+
+def uploads_left(registry, repository):
+    return list((registry.folder / "data").rglob(f"{repository}/_uploads/*/data"))
+
+
+def test_a_large_layer_is_sent_while_it_is_packed(registry, store, desk):
+    image = built_image(store, LARGE)
+    target = f"{registry.host}/large/first:1"
+    before = len(registry.requests())
+    pushed = desk.push(image, target, store)
+    sent = [request.method for request in registry.requests()[before:] if "/blobs/uploads/" in request.path]
+    assert "PATCH" in sent
+    assert desk.push(image, f"{registry.host}/large/second:1", store).digest == pushed.digest  # its digest is known now
+    for name in ("first", "second"):
+        assert read(store, desk.pull(f"{registry.host}/large/{name}:1", store), "data") == LARGE
+        assert uploads_left(registry, f"large/{name}") == []
+    assert leftovers(store) == []
+
+
+def test_what_turns_out_to_be_there_is_not_sent_to_its_end(registry, store, desk, tmp_path, monkeypatch):
+    first = desk.push(built_image(store, LARGE + b"there"), f"{registry.host}/large/there:1", store)
+    packing = transfer.being_packed
+
+    @contextmanager
+    def packed_first(*arguments, **more):
+        with packing(*arguments, **more) as making:
+            making.wait()
+            yield making
+
+    monkeypatch.setattr(transfer, "being_packed", packed_first)
+    with Store.open(tmp_path / "other", tars=tmp_path / "other-tars") as other:
+        before = len(registry.requests())
+        assert desk.push(built_image(other, LARGE + b"there"), f"{registry.host}/large/there:2", other) == first
+    asked = registry.requests()[before:]
+    assert not [request for request in asked if request.method == "PUT" and "/blobs/" in request.path]
+    assert uploads_left(registry, "large/there") == []
+
+
+@pytest.mark.parametrize("fault", [Fault("PATCH", "/blobs/", status=405), Fault("PATCH", "/blobs/", status=1),
+                                   Fault("PUT", "/blobs/", status=400)], ids=["refused", "hangs up", "not believed"])
+def test_who_takes_no_blob_of_unknown_length_gets_it_afterwards(registry, store, desk, fault):
+    image = built_image(store, LARGE + fault.method.encode() + b"%d" % fault.status)
+    target = f"large/afterwards{fault.method.lower()}{fault.status}:1"
+    with serve_faults(registry) as proxy:
+        proxy.faults.append(fault)
+        desk.push(image, f"{proxy.host}/{target}", store)
+    assert read(store, desk.pull(f"{registry.host}/{target}", store), "data").startswith(LARGE)
+
+
+def test_another_release_may_have_packed_it_otherwise(registry, store, desk):
+    """What is remembered of it is then no more than an opinion."""
+    image = built_image(store, LARGE + b"other")
+    (layer,) = image.layers
+    for size in (1000, len(LARGE) * 2):
+        opinion = replace(layer.blob, digest=Digest.of(b"%d" % size), size=size)
+        store.compressed.put(layer.diff_id, "gzip", None, opinion)
+        target = f"{registry.host}/large/other:{size}"
+        desk.push(image, target, store)
+        assert read(store, desk.pull(target, store), "data") == LARGE + b"other"
+
+
+def test_a_disk_that_fills_while_a_layer_is_sent_is_said(registry, store, desk, monkeypatch):
+    def full(fd, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("rootless_builder.store.making.write_all", full)
+    with pytest.raises(DiskFull):
+        desk.push(built_image(store, LARGE + b"full"), f"{registry.host}/large/full:1", store)
+    assert leftovers(store) == []
 
 
 def test_a_base_of_the_same_registry_is_mounted_and_not_sent(registry, store, desk):
