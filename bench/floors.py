@@ -3,14 +3,16 @@ here, against OpenSSL (libssl-dev)."""
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+NAME = "floor"  # in tables, beside the contenders
 
 
 class Floors:
-    """place: a folder for the programs and for what they write."""
+    """place: a folder for the programs and for what they write. prefix: becomes the user."""
 
     def __init__(self, place: Path, prefix: Sequence[str]) -> None:
         self.place = place
@@ -23,24 +25,32 @@ class Floors:
         for name, libraries in (("floor", ["-lcrypto"]), ("statwalk", [])):
             subprocess.run(["cc", "-O2", "-o", self.place / name, HERE / f"{name}.c", *libraries], check=True)
 
+    @property
+    def packed(self) -> Path:
+        """What `pack` writes."""
+        return self.place / "floor.tar"
+
     def pack(self, source: Path) -> list[str]:
         """Walk, pack, hash, write, fdatasync."""
-        return [*self._prefix, str(self.place / "floor"), str(source), str(self.place / "floor.tar")]
+        return [*self._prefix, str(self.place / "floor"), str(source), str(self.packed)]
 
     def walk(self, folder: Path) -> list[str]:
         return [*self._prefix, str(self.place / "statwalk"), str(folder)]
 
     def python(self) -> list[str]:
-        return [*self._prefix, "python3", "-c", "pass"]
+        return [*self._prefix, sys.executable, "-c", "pass"]
 
     def unshare(self, times: int) -> list[str]:
         """Bare namespaces, `times` times."""
-        return [*self._prefix, "sh", "-c", f"for i in $(seq {times}); do unshare -Urmpf true || exit 1; done"]
+        return self.shell(f"for i in $(seq {times}); do unshare -Urmpf true || exit 1; done")
 
     def gzip(self, tar: Path) -> list[str]:
         program = "libdeflate-gzip" if shutil.which("libdeflate-gzip") else "gzip"
-        return [*self._prefix, "sh", "-c", f"{program} -1 -c {tar} > {self.place}/floor.tar.gz"]
+        return self.shell(f"{program} -1 -c {tar} > {self.place}/floor.tar.gz")
 
     def fetch(self, url: str) -> list[str]:
         """Over the wire, to the disk, hashed."""
-        return [*self._prefix, "sh", "-c", f"curl -sSf {url} | tee {self.place}/fetched | sha256sum"]
+        return self.shell(f"curl -sSf {url} | tee {self.place}/fetched | sha256sum")
+
+    def shell(self, script: str) -> list[str]:
+        return [*self._prefix, "sh", "-c", script]

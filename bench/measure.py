@@ -1,16 +1,21 @@
 """One command measured: wall-clock seconds, CPU seconds and the peak memory of its whole process tree."""
 
+import ctypes
 import os
+import signal
 import statistics
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 INTERVAL = 0.02  # seconds between two looks at the memory of the tree
-DEADLINE = 1200.0  # seconds for one command
+DEADLINE = 900.0  # seconds for one command
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(slots=True)
@@ -22,39 +27,69 @@ class Times:
     memory: list[int] = field(default_factory=list)
     error: str = ""
 
-    @property
-    def median(self) -> float | None:
-        return statistics.median(self.wall) if self.wall else None
+    def median(self, what: str = "wall") -> float | None:
+        figures = getattr(self, what)
+        return statistics.median(figures) if figures else None
 
 
 class Failed(Exception):
     """A command of a contender did not do its work; the text is its last line."""
 
 
-def run(argv: Sequence[str], *, cwd: Path | None = None, also: Iterable[int] = ()) -> tuple[float, float, int]:
+def run(argv: Sequence[str], *, also: Iterable[int] = ()) -> tuple[float, float, int]:
     """(wall seconds, CPU seconds, peak bytes) of one command; also: daemons that work for it, whose growth of CPU time
     and whose memory count too. Errors: Failed.
     """
     daemons = list(also)
     before = sum(_cpu(pid) for daemon in daemons for pid in _tree(daemon))
-    with open(os.devnull, "rb") as nothing:
+    with tempfile.TemporaryFile() as output:
         began = time.perf_counter()
-        child = subprocess.Popen(list(argv), stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd)
-    watch = _Watch([child.pid, *daemons])
-    killer = threading.Timer(DEADLINE, child.kill)
-    killer.start()
-    assert child.stdout is not None
-    output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    wall = time.perf_counter() - began
-    child.returncode = os.waitstatus_to_exitcode(status)
-    killer.cancel()
-    peak = watch.stop()
-    if child.returncode != 0:
-        lines = output.decode(errors="replace").strip().splitlines() or [f"exit code {child.returncode}"]
-        raise Failed(f"{argv[0]}: {lines[-1][:200]}")
+        child = start(argv, output.fileno())
+        watch = _Watch([child.pid, *daemons])
+        killer = threading.Timer(DEADLINE, end_tree, [child.pid])
+        killer.start()
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+            wall = time.perf_counter() - began
+            child.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            killer.cancel()
+            peak = watch.stop()
+            if child.returncode is None:
+                end_tree(child.pid)
+        if child.returncode != 0:
+            output.seek(0)
+            lines = output.read().decode(errors="replace").split("\n")
+            said = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {child.returncode}")
+            raise Failed(said if wall < DEADLINE else f"not done after {DEADLINE:.0f} s")
     grown = sum(_cpu(pid) for daemon in daemons for pid in _tree(daemon)) - before
     return wall, usage.ru_utime + usage.ru_stime + max(grown, 0.0), max(peak, usage.ru_maxrss * 1024)
+
+
+def start(argv: Sequence[str], output: int) -> "subprocess.Popen[bytes]":
+    """In a session of its own: Ctrl-C at the terminal is for us, who then end it."""
+    return subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+
+
+def adopt_orphans() -> None:
+    """What the contenders leave behind becomes our child, whatever its user: `end_rest` finds it."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_tree(pid: int) -> None:
+    for one in reversed(_tree(pid)):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+
+
+def end_rest() -> None:
+    """Every process that came from us and still is."""
+    while len(tree := _tree(os.getpid())) > 1:
+        for pid in tree[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(-1, 0)
 
 
 def drop_caches() -> None:

@@ -2,76 +2,71 @@
 
 from collections.abc import Mapping, Sequence
 
+from .contenders.base import Contender
+from .floors import NAME as FLOOR
 from .measure import Times
-from .workloads import Aim, Workload
+from .workloads import Aim, Row, Workload
 
 Table = Mapping[tuple[str, str], Times]  # (shot, contender) → times
-MEMORY = {"W3": 120e6, "W4": 400e6, "W9": 250e6}  # W12: bytes
-
-
-def ratio(table: Table, name: str, who: str, base: Times | None) -> float | None:
-    mine = table.get((name, who))
-    if mine is None or mine.median is None or base is None or not base.median:
-        return None
-    return mine.median / base.median
-
-
-def shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+HEAD = ("| aim | at most | measured | met |", "|---|---|---|---|")
 
 
 def of_workload(workload: Workload, table: Table, names: Sequence[str]) -> list[str]:
-    """One row a contender: each shot as a multiple of iechor's, of the floor's, and its memory against iechor's."""
-    shots = list(dict.fromkeys(shot for shot, _ in table))
-    lines = [f"## {workload.key}: {workload.title}", ""]
-    head = [cell for shot in shots for cell in (f"{shot} / iechor", f"{shot} / floor", f"{shot} CPU / iechor",
-                                                f"{shot} memory / iechor")]
-    lines += [f"| | {' | '.join(head)} |", f"|---|{'---|' * len(head)}"]
-    for who in names:
-        cells = []
-        for shot in shots:
-            times, mine = table.get((shot, who)), table.get((shot, "iechor"))
-            cells += [shown(ratio(table, shot, who, mine)), shown(ratio(table, shot, who, table.get((shot, "floor")))),
-                      shown(_of(times, mine, "cpu")), shown(_of(times, mine, "memory"))]
-        lines.append(f"| {who} | {' | '.join(cells)} |")
-    failed = {who: times.error for (_, who), times in table.items() if times.error}
-    lines += ["", *(f"- {who} failed: {error}" for who, error in failed.items())]
-    return lines
+    """A row for each shot of each contender: multiples of iechor's and of the floor's."""
+    lines = ["", f"### {workload.key}: {workload.title}", "",
+             "| | | time / iechor | time / floor | CPU / iechor | memory / iechor | rounds |",
+             "|---|---|---|---|---|---|---|"]
+    for shot in dict.fromkeys(shot for shot, _ in table):
+        ours, floor = table.get((shot, "iechor"), Times()), table.get((shot, FLOOR), Times())
+        for who in names:
+            if (times := table.get((shot, who))) is None or not times.wall:
+                continue
+            cells = [_ratio(times, ours, "wall"), _ratio(times, floor, "wall"), _ratio(times, ours, "cpu"),
+                     _ratio(times, ours, "memory"), str(len(times.wall))]
+            lines.append(f"| {shot} | {who} | {' | '.join(cells)} |")
+    failed = [f"- {who}, {shot}: {times.error}" for (shot, who), times in table.items() if times.error]
+    return [*lines, *([""] if failed else []), *failed]
 
 
-def of_aims(workload: Workload, table: Table, names: Sequence[str]) -> list[str]:
-    """| aim | at most | measured | met |"""
+def of_aims(workload: Workload, table: Table, present: Sequence[Contender]) -> list[Row]:
     rows = []
     for aim in workload.aims:
-        for against, base in _bases(aim, table, names):
-            value = ratio(table, aim.name, "iechor", base)
-            if value is not None:
-                rows.append(_row(f"{aim.name} / {against}{f' ({aim.text})' if aim.text else ''}", aim.most, value))
-    for shot, most in MEMORY.items():
-        times = table.get((shot, "iechor"))
-        if times is not None and times.memory:
-            rows.append(_row(f"W12: memory in {shot} / {most / 1e6:.0f} MB", 1.0, max(times.memory) / most))
+        mine, less = (table[name, "iechor"].median() if (name, "iechor") in table else None
+                      for name in (aim.name, aim.less))
+        if mine is None or aim.less and less is None:
+            continue
+        for against, base in _bases(aim, table, present):
+            shot = f"{aim.name} less {aim.less}" if aim.less else aim.name
+            beside = ": ".join(filter(None, [against, aim.text]))
+            rows.append(Row(f"{shot} / {beside}", aim.most, (mine - (less or 0.0)) / (base + aim.plus)))
+    for shot, most in workload.memory.items():
+        if (shot, "iechor") in table and table[shot, "iechor"].memory:
+            rows.append(Row(f"W12: memory in {shot} / {most / 1e6:.0f} MB", 1.0,
+                            max(table[shot, "iechor"].memory) / most))
     return rows
 
 
-def _row(text: str, most: float, value: float) -> str:
-    return f"| {text} | {most:.2f} | {value:.2f} | {'yes' if value <= most else '**no**'} |"
+def row(of: Row) -> str:
+    if of.most is None:
+        return f"| {of.text} | | {of.value:.2f} | |"
+    return f"| {of.text} | {of.most:.2f} | {of.value:.2f} | {'yes' if of.value <= of.most else '**no**'} |"
 
 
-def _bases(aim: Aim, table: Table, names: Sequence[str]) -> list[tuple[str, Times]]:
-    if aim.against == "peers":
-        peers = [who for who in names if who not in ("iechor", "floor")]
-        return [(who, table[aim.name, who]) for who in peers if (aim.name, who) in table]
+def _bases(aim: Aim, table: Table, present: Sequence[Contender]) -> list[tuple[str, float]]:
+    """(name, seconds) of everything the aim is held against."""
+    if aim.against == "":
+        return [("", 0.0)]
     if aim.against.startswith("W"):
-        found = table.get((aim.against, "iechor"))
+        wanted = [(aim.against, (aim.against, "iechor"))]
+    elif aim.against in ("peers", "rootless peers"):
+        wanted = [(who.name, (aim.name, who.name)) for who in present
+                  if who.peer and (who.rootless or aim.against == "peers")]
     else:
-        found = table.get((aim.name, "floor" if aim.against == "walk" else aim.against))
-    return [(aim.against, found)] if found is not None else []
+        wanted = [(aim.against, (aim.name, aim.against))]
+    found = [(name, table[key].median()) for name, key in wanted if key in table]
+    return [(name, seconds) for name, seconds in found if seconds is not None]
 
 
-def _of(times: Times | None, mine: Times | None, what: str) -> float | None:
-    if times is None or mine is None or not getattr(times, what) or not getattr(mine, what):
-        return None
-    ours = sorted(getattr(mine, what))[len(getattr(mine, what)) // 2]
-    theirs = sorted(getattr(times, what))[len(getattr(times, what)) // 2]
-    return float(theirs / ours) if ours else None
+def _ratio(times: Times, base: Times, what: str) -> str:
+    mine, other = times.median(what), base.median(what)
+    return "–" if mine is None or not other else f"{mine / other:.2f}"

@@ -1,5 +1,7 @@
 """W1, W2, W5, W6, W7, W11: whole builds, and RUN."""
 
+import itertools
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +13,9 @@ TIMES = 20
 
 class Cached(Workload):
     key = "cached"
-    title = "fully cached rebuild of a file of 10 instructions"
-    aims = (Aim("W1", "BuildKit rootless", 1.5), Aim("W1", "docker BuildKit", 1.5), Aim("W1", "floor", 4.0,
-                                                                                      "bare python3 -c pass"))
+    title = "fully cached rebuild of a file of 10 instructions (W1)"
+    aims = (Aim("W1", "BuildKit rootless", 1.5), Aim("W1", "docker BuildKit", 1.5),
+            Aim("W1", "floor", 4.0, "bare python3 -c pass"))
 
     def make(self) -> None:
         write_context(self.place, ["FROM scratch", "COPY rootfs /", "ENV A=b", "WORKDIR /app", "COPY app /app",
@@ -31,44 +33,79 @@ class Cached(Workload):
 
 class Trues(Workload):
     key = "true"
-    title = f"RUN true × {TIMES}, without cache"
-    aims = (Aim("W2", "BuildKit rootless", 0.4), Aim("W2", "docker BuildKit", 0.4))
+    title = f"without cache: RUN true × {TIMES} (W2), and the same file without them (W2o)"
+    aims = (Aim("W2", "BuildKit rootless", 0.4), Aim("W2", "docker BuildKit", 0.4),
+            Aim("W2", "floor", 1.0, f"{TIMES} × (unshare -Urmpf true, and 15 ms)", less="W2o", plus=TIMES * 0.015))
 
     def make(self) -> None:
-        write_context(self.place, ["FROM scratch", "COPY rootfs /", *(["RUN true"] * TIMES)])
-        busybox(self.place / "rootfs")
+        for name, runs in (("none", 0), ("many", TIMES)):
+            context = write_context(self.place / name, ["FROM scratch", "COPY rootfs /", *["RUN true"] * runs])
+            busybox(context / "rootfs")
 
     def shots(self, who: Contender) -> Iterator[Shot]:
-        yield Shot("W2", who.build(self.place, "bench-true", cached=False))
+        yield Shot("W2o", who.build(self.place / "none", "bench-none", "--no-cache"))
+        yield Shot("W2", who.build(self.place / "many", "bench-true", "--no-cache"))
 
     def floor(self) -> Iterator[Shot]:
         yield Shot("W2", self.floors.unshare(TIMES))
 
 
-class Touch(Workload):
-    """The floor's place is taken by iechor itself on the small base."""
+class Anew(Workload):
+    """Builds of which the last stage is made anew each time, on a first stage that is cached. --no-cache would make
+    both; an argument that has never been given before does it with every builder."""
 
+    _numbers = itertools.count()
+
+    def _context(self, name: str, first: list[str], last: list[str]) -> Path:
+        return write_context(self.place / name, ["FROM scratch AS base", *first, "FROM base", "ARG ROUND", *last])
+
+    def _anew(self, who: Contender, shot: str, name: str) -> Shot:
+        context, tag = self.place / name, f"bench-{self.key}-{name}"
+        base = who.build(context, f"{tag}-base", "--target=base", "--build-arg=ROUND=0")
+        return Shot(shot, who.build(context, tag, f"--build-arg=ROUND={next(self._numbers) + 1}"), also=(base,))
+
+
+class Touch(Anew):
     key = "touch"
     title = "a RUN that touches one file, on a base of 100,000 files (W11) and of 100 (W11s)"
     aims = (Aim("W11", "W11s", 1.2),)
 
     def make(self) -> None:
         for name, files in (("big", self.many(100_000)), ("few", 100)):
-            base = write_context(self.place / f"base-{name}", ["FROM scratch", "COPY rootfs /"])
-            busybox(base / "rootfs")
-            small_files(base / "rootfs" / "data", files, max(1, files // 100), 1024)
-            write_context(self.place / name, [f"FROM localhost/bench-base:{name}", "RUN touch /x"])
+            context = self._context(name, ["COPY rootfs /"], ["RUN touch /x$ROUND"])
+            busybox(context / "rootfs")
+            small_files(context / "rootfs" / "data", files, max(1, files // 100), 1024)
 
     def shots(self, who: Contender) -> Iterator[Shot]:
-        for shot, name in (("W11s", "few"), ("W11", "big")):
-            base = who.build(self.place / f"base-{name}", f"localhost/bench-base:{name}")
-            build = who.build(self.place / name, f"bench-touch-{name}", cached=False)
-            yield Shot(shot, build, also=(base, build))
+        yield self._anew(who, "W11s", "few")
+        yield self._anew(who, "W11", "big")
+
+
+class Packages(Anew):
+    """base: a root file system of Debian that reaches a mirror and a package index, as examples/debian-base.sh makes
+    it (whatever this machine needs to reach them goes into it); None: it is made."""
+
+    key = "packages"
+    title = "apt-get install python3-pip, pip install flask, COPY, on a Debian (W6)"
+    aims = (Aim("W6", "rootless peers", 0.8),)
+    base: Path | None = None
+
+    def make(self) -> None:
+        context = self._context("flask", ["ADD base.tar /"], [
+            "RUN : $ROUND; apt-get update && apt-get install -y --no-install-recommends python3-pip",
+            "RUN pip install flask", "COPY app /app"])
+        small_files(context / "app", 20, 2, 1024)
+        script = Path(__file__).resolve().parent.parent / "examples" / "debian-base.sh"
+        subprocess.run(["cp", self.base, context / "base.tar"] if self.base else [script, context / "base.tar"],
+                       check=True, stderr=subprocess.DEVNULL)
+
+    def shots(self, who: Contender) -> Iterator[Shot]:
+        yield self._anew(who, "W6", "flask")
 
 
 class Commit(Workload):
     key = "commit"
-    title = "a RUN that writes 20,000 small files and one of 500 MB; its layer"
+    title = "a RUN that writes 20,000 small files and one of 500 MB; its layer (W5)"
     aims = (Aim("W5", "floor", 1.3, "the RUN alone, and the floor of packing what it wrote"),)
 
     def make(self) -> None:
@@ -76,23 +113,27 @@ class Commit(Workload):
                   f"dd if=/dev/zero bs=1048576 count={self.many(500)} 2>/dev/null | tr '\\0' x > /d/big")
         write_context(self.place, ["FROM scratch", "COPY rootfs /", f"RUN {script}"])
         busybox(self.place / "rootfs")
-        alone = self.place / "alone"
-        alone.mkdir(exist_ok=True)
-        alone.chmod(0o777)
-        (self.place / "script").write_text(script.replace("/d", str(alone / "d")))
+        self._alone.mkdir(exist_ok=True)
+        self._alone.chmod(0o777)
+        (self.place / "script").write_text(script.replace("/d", str(self._alone / "d")))
 
     def shots(self, who: Contender) -> Iterator[Shot]:
-        yield Shot("W5", who.build(self.place, "bench-commit", cached=False))
+        yield Shot("W5", who.build(self.place, "bench-commit", "--no-cache"))
 
     def floor(self) -> Iterator[Shot]:
-        made = self.place / "alone" / "d"
-        work = f"rm -rf {made}; unshare -Urmpf busybox sh {self.place}/script && {' '.join(self.floors.pack(made))}"
-        yield Shot("W5", ["sh", "-c", work])
+        made = self._alone / "d"
+        yield Shot("W5", self.floors.shell(f"unshare -Urmpf busybox sh {self.place}/script && "
+                                           f"{self.floors.place}/floor {made} {self.floors.packed}"),
+                   before=lambda: subprocess.run(["rm", "-rf", made], check=True))
+
+    @property
+    def _alone(self) -> Path:
+        return self.place / "alone"
 
 
 class Stages(Workload):
     key = "stages"
-    title = "4 stages of 3 s that need nothing of each other"
+    title = "4 stages of 3 s that need nothing of each other (W7)"
     aims = (Aim("W7", "floor", 3.5 / 3, "sleep 3: at most 3.5 s"),)
 
     def make(self) -> None:
@@ -103,30 +144,7 @@ class Stages(Workload):
         busybox(self.place / "rootfs")
 
     def shots(self, who: Contender) -> Iterator[Shot]:
-        yield Shot("W7", who.build(self.place, "bench-stages", cached=False))
+        yield Shot("W7", who.build(self.place, "bench-stages", "--no-cache"))
 
     def floor(self) -> Iterator[Shot]:
         yield Shot("W7", ["sleep", "3"])
-
-
-class Packages(Workload):
-    """base: a Debian root file system as a tar (examples/debian-base.sh); needs a mirror of Debian and PyPI."""
-
-    key = "packages"
-    title = "apt-get install python3-pip, pip install flask, COPY"
-    aims = (Aim("W6", "peers", 0.8),)
-    base: Path | None = None
-
-    def make(self) -> None:
-        if self.base is None:
-            raise FileNotFoundError("--base TAR is needed")
-        write_context(self.place, ["FROM scratch", "ADD base.tar /",
-                                   "RUN apt-get update && apt-get install -y --no-install-recommends python3-pip",
-                                   "RUN pip install --break-system-packages flask", "COPY app /app"])
-        target = self.place / "base.tar"
-        if not target.exists():
-            target.hardlink_to(self.base)
-        small_files(self.place / "app", 20, 2, 1024)
-
-    def shots(self, who: Contender) -> Iterator[Shot]:
-        yield Shot("W6", who.build(self.place, "bench-packages", cached=False))

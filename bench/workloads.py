@@ -1,16 +1,20 @@
-"""The workloads W1 … W12: what is built, in which order, and what each shot is held against.
+"""What a workload is: what is built, in which order, and what each shot is held against.
 
     Workload.make()            contexts on disk, once
-    Workload.shots(who)        (name, command, cold) in order; what must happen before a shot and is not measured
-    Workload.floor()           the same names, by the floors
+    Workload.shots(who)        commands in order; what must happen before a shot and is not measured
+    Workload.floor()           shots of the same names, by the floors
+    Workload.look(present)     what there is to say of the disk, after the first round
+    Workload.close()           servers, if it has any
 """
 
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from .contenders.base import Contender
 from .floors import Floors
@@ -32,20 +36,35 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """`name` ≤ most × what `against` took: "floor", "peers" (each of them), "walk", "python", or a contender."""
+    """`name` less the shot `less` ≤ most × (what `against` took, and `plus` seconds). against: "floor", "peers" or
+    "rootless peers" (each of them), a contender, another shot of our own, or "" for `plus` alone. text: what the base
+    is, where that says more.
+    """
 
     name: str
     against: str
     most: float
     text: str = ""
+    less: str = ""
+    plus: float = 0.0
+
+
+class Row(NamedTuple):
+    """most: None where it is told for comparison only."""
+
+    text: str
+    most: float | None
+    value: float
 
 
 class Workload:
-    """place: for its contexts. scale: of its counts and sizes, 1.0 for the ones that the aims are about."""
+    """place: for its contexts. scale: of its counts and sizes, 1.0 for the ones that the aims are about. memory: W12,
+    the most bytes a shot may take."""
 
     key = ""
     title = ""
     aims: tuple[Aim, ...] = ()
+    memory: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, place: Path, scale: float, floors: Floors) -> None:
         self.place = place / self.key
@@ -53,13 +72,21 @@ class Workload:
         self.floors = floors
 
     def make(self) -> None:
+        """Errors: OSError or CalledProcessError where what it needs is not on this machine."""
         raise NotImplementedError
 
     def shots(self, who: Contender) -> Iterator[Shot]:
         raise NotImplementedError
 
     def floor(self) -> Iterator[Shot]:
-        return iter(())
+        yield from ()
+
+    def look(self, present: Sequence[Contender]) -> tuple[list[Row], list[str]]:
+        """Rows for the table of aims; lines for the workload's own section."""
+        return [], []
+
+    def close(self) -> None:
+        pass
 
     def many(self, count: int) -> int:
         return max(1, int(count * self.scale))
@@ -108,9 +135,12 @@ def big_file(path: Path, size: int) -> None:
 
 def busybox(folder: Path) -> None:
     """A root file system with one static program, which is what /bin/sh and a few others are."""
-    (folder / "bin").mkdir(parents=True, exist_ok=True)
     found = shutil.which("busybox")
     if found is None:
         raise FileNotFoundError("busybox-static is needed")
-    for name in ("busybox", "sh", "true", "touch", "sleep", "dd", "mkdir", "seq"):
-        shutil.copy(found, folder / "bin" / name)
+    for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(found, folder / "bin" / "busybox")
+    for name in ("sh", "true", "touch", "sleep", "dd", "tr", "mkdir"):
+        if not (folder / "bin" / name).is_symlink():
+            (folder / "bin" / name).symlink_to("busybox")

@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,12 @@ class Missing(Exception):
 
 
 class Contender:
-    """place: where it keeps everything. The methods return command lines; nothing is run by them."""
+    """place: where it keeps everything. The methods return command lines; nothing is run by them but by start, stop
+    and reset. NotImplementedError: it has no such command."""
 
     name = ""
     peer = True  # one of the others, against whom iechor is held
+    rootless = True
 
     def __init__(self, place: Path, user: str) -> None:
         self.place = place
@@ -27,7 +28,8 @@ class Contender:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Daemons, if it has any. Errors: Missing."""
+        """Daemons, if it has any, on an empty store. Errors: Missing."""
+        self.reset()
 
     def stop(self) -> None:
         """And their end."""
@@ -37,12 +39,16 @@ class Contender:
 
     def reset(self) -> None:
         """An empty store."""
-        shutil.rmtree(self.place, ignore_errors=True)
-        self.place.mkdir(parents=True)
+        subprocess.run(["rm", "-rf", self.place], check=True)
+        self.make_place()
+
+    def make_place(self) -> None:
+        self.place.mkdir(parents=True, exist_ok=True)
         entry = pwd.getpwnam(self.user)
         os.chown(self.place, entry.pw_uid, entry.pw_gid)
 
-    def build(self, context: Path, tag: str, *, cached: bool = True) -> list[str]:
+    def build(self, context: Path, tag: str, *words: str) -> list[str]:
+        """words: of --no-cache, --target=STAGE and --build-arg=NAME=VALUE."""
         raise NotImplementedError
 
     def run(self, tag: str, *argv: str) -> list[str]:

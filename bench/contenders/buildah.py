@@ -1,7 +1,6 @@
 """buildah, rootless with a subuid range. Isolation "chroot": it works where cgroups are not delegated, and is the
 fastest it has."""
 
-import subprocess
 from pathlib import Path
 
 from .base import Contender, first_line
@@ -13,15 +12,9 @@ class Buildah(Contender):
     def version(self) -> str:
         return first_line("buildah", "--version")
 
-    def reset(self) -> None:
-        if self.place.exists():  # files of subordinate ids: only its own user namespace removes them
-            subprocess.run(self.as_user(["buildah", "unshare", "rm", "-rf", str(self.place / "root")]),
-                           check=False, capture_output=True)
-        super().reset()
-
-    def build(self, context: Path, tag: str, *, cached: bool = True) -> list[str]:
-        return self._buildah("bud", "--isolation", "chroot", "--layers", *([] if cached else ["--no-cache"]),
-                             "-q", "-f", str(context / "Dockerfile"), "-t", tag, str(context))
+    def build(self, context: Path, tag: str, *words: str) -> list[str]:
+        return self._tool("bud", "--isolation", "chroot", "--layers", *words, "-q", "-f", str(context / "Dockerfile"),
+                          "-t", tag, str(context))
 
     def run(self, tag: str, *argv: str) -> list[str]:
         root = " ".join(self._options())
@@ -30,20 +23,20 @@ class Buildah(Contender):
             f"buildah {root} rm $c")])
 
     def save(self, tag: str, path: Path) -> list[str]:
-        return self._buildah("push", "-q", tag, f"oci-archive:{path}")
+        return self._tool("push", "-q", tag, f"oci-archive:{path}")
 
     def push(self, tag: str, registry: str) -> list[str]:
-        return self._buildah("push", "-q", "--tls-verify=false", tag, f"docker://{registry}/{tag}")
+        return self._tool("push", "-q", "--tls-verify=false", tag, f"docker://{registry}/{tag}")
 
     def pull(self, name: str) -> list[str]:
-        return self._buildah("pull", "-q", "--tls-verify=false", name)
+        return self._tool("pull", "-q", "--tls-verify=false", name)
 
     def _options(self) -> list[str]:
         # Debian's default for a plain user is vfs, which copies every layer whole: not Buildah at its best.
         return ["--storage-driver", "overlay", "--root", str(self.place / "root"),
                 "--runroot", str(self.place / "run")]
 
-    def _buildah(self, command: str, *words: str) -> list[str]:
+    def _tool(self, command: str, *words: str) -> list[str]:
         return self.as_user(["buildah", *self._options(), command, *words])
 
 
@@ -55,21 +48,9 @@ class Podman(Buildah):
     def version(self) -> str:
         return first_line("podman", "--version")
 
-    def build(self, context: Path, tag: str, *, cached: bool = True) -> list[str]:
-        return self._podman("build", "--isolation", "chroot", "--layers", *([] if cached else ["--no-cache"]),
-                            "-q", "-f", str(context / "Dockerfile"), "-t", tag, str(context))
-
     def run(self, tag: str, *argv: str) -> list[str]:
-        return self._podman("run", "--rm", "--cgroups=disabled", "--network=host", tag, *argv)
+        return self._tool("run", "--rm", "--cgroups=disabled", "--network=host", tag, *argv)
 
-    def save(self, tag: str, path: Path) -> list[str]:
-        return self._podman("push", "-q", tag, f"oci-archive:{path}")
-
-    def push(self, tag: str, registry: str) -> list[str]:
-        return self._podman("push", "-q", "--tls-verify=false", tag, f"docker://{registry}/{tag}")
-
-    def pull(self, name: str) -> list[str]:
-        return self._podman("pull", "-q", "--tls-verify=false", name)
-
-    def _podman(self, command: str, *words: str) -> list[str]:
-        return self.as_user(["podman", *self._options(), "--cgroup-manager=cgroupfs", command, *words])
+    def _tool(self, command: str, *words: str) -> list[str]:
+        return self.as_user(["podman", *self._options(), "--cgroup-manager=cgroupfs",
+                             "build" if command == "bud" else command, *words])

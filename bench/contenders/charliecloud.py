@@ -11,9 +11,10 @@ class Charliecloud(Contender):
     def version(self) -> str:
         return f"charliecloud {first_line('env', 'USER=nobody', 'PATH=/usr/bin:/bin', 'ch-image', '--version')}"
 
-    def build(self, context: Path, tag: str, *, cached: bool = True) -> list[str]:
-        return self._image("build", "--force", *([] if cached else ["--rebuild"]),
-                           "-f", str(context / "Dockerfile"), "-t", tag, str(context))
+    def build(self, context: Path, tag: str, *words: str) -> list[str]:
+        """It has no --target: a build up to a stage is one of the whole file."""
+        known = [word.replace("--no-cache", "--rebuild") for word in words if not word.startswith("--target")]
+        return self._image("build", "--force", *known, "-f", str(context / "Dockerfile"), "-t", tag, str(context))
 
     def push(self, tag: str, registry: str) -> list[str]:
         return self._image("push", "--tls-no-verify", tag, f"{registry}/{tag}")
@@ -22,7 +23,8 @@ class Charliecloud(Contender):
         return self._image("pull", "--tls-no-verify", name)
 
     def run(self, tag: str, *argv: str) -> list[str]:
-        return self.as_user(["ch-run", str(self.place / "images" / "img" / tag), "--", *argv])
+        folder = tag.replace("/", "%").replace(":", "+")
+        return self.as_user(["ch-run", str(self.place / "images" / "img" / folder), "--", *argv])
 
     def _image(self, command: str, *words: str) -> list[str]:
         return self.as_user(["ch-image", command, "--storage", str(self.place / "images"), *words],

@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 class Iechor(Contender):
     name = "iechor"
     peer = False
-    mode = ""
 
     def version(self) -> str:
         # As an installation has it: the user who runs it cannot write bytecode beside the source.
@@ -23,8 +22,8 @@ class Iechor(Contender):
     def stored(self) -> list[Path]:
         return [self.place / "store", self.place / "scratch"]
 
-    def build(self, context: Path, tag: str, *, cached: bool = True) -> list[str]:
-        return self._iechor("build", "-q", *([] if cached else ["--no-cache"]), "-t", tag, str(context))
+    def build(self, context: Path, tag: str, *words: str) -> list[str]:
+        return self._iechor("build", "-q", *words, "-t", tag, str(context))
 
     def run(self, tag: str, *argv: str) -> list[str]:
         return self._iechor("run", "--rm", tag, *argv)
@@ -39,7 +38,6 @@ class Iechor(Contender):
         return self._iechor("pull", name, IECHOR_INSECURE_REGISTRIES=name.partition("/")[0])
 
     def _iechor(self, *words: str, **environ: str) -> list[str]:
-        mode = {"IECHOR_USERNS": self.mode} if self.mode else {}
         return self.as_user([sys.executable, "-m", "rootless_builder", *words], PYTHONPATH=str(ROOT),
                             IECHOR_HOME=str(self.place / "store"), IECHOR_SCRATCH=str(self.place / "scratch"),
-                            TMPDIR=os.environ.get("TMPDIR", "/var/tmp"), **mode, **environ)
+                            TMPDIR=os.environ.get("TMPDIR", "/var/tmp"), **environ)
