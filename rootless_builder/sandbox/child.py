@@ -19,7 +19,6 @@ import select
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
@@ -35,6 +34,7 @@ NAMESPACES = (("user", linux.CLONE_NEWUSER), ("mnt", linux.CLONE_NEWNS), ("uts",
 NOT_FORWARDED = frozenset((signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN,
                            signal.SIGTTOU, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP,
                            signal.SIGSYS))
+AWAITED = frozenset(map(int, signal.valid_signals() - NOT_FORWARDED | {signal.SIGCHLD}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,9 @@ def bug(error: Exception) -> SandboxError:
 
 def receive_request(message: wire.Message, control: socket.socket | None) -> Request:
     spec_fd, *rest = message.fds
-    with open(spec_fd, "rb") as stream:
+    with open(spec_fd, "rb", buffering=0) as stream:
         spec = SandboxSpec.from_json(stream.read())
-    channels = [moved_up(socket.socket(fileno=fd)) for fd in rest[:2]]
+    channels = [moved_up(wire.opened(fd)) for fd in rest[:2]]
     listeners = message.body["listeners"]
     other = rest[5:]
     final = other.pop() if message.body["final"] else None
@@ -94,7 +94,7 @@ def receive_request(message: wire.Message, control: socket.socket | None) -> Req
 
 def moved_up(channel: socket.socket) -> socket.socket:
     """Out of the way of 0, 1, 2 …, which the command's own fds will become."""
-    high = socket.socket(fileno=fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, execute.high_fd()))
+    high = wire.opened(fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, execute.high_fd()))
     channel.close()
     return high
 
@@ -187,9 +187,10 @@ def leave(request: Request) -> None:
 def map_single(uid: int, gid: int) -> None:
     """Root inside is the user: allowed to everybody, once setgroups is given up."""
     try:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1\n")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1\n")
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1\n"), ("gid_map", f"0 {gid} 1\n")):
+            fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(fd, text.encode())
+            os.close(fd)
     except OSError as error:
         raise refused(error, user=True) from None
 
@@ -353,17 +354,27 @@ def reap_container(request: Request, link: socket.socket, command: int, gate: tr
     for fd in (*request.stdio, *request.passed):
         os.close(fd)
     request.report.close()
-    forward_signals(command)
-    if gate is not None and gate.open(command) and request.final is not None:
-        final = request.final
-        os.write(final, tracing.HEADER)
-        wire.send(link, {"status": tracing.follow(command, lambda line: os.write(final, line))})
-        return 0
-    while True:
-        pid, status = os.wait()
-        if pid == command:
-            wire.send(link, {"status": status})
+    if gate is not None and request.final is not None:
+        forward_signals(command)
+        if gate.open(command):
+            final = request.final
+            os.write(final, tracing.HEADER)
+            wire.send(link, {"status": tracing.follow(command, lambda line: os.write(final, line))})
             return 0
+    wire.send(link, {"status": await_command(command)})
+    return 0
+
+
+def await_command(command: int) -> int:
+    """Pid 1: its wait status. Signals wait until they are asked for, and are passed on; orphans are reaped."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+    while True:
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == command:
+                return ended[1]
+        number = signal.sigwait(AWAITED)
+        if number != signal.SIGCHLD:
+            os.kill(command, number)
 
 
 def under_proot(request: Request, link: socket.socket) -> int:

@@ -10,6 +10,7 @@ what these can do.
 """
 
 import errno
+import functools
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -115,12 +116,14 @@ SUPERVISORS = (
     Denied("mount_setattr", "", (442, 442, 442, 442)),
     Denied("connect", "", (42, 362, 203, 283)),
 )
+SUPERVISED = (*CALLS, *SUPERVISORS)
 # Of each machine: its own calls and those of the older programs that it runs; the place in Denied.numbers.
 MACHINES: Mapping[str, tuple[tuple[int, int], ...]] = MappingProxyType({
     "x86_64": ((X86_64, 0), (I386, 1)), "aarch64": ((AARCH64, 2), (ARM, 3)), "riscv64": ((RISCV64, 2),)})
 
 
-def program(machine: str, calls: Sequence[Denied] = CALLS) -> bytes:
+@functools.cache
+def program(machine: str, calls: tuple[Denied, ...] = CALLS) -> bytes:
     """struct sock_filter, one after the other. KeyError for a machine whose calls we do not know.
 
     A call that is always allowed costs nothing where the kernel keeps a map of these (5.11): none looks at arguments
@@ -156,7 +159,14 @@ def _line(code: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:
     return struct.pack("<HBBI", code, if_so, if_not, value)
 
 
-def install(calls: Sequence[Denied] = CALLS) -> None:
+def prepare() -> None:
+    """For a process that forks others: the filters are made once, for all of them."""
+    for calls in (CALLS, SUPERVISED):
+        if os.uname().machine in MACHINES:
+            program(os.uname().machine, calls)
+
+
+def install(calls: tuple[Denied, ...] = CALLS) -> None:
     """Filters the calling thread and all it will start. Needs the user namespace's CAP_SYS_ADMIN, or no_new_privs.
     Nothing happens on a machine whose calls we do not know.
 

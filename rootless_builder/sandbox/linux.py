@@ -67,6 +67,8 @@ _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+for _name in ("unshare", "setns", "mount", "umount2", "pivot_root", "sethostname", "prctl", "capset", "capget"):
+    getattr(_libc, _name)  # looked up now, once for all forks of the server
 
 
 def _check(result: int, what: str) -> int:

@@ -17,6 +17,7 @@ try:
 except ImportError:
     prctl = None
 
+IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Python
 LIBC_SIGNALS = (32, 33)  # glibc's own: whoever started us with posix_spawn (make) may have left them ignored
 CAPABILITIES: Mapping[str, int] = MappingProxyType({name: number for number, name in enumerate((
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
@@ -143,9 +144,17 @@ def forbid_new_privileges(calls: Calls = CALLS) -> None:
     calls.set_no_new_privileges()
 
 
-def restore_signals() -> None:
-    """Every disposition to its default, nothing blocked: what a fresh program may expect."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+def forget_ignored_signals() -> None:
+    """For a process that forks others: what its own caller ignored is no longer ignored, but for IGNORED."""
+    restore_signals(frozenset(map(int, signal.valid_signals())) - {signal.SIGKILL, signal.SIGSTOP})
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def restore_signals(numbers: Iterable[int] = IGNORED) -> None:
+    """Default dispositions of `numbers` and nothing blocked: what a fresh program may expect. (Exec sees to handlers.)
+    """
+    for number in numbers:
         signal.signal(number, signal.SIG_DFL)
     for kept in LIBC_SIGNALS:
         linux.set_default_action(kept)

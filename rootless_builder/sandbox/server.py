@@ -5,13 +5,12 @@ import os
 import select
 import signal
 import socket
-from pathlib import Path
 from typing import NoReturn
 
 from ..errors import SandboxError
-from . import linux, privileges, wire
-from .child import supervise_step
+from . import child, denied, execute, linux, mounts, passwd, privileges, wire
 from .failures import encode
+from .fakeroot import MountTable, Served
 from .spec import prepare_classes
 
 
@@ -21,12 +20,12 @@ def main(control_fd: int) -> NoReturn:
     linux.set_name("iechor-server")
     os.chdir("/")  # P1 stands there too, so that P2's pivot_root moves it
     privileges.adopt_orphans()
+    privileges.forget_ignored_signals()
     wake, wake_inner = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_inner, warn_on_full_buffer=False)
     running: dict[int, socket.socket | None] = {}  # P1 → where it takes the listeners of those who join
-    prepare_classes()
-    gc.freeze()
+    prepare_forks()
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake, select.POLLIN)
@@ -40,6 +39,13 @@ def main(control_fd: int) -> NoReturn:
             if message is None:
                 end(running)
             start_step(message, running, (control.fileno(), wake, wake_inner))
+
+
+def prepare_forks() -> None:
+    """What each of them would else do for itself; and what it writes to is a page that the kernel copies first."""
+    prepare_classes(wire.Message, child.Request, mounts.Place, passwd.Identity, execute.Command, MountTable, Served)
+    denied.prepare()
+    gc.freeze()
 
 
 def start_step(message: wire.Message, running: dict[int, socket.socket | None], own: tuple[int, ...]) -> None:
@@ -56,7 +62,7 @@ def start_step(message: wire.Message, running: dict[int, socket.socket | None], 
                 channel.close()
         for fd in own:
             os.close(fd)
-        supervise_step(message, server, theirs)
+        child.supervise_step(message, server, theirs)
     if pid > 0:
         running[pid] = ours
     if theirs is not None and not target:
@@ -92,7 +98,8 @@ def reap(running: dict[int, socket.socket | None]) -> None:
 
 def kill_inherited(running: dict[int, socket.socket | None]) -> None:
     try:
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        with open(f"/proc/self/task/{os.getpid()}/children") as stream:
+            children = stream.read().split()
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN: P2's death signal is what remains
         return
     for pid in set(map(int, children)) - running.keys():

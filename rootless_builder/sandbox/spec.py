@@ -139,9 +139,9 @@ _INNER: Mapping[str, type] = types.MappingProxyType({
     "overlay": mounts.KernelOverlay, "given": Given})
 
 
-def prepare_classes() -> None:
-    """For a process that forks others: what a spec is read into is compiled once, for all of them."""
-    for kind in (SandboxSpec, *_MOUNTS.values(), *_INNER.values()):
+def prepare_classes(*more: type) -> None:
+    """For a process that forks others: what a spec is read into, and `more`, is compiled once for all of them."""
+    for kind in (SandboxSpec, *_MOUNTS.values(), *_INNER.values(), *more):
         prepare(kind)
 
 

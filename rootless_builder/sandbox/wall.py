@@ -29,7 +29,7 @@ def enclosed(path: str) -> int:
 def around_supervisor() -> None:
     """P1, the container's root is its own: from here on it only serves."""
     with contextlib.suppress(SandboxError):  # no seccomp: then there was no listener to serve either
-        denied.install((*denied.CALLS, *denied.SUPERVISORS))
+        denied.install(denied.SUPERVISED)
 
 
 def around_command(spec: SandboxSpec) -> None:

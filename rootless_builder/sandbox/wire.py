@@ -30,6 +30,11 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
+def opened(fd: int) -> socket.socket:
+    """One end of a pair, from its fd."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
+
+
 def send(channel: socket.socket, body: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
     socket.send_fds(channel, [json.dumps(body).encode()], list(fds))
 
@@ -37,13 +42,11 @@ def send(channel: socket.socket, body: dict[str, Any], fds: tuple[int, ...] = ()
 def receive(channel: socket.socket) -> Message | None:
     """The next packet; None at the end."""
     try:
-        data, fds, _, _ = socket.recv_fds(channel, LARGEST, MOST_FDS)
+        data, fds, _, _ = socket.recv_fds(channel, LARGEST, MOST_FDS, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
     if not data:
         return None
-    for fd in fds:
-        os.set_inheritable(fd, False)
     return Message(body=json.loads(data), fds=tuple(fds))
 
 

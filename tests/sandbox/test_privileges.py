@@ -88,6 +88,7 @@ def test_signals_are_those_of_a_fresh_program() -> None:
     def action() -> str:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        privileges.forget_ignored_signals()
         privileges.restore_signals()
         return status("SigBlk", "SigIgn", "SigCgt")
 
