@@ -9,6 +9,7 @@ before the root is changed. Sources are paths of the host, targets paths inside 
 `standard(…)` is the list that every container has.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -94,7 +95,8 @@ def restrict(target_fd: int, flags: int, *, recursive: bool) -> None:
 class KernelOverlay:
     """lowers: folders of the host, the topmost first. upper and work lie on one file system, both empty or from a
     kill before; upper None: a read-only stack of two lowers or more. userxattr: in a user namespace that is not the
-    initial one. volatile: the kernel skips every sync of the upper (a step is kept whole or not at all).
+    initial one. volatile: the kernel skips every sync of the upper (a step is kept whole or not at all), where it can
+    (Linux 5.10).
     """
 
     lowers: tuple[str, ...]
@@ -119,18 +121,29 @@ class KernelOverlay:
         if above:
             options += [f"upperdir={fds[-2]}", f"workdir={fds[-1]}"]
         options += ["userxattr"] if self.userxattr else ["redirect_dir=off", "metacopy=off"]
-        options += ["index=off"] + (["volatile"] if self.volatile else [])
+        options += ["index=off"]
         here = os.open(".", os.O_PATH | os.O_DIRECTORY)
         os.chdir("/proc/self/fd")
         try:
-            linux.mount("overlay", target, "overlay", linux.MS_NODEV, ",".join(options))
+            self._mount(target, ",".join(options))
         finally:
             os.fchdir(here)
             for fd in (here, *fds):  # an image may have more layers than a process has descriptors to spare
                 os.close(fd)
         if self.work is not None:
-            # The kernel makes it with mode 0, which a plain `rm -rf` of the scratch folder trips over.
-            os.chmod(os.path.join(self.work, "work"), 0o700)
+            # The kernel makes them with mode 0, which a plain `rm -rf` of the scratch folder trips over.
+            for made in ("work", "work/incompat", "work/incompat/volatile") if self.volatile else ("work",):
+                with contextlib.suppress(FileNotFoundError):
+                    os.chmod(os.path.join(self.work, made), 0o700)
+
+    def _mount(self, target: str, options: str) -> None:
+        if self.volatile:
+            try:
+                return linux.mount("overlay", target, "overlay", linux.MS_NODEV, f"{options},volatile")
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+        linux.mount("overlay", target, "overlay", linux.MS_NODEV, options)
 
 
 def _folder(path: str) -> int:

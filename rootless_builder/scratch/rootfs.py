@@ -150,8 +150,11 @@ class Rootfs:
                 self.close()
 
 
-def make_overlay(rootfs: Rootfs, *, writable: bool, stubs: bool = True) -> None:
-    """Upper, work and mount point. stubs: with the mount points of a container. Errors: OSError, OwnershipError."""
+def make_overlay(rootfs: Rootfs, *, writable: bool, stubs: bool = True, volatile: bool = False) -> None:
+    """Upper, work and mount point. stubs: with the mount points of a container. volatile: what is written need not
+    outlive a crash of the machine; else the kernel, when it unmounts, waits until the whole disk has been synced.
+
+    Errors: OSError, OwnershipError."""
     folder, ids = rootfs.folder, rootfs.places.mode
     records = _prepare(rootfs)
     top = folder / ("upper" if writable else "top")
@@ -167,7 +170,8 @@ def make_overlay(rootfs: Rootfs, *, writable: bool, stubs: bool = True) -> None:
     lowers += (str(rootfs.places.stubs if stubs else rootfs.root),)
     rootfs.overlay = KernelOverlay(
         lowers=lowers if writable else (str(top), *lowers), upper=str(top) if writable else None,
-        work=str(folder / "work") if writable else None, userxattr=ids is not IdMode.HOST or not in_first_namespace())
+        work=str(folder / "work") if writable else None, volatile=volatile and writable,
+        userxattr=ids is not IdMode.HOST or not in_first_namespace())
     _finish(rootfs, records, records.packed())
 
 

@@ -76,7 +76,7 @@ class Scratch:
         Errors: DiskFull, StoreError, UnsafeArchive, OwnershipError.
         """
         return self._make(atomic.temporary_name(self.places.runs), layers, store, writable=writable,
-                          stubs=stubs)
+                          stubs=stubs, volatile=True)
 
     @property
     def caches(self) -> Caches:
@@ -152,7 +152,7 @@ class Scratch:
         return True
 
     def _make(self, folder: Path, layers: Sequence[LayerRef], store: Store, *, writable: bool,
-              stubs: bool = True) -> Rootfs:
+              stubs: bool = True, volatile: bool = False) -> Rootfs:
         with atomic.explained("make a root file system", folder, remedy=REMEDY):
             try:
                 atomic.make_folder(folder)
@@ -165,7 +165,7 @@ class Scratch:
                 raise
             try:
                 if not self._overlay_errno() and all(layer.overlay_able for layer in rootfs.layers):
-                    make_overlay(rootfs, writable=writable, stubs=stubs)
+                    make_overlay(rootfs, writable=writable, stubs=stubs, volatile=volatile)
                 else:
                     make_check_out(rootfs, stubs=stubs)
             except BaseException:
