@@ -19,11 +19,11 @@ import select
 import signal
 import socket
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
 from ..values import dataclass
-from . import emulation, execute, hostroot, linux, mounts, network, privileges, proot, tracing, wire
+from . import emulation, execute, hostroot, linux, mounts, network, privileges, proot, reaper, tracing, wire
 from .causes import userns_cause
 from .failures import act, encode
 from .idmap import IdMode
@@ -31,10 +31,6 @@ from .spec import Network, SandboxSpec
 
 NAMESPACES = (("user", linux.CLONE_NEWUSER), ("mnt", linux.CLONE_NEWNS), ("uts", linux.CLONE_NEWUTS),
               ("ipc", linux.CLONE_NEWIPC), ("net", linux.CLONE_NEWNET), ("pid_for_children", linux.CLONE_NEWPID))
-NOT_FORWARDED = frozenset((signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN,
-                           signal.SIGTTOU, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP,
-                           signal.SIGSYS))
-AWAITED = frozenset(map(int, signal.valid_signals() - NOT_FORWARDED | {signal.SIGCHLD}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +76,7 @@ def bug(error: Exception) -> SandboxError:
 
 
 def receive_request(message: wire.Message, control: socket.socket | None) -> Request:
+    """Read here and not by the server: a secret of this step is in no fork of another."""
     spec_fd, *rest = message.fds
     with open(spec_fd, "rb", buffering=0) as stream:
         spec = SandboxSpec.from_json(stream.read())
@@ -355,26 +352,14 @@ def reap_container(request: Request, link: socket.socket, command: int, gate: tr
         os.close(fd)
     request.report.close()
     if gate is not None and request.final is not None:
-        forward_signals(command)
+        reaper.forward_signals(command)
         if gate.open(command):
             final = request.final
             os.write(final, tracing.HEADER)
             wire.send(link, {"status": tracing.follow(command, lambda line: os.write(final, line))})
             return 0
-    wire.send(link, {"status": await_command(command)})
+    wire.send(link, {"status": reaper.await_command(command)})
     return 0
-
-
-def await_command(command: int) -> int:
-    """Pid 1: its wait status. Signals wait until they are asked for, and are passed on; orphans are reaped."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
-    while True:
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if ended[0] == command:
-                return ended[1]
-        number = signal.sigwait(AWAITED)
-        if number != signal.SIGCHLD:
-            os.kill(command, number)
 
 
 def under_proot(request: Request, link: socket.socket) -> int:
@@ -390,20 +375,8 @@ def under_proot(request: Request, link: socket.socket) -> int:
     for fd in (*request.stdio, *request.passed):
         os.close(fd)
     request.report.close()
-    wire.send(link, {"status": proot.attend(pid, forward_signals)})
+    wire.send(link, {"status": proot.attend(pid, reaper.forward_signals)})
     return 0
-
-
-def forward_signals(command: int) -> None:
-    """To the command, from now on."""
-    def forward(number: int, _: Any) -> None:
-        try:
-            os.kill(command, number)
-        except ProcessLookupError:
-            pass
-
-    for number in signal.valid_signals() - NOT_FORWARDED:
-        signal.signal(number, forward)
 
 
 def wait_for(pid: int) -> tuple[int, resource.struct_rusage]:
