@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+
 
 class Missing(Exception):
     """The contender is not on this machine, or cannot work here; the text says why."""
@@ -73,7 +75,7 @@ class Contender:
         if self.user == "root":
             return ["env", *(f"{name}={value}" for name, value in environ.items()), *argv]
         entry = pwd.getpwnam(self.user)
-        environ = {"HOME": str(self.place), "USER": self.user, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+        environ = {"HOME": str(self.place), "USER": self.user, "PATH": PATH,
                    "XDG_RUNTIME_DIR": str(self.place), **environ}
         return ["setpriv", "--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--init-groups", "env", "-i",
                 *(f"{name}={value}" for name, value in environ.items()), *argv]

@@ -1,9 +1,10 @@
 """buildah, rootless with a subuid range. Isolation "chroot": it works where cgroups are not delegated, and is the
 fastest it has."""
 
+import shutil
 from pathlib import Path
 
-from .base import Contender, first_line
+from .base import PATH, Contender, first_line
 
 
 class Buildah(Contender):
@@ -49,8 +50,12 @@ class Podman(Buildah):
         return first_line("podman", "--version")
 
     def run(self, tag: str, *argv: str) -> list[str]:
-        return self._tool("run", "--rm", "--cgroups=disabled", "--network=host", tag, *argv)
+        return self._tool("run", "--rm", "--network=host", tag, *argv)
+
+    def _options(self) -> list[str]:
+        # crun refuses to run where both versions of cgroups are mounted; runc does not.
+        runtime = ["--runtime=runc"] if shutil.which("runc", path=PATH) else []
+        return [*super()._options(), "--cgroup-manager=cgroupfs", *runtime]
 
     def _tool(self, command: str, *words: str) -> list[str]:
-        return self.as_user(["podman", *self._options(), "--cgroup-manager=cgroupfs",
-                             "build" if command == "bud" else command, *words])
+        return self.as_user(["podman", *self._options(), "build" if command == "bud" else command, *words])

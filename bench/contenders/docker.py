@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from .. import measure
-from .base import Contender, Missing, first_line
+from .base import PATH, Contender, Missing, first_line
 
 WAIT = 60.0  # seconds for a daemon to answer
 # The client that came with the daemon: newer ones want buildx.
@@ -113,7 +113,7 @@ class BuildKit(Daemon):
         return first_line(str(self._folder / "buildkitd"), "--version")
 
     def start(self) -> None:
-        path = f"{self._folder}:/usr/bin:/bin:/usr/sbin:/sbin"
+        path = f"{self._folder}:{PATH}"
         kit = shutil.which("rootlesskit", path=path)
         if kit is None:
             raise Missing("rootlesskit is not here")

@@ -5,6 +5,7 @@ mistaken for another process later. Of a process of another boot or namespace (a
 nothing can be known here; there the age of what it left decides.
 """
 
+import functools
 import hashlib
 import os
 import re
@@ -26,9 +27,8 @@ class Owner:
 
     @classmethod
     def current(cls) -> "Owner":
-        """This process. Read anew each time: a fork is another process."""
-        pid = os.getpid()
-        return cls(_place(), pid, _start_time(pid) or 0)
+        """This process."""
+        return _process(os.getpid())
 
     @classmethod
     def find(cls, name: str) -> "Owner | None":
@@ -58,6 +58,12 @@ def abandoned(name: str, age: int) -> bool:
     return age > GRACE if owner is None else owner.gone(age)
 
 
+@functools.lru_cache(maxsize=1)
+def _process(pid: int) -> Owner:
+    """Read once; a fork is another process."""
+    return Owner(_place(), pid, _start_time(pid) or 0)
+
+
 def _place() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
@@ -76,6 +82,7 @@ def _start_time(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+@functools.cache
 def boot() -> str:
     """The boot of this machine; files written without fsync are believed within it only. "" when it has no name."""
     try:
