@@ -59,6 +59,8 @@ def main(words: Sequence[str]) -> int:
                     workload.base = options.base
                 report.add(workload, *measured(workload, present, options), present)
                 shutil.rmtree(workload.place, ignore_errors=True)
+                for who in present:
+                    who.reset()
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -138,8 +140,6 @@ def measured(workload: Workload, present: Sequence[Contender], options: argparse
         return table, rows, ["", f"Not measured to its end: {error}"]
     finally:
         workload.close()
-        for who in present:
-            who.reset()
 
 
 def patient(workload: Workload, table: dict[tuple[str, str], Times], who: Contender, most: float) -> bool:

@@ -1,6 +1,7 @@
 """W1, W2, W5, W6, W7, W11: whole builds, and RUN."""
 
 import itertools
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from .contenders.base import Contender
 from .workloads import Aim, Shot, Workload, busybox, small_files, write_context
 
+ROOT = Path(__file__).resolve().parent.parent
 TIMES = 20
 
 
@@ -51,18 +53,33 @@ class Trues(Workload):
 
 
 class Anew(Workload):
-    """Builds of which the last stage is made anew each time, on a first stage that is cached. --no-cache would make
-    both; an argument that has never been given before does it with every builder."""
+    """Builds on a base that is there already, made anew each time, by an argument that has never been given before.
 
-    _numbers = itertools.count()
+        NAME/base     the base          NAME/last     what is measured, FROM it
+        NAME/stages   both in one file, for who keeps no images to build on
+    """
 
-    def _context(self, name: str, first: list[str], last: list[str]) -> Path:
-        return write_context(self.place / name, ["FROM scratch AS base", *first, "FROM base", "ARG ROUND", *last])
+    _numbers = itertools.count(1)
+
+    def _contexts(self, name: str, first: list[str], last: list[str]) -> Path:
+        """The context of what is to be copied, all three."""
+        context, last = self.place / name, ["ARG ROUND", *last]
+        write_context(context / "base", ["FROM scratch", *first])
+        write_context(context / "last", [f"FROM {self._base(name)}", *last])
+        write_context(context / "stages", ["FROM scratch AS base", *first, "FROM base", *last])
+        return context
 
     def _anew(self, who: Contender, shot: str, name: str) -> Shot:
         context, tag = self.place / name, f"bench-{self.key}-{name}"
-        base = who.build(context, f"{tag}-base", "--target=base", "--build-arg=ROUND=0")
-        return Shot(shot, who.build(context, tag, f"--build-arg=ROUND={next(self._numbers) + 1}"), also=(base,))
+        anew = f"--build-arg=ROUND={next(self._numbers)}"
+        if who.keeps_images:
+            return Shot(shot, who.build(context / "last", tag, anew),
+                        also=(who.build(context / "base", self._base(name)),))
+        return Shot(shot, who.build(context / "stages", tag, anew),
+                    also=(who.build(context / "stages", tag, "--target=base"),))
+
+    def _base(self, name: str) -> str:
+        return f"localhost/bench-{self.key}-{name}:base"
 
 
 class Touch(Anew):
@@ -72,9 +89,10 @@ class Touch(Anew):
 
     def make(self) -> None:
         for name, files in (("big", self.many(100_000)), ("few", 100)):
-            context = self._context(name, ["COPY rootfs /"], ["RUN touch /x$ROUND"])
-            busybox(context / "rootfs")
-            small_files(context / "rootfs" / "data", files, max(1, files // 100), 1024)
+            context = self._contexts(name, ["COPY rootfs /"], ["RUN touch /x$ROUND"])
+            busybox(context / "base" / "rootfs")
+            small_files(context / "base" / "rootfs" / "data", files, max(1, files // 100), 1024)
+            subprocess.run(["cp", "-rl", context / "base" / "rootfs", context / "stages"], check=True)
 
     def shots(self, who: Contender) -> Iterator[Shot]:
         yield self._anew(who, "W11s", "few")
@@ -91,13 +109,15 @@ class Packages(Anew):
     base: Path | None = None
 
     def make(self) -> None:
-        context = self._context("flask", ["ADD base.tar /"], [
+        context = self._contexts("flask", ["ADD base.tar /"], [
             "RUN : $ROUND; apt-get update && apt-get install -y --no-install-recommends python3-pip",
             "RUN pip install flask", "COPY app /app"])
-        small_files(context / "app", 20, 2, 1024)
-        script = Path(__file__).resolve().parent.parent / "examples" / "debian-base.sh"
-        subprocess.run(["cp", self.base, context / "base.tar"] if self.base else [script, context / "base.tar"],
-                       check=True, stderr=subprocess.DEVNULL)
+        for folder in ("last", "stages"):
+            small_files(context / folder / "app", 20, 2, 1024)
+        tar = context / "base" / "base.tar"
+        make = ["cp", self.base] if self.base else [ROOT / "examples" / "debian-base.sh"]
+        subprocess.run([*make, tar], check=True, stderr=subprocess.DEVNULL)
+        os.link(tar, context / "stages" / "base.tar")
 
     def shots(self, who: Contender) -> Iterator[Shot]:
         yield self._anew(who, "W6", "flask")

@@ -20,6 +20,7 @@ class Contender:
     name = ""
     peer = True  # one of the others, against whom iechor is held
     rootless = True
+    keeps_images = True  # a later build finds them: FROM localhost/NAME
 
     def __init__(self, place: Path, user: str) -> None:
         self.place = place

@@ -12,8 +12,7 @@ class Charliecloud(Contender):
         return f"charliecloud {first_line('env', 'USER=nobody', 'PATH=/usr/bin:/bin', 'ch-image', '--version')}"
 
     def build(self, context: Path, tag: str, *words: str) -> list[str]:
-        """It has no --target: a build up to a stage is one of the whole file."""
-        known = [word.replace("--no-cache", "--rebuild") for word in words if not word.startswith("--target")]
+        known = [word.replace("--no-cache", "--rebuild") for word in words]
         return self._image("build", "--force", *known, "-f", str(context / "Dockerfile"), "-t", tag, str(context))
 
     def push(self, tag: str, registry: str) -> list[str]:

@@ -102,6 +102,7 @@ class BuildKit(Daemon):
     is built already, so `save` and `push` are builds whose every step is cached, with another output."""
 
     name = "BuildKit rootless"
+    keeps_images = False
 
     def __init__(self, place: Path, user: str, folder: Path) -> None:
         super().__init__(place, user)
