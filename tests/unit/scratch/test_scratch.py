@@ -64,6 +64,13 @@ def empty(scratch: Scratch) -> bool:
     return not any(os.listdir(place) for place in (scratch.places.runs, scratch.places.tmp, scratch.places.gone))
 
 
+def test_only_what_a_container_writes_is_synced(store: Store, scratch: Scratch, layer: LayerRef) -> None:
+    """The end of a RUN must not wait for the whole disk; a database in a container means its fsync."""
+    with scratch.rootfs([layer], store) as run, scratch.container_rootfs("c1", [layer], store) as container:
+        assert run.overlay is not None and container.overlay is not None
+        assert (run.overlay.volatile, container.overlay.volatile) == (True, False)
+
+
 def test_the_second_root_file_system_unpacks_nothing(store: Store, scratch: Scratch, layer: LayerRef) -> None:
     with scratch.rootfs([layer], store) as first:
         inode = (first.layers[0].root / "d").stat().st_ino
