@@ -131,7 +131,7 @@ def measured(workload: Workload, present: Sequence[Contender], options: argparse
         workload.make()
         for number in range(options.rounds):
             for who in [None, *present]:
-                if who is None or not who.peer or number == 0 or patient(workload, table, who, options.patience):
+                if who is None or not who.peer or number == 0 or patient(table, who, options.patience):
                     series(workload, who, table)
             if number == 0:
                 rows, lines = workload.look(present)
@@ -142,7 +142,7 @@ def measured(workload: Workload, present: Sequence[Contender], options: argparse
         workload.close()
 
 
-def patient(workload: Workload, table: dict[tuple[str, str], Times], who: Contender, most: float) -> bool:
+def patient(table: dict[tuple[str, str], Times], who: Contender, most: float) -> bool:
     """Whether a peer is quick enough to be asked again."""
     return all(max(times.wall, default=0.0) <= most for (_, name), times in table.items() if name == who.name)
 
