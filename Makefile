@@ -4,7 +4,7 @@ PYTHON ?= python3
 # The man pages carry the date of the release they belong to, never that of the day they were made.
 RELEASED = $(shell sed -n 's/^\#\# [^ ]* (\([0-9-]*\))$$/\1/p' CHANGELOG.md | head -n 1)
 
-.PHONY: test soak bench lint man wheel
+.PHONY: test soak bench bench-quick lint man wheel
 
 test:  ## every test; as root on a Debian machine, since it makes the plain users the tests run as
 	tests/run
@@ -14,8 +14,15 @@ soak:  ## what takes minutes; all under the sanitizers; the whole-build tests te
 	tests/sanitized
 	for round in 1 2 3 4 5 6 7 8 9 10; do tests/run tests/flows tests/sandbox || exit 1; done
 
-bench:  ## iechor, the other builders and the machine itself, side by side; as root; takes an hour
-	$(PYTHON) -m bench
+# BENCH='--buildkit FOLDER --base TAR': a BuildKit that is not docker's; a Debian that need not be made anew.
+bench:  ## iechor, the other builders and the machine itself, side by side; as root; takes more than an hour
+	$(PYTHON) -m bench $(BENCH)
+
+bench-quick:  ## the same in 25 minutes: iechor and the floors at full size, peers at a tenth (W3: all at full size)
+	$(PYTHON) -m bench $(BENCH) --contenders iechor --only cached,true,small,commit,stages,save,pull,touch
+	$(PYTHON) -m bench $(BENCH) --append --only big --patience 5
+	$(PYTHON) -m bench $(BENCH) --append --scale 0.1 --patience 6 \
+		--only cached,true,small,commit,packages,stages,save,pull,touch
 
 lint:
 	$(PYTHON) -m ruff check .

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from ..values import dataclass, field
 from . import linux
-from .rootdir import is_directory_in_root, open_in_root
+from .rootdir import open_in_root
 
 PROC_MASKED = ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "timer_list", "timer_stats",
                "sched_debug", "scsi")
@@ -259,11 +259,12 @@ class Proc:
 
 
 def _mask(place: Place, path: str) -> None:
-    directory = is_directory_in_root(place.root_fd, path)
-    if directory is None:
+    try:
+        fd = open_in_root(place.root_fd, path, directory=None)
+    except FileNotFoundError:
         return
-    point = fd_path(open_in_root(place.root_fd, path, directory=directory))
-    if directory:
+    point = fd_path(fd)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
         linux.mount("tmpfs", point, "tmpfs", linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC,
                     "size=0,mode=0755,nr_inodes=2")
     else:
@@ -272,12 +273,12 @@ def _mask(place: Place, path: str) -> None:
 
 
 def _make_read_only(place: Place, path: str) -> None:
-    directory = is_directory_in_root(place.root_fd, path)
-    if directory is None:
+    try:
+        point = fd_path(open_in_root(place.root_fd, path, directory=None))
+    except FileNotFoundError:
         return
-    point = fd_path(open_in_root(place.root_fd, path, directory=directory))
     bind(point, point, recursive=True)
-    restrict(open_in_root(place.root_fd, path, directory=directory), linux.MOUNT_ATTR_RDONLY, recursive=True)
+    restrict(open_in_root(place.root_fd, path, directory=None), linux.MOUNT_ATTR_RDONLY, recursive=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ import stat
 MAX_LINKS = 40
 
 
-def open_in_root(root_fd: int, path: str, *, directory: bool, made: list[str] | None = None) -> int:
-    """An O_PATH fd of `path`. What is missing is made (folders 0755, a file 0644) and added to `made`, unless
-    `made` is None. OSError: ENOENT, ENOTDIR, EISDIR, ELOOP; of the path inside the root.
+def open_in_root(root_fd: int, path: str, *, directory: bool | None, made: list[str] | None = None) -> int:
+    """An O_PATH fd of `path`. directory None: whatever it is. What is missing is made (folders 0755, a file 0644) and
+    added to `made`, unless `made` is None. OSError: ENOENT, ENOTDIR, EISDIR, ELOOP; of the path inside the root.
     """
     pending = path.split("/")[::-1]
     walked = [os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root_fd)]
@@ -30,7 +30,7 @@ def open_in_root(root_fd: int, path: str, *, directory: bool, made: list[str] | 
                     os.close(walked.pop())
                 continue
             last = not any(rest not in ("", ".") for rest in pending)
-            fd = _step(walked[-1], part, made, names, directory=directory or not last)
+            fd = _step(walked[-1], part, made, names, directory=bool(directory) or not last)
             mode = os.fstat(fd).st_mode
             if not stat.S_ISLNK(mode):
                 walked.append(fd)
@@ -48,7 +48,7 @@ def open_in_root(root_fd: int, path: str, *, directory: bool, made: list[str] | 
                 while len(walked) > 1:
                     os.close(walked.pop())
             pending += target.split("/")[::-1]
-        if not directory and stat.S_ISDIR(os.fstat(walked[-1]).st_mode):
+        if directory is False and stat.S_ISDIR(os.fstat(walked[-1]).st_mode):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         return walked.pop()
     finally:
