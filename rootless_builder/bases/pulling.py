@@ -28,6 +28,7 @@ class Puller:
         from ..registry.client import RegistryClient
         from ..registry.transfer import pull as transfer
 
+        self._store.layout.seen.elsewhere()
         with RegistryClient.of(self._settings, self._emit) as client:
             self._clients.append(client)
             return transfer(wanted, self._store, platform=platform, client=client, emit=self._emit,

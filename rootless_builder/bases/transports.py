@@ -92,6 +92,7 @@ def load_local(name: str, store: Store, platform: Platform, *, default_registry:
     from ..sources.archive import ArchiveSource
     from ..store.importing import TreeReader, import_images
 
+    store.layout.seen.elsewhere()
     kind, _, place = name.partition(":")
     if kind == "oci":
         return load_layout(place, store, platform, default_registry)
@@ -118,6 +119,7 @@ def load_layout(place: str, store: Store, platform: Platform, default_registry: 
     """
     from ..store.importing import FolderReader, import_images, layout_names
 
+    store.layout.seen.elsewhere()
     path, at, wanted = place.partition("@")
     if not at:
         path, wanted = _split(place)

@@ -56,11 +56,12 @@ def build(call: Call) -> int:
     from ..language.numbers import is_true
     from ..outputs.exporting import Warnings, export, metadata
     from .build_inputs import fetch_auth
+    from .noting import Noting
 
     auth = fetch_auth(call.options.secret, call.environ)
     with contextlib.ExitStack() as stack, call.store(settings) as store, call.showing() as shown, \
             Remotes(settings, store, tmp=call.tmp(), environ=call.environ, auth=auth,
-                    emit=(emit := Warnings(shown))) as remotes:
+                    emit=(emit := Warnings(noting := Noting(call, settings, shown)))) as remotes:
         for text in notes:
             emit(Notice(text=text))
         run = run_settings(call, settings, announced(scratch, emit, stack), launching(stack))
@@ -77,8 +78,10 @@ def build(call: Call) -> int:
     call.sweep(settings, scratch)
     told = metadata(image, written, found)
     write_ids(call, image, told | wanted_warnings(call, emit))
-    if (call.options.quiet or call.options.progress in ("quiet", "none")) and not found.to_stdout:
-        print(image.id)
+    printed = str(image.id) if call.options.quiet or call.options.progress in ("quiet", "none") else ""
+    noting.keep(store, printed)
+    if printed and not found.to_stdout:
+        print(printed)
     return 0
 
 

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ..errors import DiskFull, IechorError, Interrupted, StoreError
+from .again import again
 from .call import Call
 
 OF_THE_APPLICATION = ("run", "exec", "unshare")
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     gc.set_threshold(50_000)  # what we make is seldom garbage: the collector would only look at it again and again
     try:
+        if words[:1] == ["build"] and (code := again(words)) is not None:
+            return code
         _raise_on_signals()
         call = parse(words)
         debug = call.options.debug

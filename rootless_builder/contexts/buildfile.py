@@ -11,6 +11,7 @@
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -44,17 +45,19 @@ class BuildFile:
             error.source = self.text.decode("utf-8-sig", "replace")
 
 
+def local_places(folder: Path, file: str | None) -> Sequence[Path]:
+    """Where the build file may be; the first that is there counts."""
+    return [folder / name for name in NAMES] if file is None else [Path(file), folder / file]
+
+
 def local_file(folder: Path, file: str | None) -> Path:
     """Errors: SourceError."""
+    for path in local_places(folder, file):
+        if os.path.isfile(path):
+            return path
     if file is not None:
-        for path in (Path(file), folder / file):
-            if os.path.isfile(path):
-                return path
         raise SourceError(f"cannot read {file}: there is no such file",
                           hint="--file is taken from the current folder, then from the context")
-    for name in NAMES:
-        if os.path.isfile(folder / name):
-            return folder / name
     raise SourceError(f"cannot find an iEchorfile in {folder}",
                       hint=f"write {BUILD_FILES[0]} there, or name the file with --file")
 
@@ -98,13 +101,17 @@ def read_file(node: File, limit: int = 16 << 20) -> bytes:
         raise SourceError(f"cannot read the file: {error.strerror}") from error
 
 
-def patterns(folder: Path | None, file: Path | None, ignorefile: str | None) -> IgnorePatterns | None:
-    """What is left out of the context; folder: None for one that is no folder of this machine; file: the build file
-    where it is one of this machine. Errors: SourceError, IechorfileError."""
-    wanted = [Path(ignorefile)] if ignorefile else [] if folder is None else [
+def ignore_places(folder: Path | None, file: Path | None, ignorefile: str | None) -> Sequence[Path]:
+    """Where the ignore file may be; the first that is there counts. folder: None for a context that is no folder of
+    this machine; file: the build file where it is one of this machine."""
+    return [Path(ignorefile)] if ignorefile else [] if folder is None else [
         *([file.with_name(name) for name in ignore_files_beside(file.name)] if file is not None else []),
         *(folder / name for name in ignore_files())]
-    for path in wanted:
+
+
+def patterns(folder: Path | None, file: Path | None, ignorefile: str | None) -> IgnorePatterns | None:
+    """What is left out of the context, see ignore_places. Errors: SourceError, IechorfileError."""
+    for path in ignore_places(folder, file, ignorefile):
         try:
             return IgnorePatterns.read(path.read_text("utf-8", "surrogateescape"))
         except FileNotFoundError:

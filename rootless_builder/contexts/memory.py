@@ -54,7 +54,7 @@ class ContextMemory:
 
     def quiet(self, place: Path) -> int:
         """See sources.survey.Memory."""
-        return self._now - SLACK if file_system(place) in LOCAL else -1 << 62
+        return quiet_before(self._now, place)
 
     def keep(self, place: Path, memory: bytes) -> None:
         """It is a help, no more: where it cannot be written, nothing is said."""
@@ -73,6 +73,11 @@ class ContextMemory:
             for entry in listing:
                 if entry.stat(follow_symlinks=False).st_mtime < self._now / 1e9 - OLD:
                     atomic.remove(Path(entry.path))
+
+
+def quiet_before(now: int, place: Path) -> int:
+    """What was changed before then, both in nanoseconds, cannot change unnoticed: nothing, where times say little."""
+    return now - SLACK if file_system(place) in LOCAL else -1 << 62
 
 
 def _is_ours(status: os.stat_result) -> bool:

@@ -122,6 +122,7 @@ class Remotes:
         if source.fetch_by_commit and is_commit(source.checksum):
             return Commit(commit=source.checksum, ref=source.checksum)
         if key not in self._commits:
+            self._store.layout.seen.elsewhere()
             self._commits[key] = self._git.resolve(source.remote, source.ref)
         found = self._commits[key]
         if source.checksum and not any(one.startswith(source.checksum) for one in (found.commit, found.tag) if one):
@@ -162,6 +163,7 @@ class Remotes:
     def _get(self, source: HttpSource, record: StepRecord | None) -> _Answer:
         from ..registry.http import Transport  # urllib3 and TLS: only for those who fetch
 
+        self._store.layout.seen.elsewhere()
         headers, url = _authorized(source.url)
         secret = self._auth.http(url)
         if secret is not None:

@@ -53,13 +53,16 @@ class Blobs:
 
     def size(self, digest: Digest) -> int | None:
         """Bytes, None when the blob is not here. A blob on its way out is taken back."""
-        with atomic.explained("read the store", self.path(digest), remedy=REMEDY):
+        path, found = self.path(digest), None
+        with atomic.explained("read the store", path, remedy=REMEDY):
             for _ in range(2):
                 with contextlib.suppress(FileNotFoundError):
-                    return os.stat(self.path(digest)).st_size
+                    found = os.stat(path).st_size
+                    break
                 if not self._trash.take_back(digest):
-                    return None
-        return None
+                    break
+        self._layout.seen.blob(path, found)
+        return found
 
     def awaited(self, digest: Digest, size: int) -> bool:
         """`has`, of a blob that has to be here: what another host moved is looked for until its new place shows."""
@@ -125,6 +128,7 @@ class Blobs:
         if Digest.of(data, digest.algorithm) != digest:
             raise StoreError(f"cannot read the blob {digest}: its bytes do not have this digest "
                              f"({self.path(digest)})", hint="remove this file, then pull or build the image again.")
+        self._layout.seen.file(self.path(digest), data)
         return data
 
     def put(self, data: bytes) -> Digest:

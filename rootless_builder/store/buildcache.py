@@ -59,7 +59,7 @@ class BuildCache:
         path = self._path(key)
         record = None
         with contextlib.suppress(StoreError):
-            record = _parse(read_record(path), key)
+            record = _parse(read_record(path, self._layout.seen), key)
         if record is None or (record.diff_id is not None and not self._blobs.use(record.diff_id, record.size)):
             return None
         with contextlib.suppress(OSError):

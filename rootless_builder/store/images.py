@@ -88,7 +88,7 @@ class Images:
         wanted = reference.with_default_tag()
         found = self.names.get(str(wanted))
         if found is None and wanted.digest is not None:
-            record = read_record(self._layout.images / wanted.digest.hex)
+            record = read_record(self._layout.images / wanted.digest.hex, self._layout.seen)
             found = None if record is None else parse_record(record)[0]
         if self._layout.private and found is not None and wanted.digest not in (None, found.digest):
             return None  # by an index's digest, which only a registry can vouch for, or the file lies
@@ -250,7 +250,7 @@ class Images:
         """Whether it was not there."""
         manifest = image.manifest_descriptor
         with contextlib.suppress(StoreError):
-            if read_record(self._layout.images / manifest.digest.hex) is not None:
+            if read_record(self._layout.images / manifest.digest.hex, self._layout.seen) is not None:
                 return False
         size = image.manifest.config.size + sum({blob.digest: blob.size for blob in image.manifest.layers}.values())
         data = json.dumps({"manifest": manifest.to_json(), "config": str(image.id), "created": image.config.created,

@@ -30,9 +30,10 @@ from pathlib import Path
 from ..errors import StoreError
 from ..oci.digest import Digest
 from ..oci.manifest import LAYOUT
-from ..values import dataclass
+from ..values import dataclass, field
 from . import atomic, sharing
 from .owner import Owner, abandoned
+from .seen import Seen
 
 FORMAT = 1
 REMEDY = "free space there (`iechor prune --all` removes what no image needs), or set IECHOR_HOME to a larger disk."
@@ -45,10 +46,11 @@ _EMPTY_INDEX = b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """private: where this user keeps what is not shared, of a shared store; None: in `root`."""
+    """private: where this user keeps what is not shared, of a shared store; None: in `root`. seen: what was read."""
 
     root: Path
     private: Path | None = None
+    seen: Seen = field(default_factory=Seen, compare=False, repr=False)
 
     @property
     def own(self) -> Path:

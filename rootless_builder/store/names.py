@@ -19,6 +19,7 @@ from ..oci.manifest import Index
 from ..values import replace
 from . import atomic
 from .layout import REMEDY, Layout
+from .seen import Seen
 
 REF_NAME = "org.opencontainers.image.ref.name"  # annotations.md; what comes after the second ":" of oci:DIR:NAME
 _ROUNDS = 20  # of rewriting index.json because others tag at the same time
@@ -32,7 +33,7 @@ class Names:
 
     def get(self, name: str) -> Descriptor | None:
         """Errors: StoreError when the file is damaged."""
-        found = read_record(self._layout.refs / atomic.escape(name))
+        found = read_record(self._layout.refs / atomic.escape(name), self._layout.seen)
         return None if found is None else _descriptor(found, name)
 
     def set(self, name: str, manifest: Descriptor) -> bool:
@@ -80,9 +81,11 @@ class Names:
         return self._written() == self._index(unnamed)
 
     def _written(self) -> bytes | None:
+        data = None
         with contextlib.suppress(OSError):
-            return self._layout.index.read_bytes()
-        return None
+            data = self._layout.index.read_bytes()
+        self._layout.seen.file(self._layout.index, data)
+        return data
 
     def _index(self, unnamed: Callable[[], Sequence[Descriptor]]) -> bytes:
         named = self.all()
@@ -105,14 +108,16 @@ def records(folder: Path) -> Iterator[dict[str, Any]]:
                 yield record
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """A small JSON object of ours; None when it is not there. Errors: StoreError."""
+def read_record(path: Path, seen: Seen | None = None) -> dict[str, Any] | None:
+    """A small JSON object of ours; None when it is not there. seen: is told. Errors: StoreError."""
+    data = None
     try:
-        with atomic.explained("read the store", path, remedy=REMEDY):
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                return None
+        with atomic.explained("read the store", path, remedy=REMEDY), contextlib.suppress(FileNotFoundError):
+            data = path.read_bytes()
+        if seen is not None:
+            seen.file(path, data)
+        if data is None:
+            return None
         value = json.loads(data)
     except ValueError:
         value = None

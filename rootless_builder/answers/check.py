@@ -1,0 +1,81 @@
+"""Whether an answer still holds: all that its build looked at is as it was. Cheap and likely reasons first."""
+
+import os
+
+from . import leftovers
+from .answer import Answer, Call
+from .context import look
+
+
+def holds(answer: Answer, call: Call) -> bool:
+    return (answer.call == call
+            and all(_bytes_of(path, known) == known for path, known in answer.files.items())
+            and all(_size_of(path) == size for path, size in answer.sizes.items())
+            and all(_facts_of(path) == (size, mtime) for path, size, mtime in answer.code)
+            and mode_of(answer.store) == answer.store_mode
+            and _index_is_youngest(answer.store)
+            and not leftovers.in_store(answer.store) and not leftovers.in_scratch(answer.scratch)
+            and _told(answer) == answer.context[2])
+
+
+def facts_of_code(paths: "list[str]") -> tuple[tuple[str, int, int], ...]:
+    """As Answer.code has them; a file that is not there is left out."""
+    found = ((path, _facts_of(path)) for path in paths)
+    return tuple((path, *facts) for path, facts in found if facts is not None)
+
+
+def mode_of(folder: str) -> tuple[int, int] | None:
+    """(mode, owner): a store that others may write to is refused."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_mode, status.st_uid
+
+
+def bytes_of(path: str, most: int) -> bytes | None:
+    """Of a regular file; no more than `most` and one. None where there is none. Errors: OSError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return os.read(fd, most + 1)
+    finally:
+        os.close(fd)
+
+
+def _told(answer: Answer) -> bytes | None:
+    found = look(*answer.context[:2], answer.memory)
+    return None if found is None else found.told
+
+
+def _bytes_of(path: str, known: bytes | None) -> bytes | None:
+    try:
+        return bytes_of(path, len(known or b""))
+    except OSError:
+        return b"" if known is None else None
+
+
+def _size_of(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def _facts_of(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _index_is_youngest(store: str) -> bool:
+    """Else a command was killed before it wrote the index (Images.catch_up)."""
+    try:
+        index, *parts = (os.stat(os.path.join(store, name)).st_mtime_ns for name in ("index.json", "refs", "images"))
+    except OSError:
+        return False
+    return index > max(parts)

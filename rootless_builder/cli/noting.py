@@ -1,0 +1,126 @@
+"""What a build looks at and says, noted: if all its steps were in the cache, the next one may say it again (again.py).
+
+Noted is only what is known to count: a build whose options, context or file may lead to something else is none to note.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..answers.answer import Answer, call_of, path_of, read, usual_scratch
+from ..answers.check import bytes_of, facts_of_code, mode_of
+from ..answers.context import Look, look
+from ..answers.keep import keep
+from ..buildfile import ignore_places, local_places
+from ..config import config_paths
+from ..contextmemory import quiet_before
+from ..values import asdict, dataclass
+from .call import Call
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..events import Emit, Event
+    from ..store.store import Store
+
+# Options whose words say all about them. Any other one, if it is given, reads or writes something besides.
+PLAIN = frozenset({
+    "add_host", "annotation", "base", "build_arg", "context", "debug", "file", "format", "http_proxy", "ignorefile",
+    "isolation", "jobs", "label", "network", "progress", "quiet", "rewrite_timestamp", "shm_size",
+    "skip_unused_stages", "source_date_epoch", "store", "tag", "target", "timestamp", "ulimit", "userns"})
+# What a build says that found everything in the cache.
+CALM = frozenset({"StepStarted", "StepCached", "StepFinished", "ImageTagged", "ImageBuilt", "Notice", "CheckFound"})
+MOST = 1 << 20  # bytes of a file that is noted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """What counts besides the store, before the build. ignore: the text of the ignore file, None without one.
+    quiet: nanoseconds, see Look.memory."""
+
+    files: dict[str, bytes | None]
+    ignore: bytes | None
+    look: Look
+    quiet: int
+
+
+class Noting:
+    """Passes events on."""
+
+    def __init__(self, call: Call, settings: "Settings", emit: "Emit") -> None:
+        self._call = call
+        self._settings = settings
+        self._emit = emit
+        self._begun = _begin(call, settings) if _is_plain(call, settings) else None
+        self._events: list[Event] = []
+
+    def __call__(self, event: "Event") -> None:
+        self._events.append(event)
+        self._emit(event)
+
+    def keep(self, store: "Store", printed: str) -> None:
+        """To be called when the store is closed. printed: what the build writes to standard output."""
+        seen, begun = store.layout.seen, self._begun
+        said = tuple((type(event).__name__, asdict(event)) for event in self._events)
+        mode = mode_of(str(store.layout.root))
+        sizes = {str(path): size for path, size in seen.sizes.items() if size is not None}
+        if begun is None or mode is None or not seen.whole or len(sizes) != len(seen.sizes) \
+                or not CALM.issuperset(name for name, _ in said):
+            return
+        root = str(store.layout.root)
+        files = {**begun.files, **{str(path): data for path, data in seen.files.items()},
+                 os.path.join(root, "format"): bytes_of(os.path.join(root, "format"), MOST)}
+        keep(Answer(
+            call=call_of(self._call.argv, self._call.environ), code=facts_of_code(_own_code()), files=files, sizes=sizes,
+            context=(self._call.options.context, begun.ignore, begun.look.told),
+            memory=begun.look.memory(begun.quiet), scratch=str(self._settings.scratch),
+            store=root, store_mode=mode, used=tuple(str(path) for path in seen.files if store.layout.cache in path.parents),
+            events=said, progress="quiet" if self._call.options.quiet else self._call.options.progress,
+            printed=printed), now=time.time())
+
+
+def _is_plain(call: Call, settings: "Settings") -> bool:
+    options, given = call.options, vars(call.options)
+    return (call.argv[:1] == ("build",) and all(
+                name in PLAIN or value == options.parser.get_default(name) for name, value in given.items())
+            and all("=" in text for text in options.build_arg)
+            and str(settings.scratch) == usual_scratch(call.environ) and settings.shared_store is None
+            and call.mode(settings).value != "subuid"  # all of it happens in a second life there
+            and options.file != "-" and os.path.isdir(options.context))
+
+
+def _begin(call: Call, settings: "Settings") -> _Begun | None:
+    options, files = call.options, {str(path): bytes_of(str(path), MOST) for path in config_paths(call.environ)}
+    folder = Path(options.context)
+    try:
+        build_file = _first(local_places(folder, options.file), files)
+        text = None if build_file is None else files[str(build_file)]
+        # cpp reads what the file includes; another platform's RUN needs what this machine has registered for it
+        if build_file is None or text is None or ".in" in build_file.suffixes or b"--platform" in text.lower():
+            return None
+        ignore_file = _first(ignore_places(folder, build_file, options.ignorefile), files)
+    except OSError:
+        return None
+    ignore = None if ignore_file is None else files[str(ignore_file)]
+    now = time.time_ns()
+    before = read(path_of(str(settings.scratch), call_of(call.argv, call.environ)))
+    found = look(options.context, ignore, before.memory if before is not None else b"")
+    quiet = quiet_before(now, folder.absolute())
+    return None if found is None else _Begun(files=files, ignore=ignore, look=found, quiet=quiet)
+
+
+def _first(paths: Iterable[Path], files: dict[str, bytes | None]) -> Path | None:
+    """The first that is there; what was looked at on the way is noted. Errors: OSError."""
+    for path in paths:
+        files[str(path)] = bytes_of(str(path), MOST)
+        if files[str(path)] is not None:
+            return path
+    return None
+
+
+def _own_code() -> list[str]:
+    package = __name__.partition(".")[0]
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == package]
+    return [path for module in modules if (path := getattr(module, "__file__", None)) is not None]
