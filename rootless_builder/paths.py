@@ -5,9 +5,14 @@ name survives the way in and out. Only this module makes an ImagePath.
 """
 
 import os
-from typing import NewType
 
-ImagePath = NewType("ImagePath", str)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NewType
+
+    ImagePath = NewType("ImagePath", str)
+else:
+    ImagePath = str
 
 ROOT = ImagePath("")
 

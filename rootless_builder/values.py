@@ -5,11 +5,19 @@ and the others are closures. Fields, order, keyword-only, frozen and slots mean 
 functions (`asdict`, `fields`, `replace`) work on these classes: what they look for is made when they look.
 """
 
-from collections.abc import Callable
-from operator import attrgetter
-from typing import Any, TypeVar, dataclass_transform
+from __future__ import annotations  # typing alone would cost as much as all that is below
 
-T = TypeVar("T")
+from operator import attrgetter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar, dataclass_transform
+
+    T = TypeVar("T")
+else:
+    def dataclass_transform(**_):
+        return lambda decorator: decorator
 
 
 class _Missing:

@@ -51,11 +51,13 @@ class Answer:
 
 
 def call_of(words: Sequence[str], environ: Mapping[str, str]) -> Call:
-    """What names a call: all that a build may ask of its process. Errors: OSError in a folder that is gone."""
+    """What names a call: all that a build may ask of its process, and which iechor it is. Errors: OSError in a folder
+    that is gone."""
     here = os.stat(".")
     known = tuple(sorted(item for item in environ.items() if item[0] not in _UNREAD))
     ids = (os.getuid(), os.geteuid(), os.getgid(), os.getegid(), *os.getgroups())
-    return tuple(words), os.getcwd(), here.st_dev, here.st_ino, known, ids, tuple(os.uname()), sys.version
+    return (tuple(words), os.getcwd(), here.st_dev, here.st_ino, known, ids, tuple(os.uname()), sys.version,
+            os.path.dirname(__file__))
 
 
 def usual_scratch(environ: Mapping[str, str]) -> str:
@@ -68,22 +70,24 @@ def path_of(scratch: str, call: Call) -> str:
 
 
 def read(path: str) -> Answer | None:
+    """None for what is no answer."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(fd, "rb") as stream:
+            ours = _is_ours(os.fstat(fd)) and _is_ours(os.lstat(os.path.dirname(path)))
+            data = stream.read() if ours else b""
     except OSError:
         return None
-    with open(fd, "rb") as stream:
-        if not (_is_ours(os.fstat(fd)) and _is_ours(os.lstat(os.path.dirname(path)))):
-            return None
-        data = stream.read()
     if data[:len(_MAGIC)] != _MAGIC or data[len(_MAGIC):_HEAD] != _sum(data[_HEAD:]):
         return None
-    version, *fields = loads(data[_HEAD:])
-    return Answer(**fields[0]) if version == sys.version else None
+    try:
+        return Answer(**loads(data[_HEAD:]))
+    except (ValueError, EOFError, TypeError):  # of another Python, or of an iechor that notes other things
+        return None
 
 
 def packed(answer: Answer) -> bytes:
-    data = dumps((sys.version, asdict(answer)))
+    data = dumps(asdict(answer))
     return _MAGIC + _sum(data) + data
 
 

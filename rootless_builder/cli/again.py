@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ..answers.answer import Answer, call_of, read, path_of, usual_scratch
+from ..answers.answer import Answer, call_of, path_of, read, usual_scratch
 from ..answers.check import holds
 
 
@@ -38,4 +38,4 @@ def _say(answer: Answer) -> None:
                 fields = {**fields, "seconds": time.monotonic() - began}
             emit(getattr(events, name)(**fields))
     if answer.printed:
-        print(answer.printed)
+        print(answer.printed, flush=True)

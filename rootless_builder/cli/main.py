@@ -8,21 +8,27 @@ Every way out, and what the user sees of it:
     anything else                 one line that says it is a bug and where its traceback was saved; 1
 """
 
+from __future__ import annotations
+
 import errno
 import gc
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import NoReturn
 
 from ..errors import DiskFull, IechorError, Interrupted, StoreError
 from .again import again
-from .call import Call
+
+TYPE_CHECKING = False  # typing, signal and what they import would cost a call that has nothing to do a quarter more
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+    from typing import NoReturn
+
+    from .call import Call
 
 OF_THE_APPLICATION = ("run", "exec", "unshare")
 FAILED_BEFORE_IT_RAN = 125
+SIGINT, SIGPIPE = 2, 13  # on every Linux
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(words: Sequence[str]) -> Call:
     """Errors: UsageError, UnsupportedError. `--help` prints and raises SystemExit."""
     from .argv import normalise
+    from .call import Call
     from .parser import get_parser
 
     parser = get_parser(words)
@@ -96,7 +103,7 @@ def as_known(error: BaseException) -> IechorError | None:
     if isinstance(error, IechorError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted(signal.SIGINT)
+        return Interrupted(SIGINT)
     if isinstance(error, MemoryError) or str(error) == "can't start new thread":
         return IechorError("cannot go on: there is not enough memory, or no process more is allowed",
                            hint="raise the limit (ulimit -v, ulimit -u, or that of the job), or take fewer --jobs")
@@ -150,6 +157,8 @@ def _leave_no_core() -> None:
 def _raise_on_signals() -> None:
     """Signals unwind the stack like any error: leases are given back, half-written files removed, children killed."""
 
+    import signal
+
     def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
         raise Interrupted(number)
 
@@ -160,6 +169,8 @@ def _raise_on_signals() -> None:
 
 def _ignore_signals() -> None:
     """From here on we only say why we end; a second Ctrl-C must not tear the message."""
+    import signal
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
@@ -169,7 +180,7 @@ def _pipe_closed() -> int:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
-    return 128 + signal.SIGPIPE
+    return 128 + SIGPIPE
 
 
 if __name__ == "__main__":

@@ -9,15 +9,20 @@
 Renderers are called from several threads when stages are built side by side.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
-from typing import TextIO
 
 from .. import events
 from ..errors import UsageError
-from ..events import Emit
-from .render_lines import Plain, RawJson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import TextIO
+
+    from ..events import Emit
 
 
 @contextlib.contextmanager
@@ -34,9 +39,15 @@ def showing(progress: str, out: TextIO, environ: Mapping[str, str]) -> Iterator[
         finally:
             live.close()  # before an error is told, and on Ctrl-C: the cursor must come back
     elif progress == "rawjson":
+        from .render_json import RawJson
+
         yield RawJson(out)
+    elif progress in ("quiet", "none"):
+        yield events.quiet
     else:
-        yield events.quiet if progress in ("quiet", "none") else Plain(out)
+        from .render_lines import Plain
+
+        yield Plain(out)
 
 
 @contextlib.contextmanager

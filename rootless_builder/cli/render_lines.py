@@ -1,41 +1,27 @@
-"""Progress that is written once and never redrawn: plain lines, or JSON."""
+"""Progress that is written once and never redrawn, as plain lines."""
 
-import json
-import threading
+from __future__ import annotations
+
 import time
-from typing import TextIO
+from _thread import allocate_lock  # what threading calls Lock; a build that has nothing to do needs no more of it
 
 from .. import events
-from ..events import Event
-from ..values import asdict
 from .terminal import Lines, clean
 from .wording import finding, title, transfer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from ..events import Event
+
 TRANSFER_EVERY = 2.0  # seconds between two plain lines about one blob
-
-
-class RawJson:
-    """Bytes are base64, as in BuildKit's rawjson; times are seconds since the epoch."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> None:
-        from binascii import b2a_base64
-
-        fields = {name: b2a_base64(value, newline=False).decode() if isinstance(value, bytes) else value
-                  for name, value in asdict(event).items()}
-        line = json.dumps({"event": type(event).__name__, "time": round(time.time(), 3), **fields})
-        with self._lock:
-            self._out.write(line + "\n")
-            self._out.flush()
 
 
 class Plain:
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._started: dict[int, float] = {}
         self._lines: dict[tuple[int, int], Lines] = {}
         self._last_step: int | None = None

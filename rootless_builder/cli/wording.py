@@ -2,7 +2,6 @@
 
 from .. import events
 from ..span import Span
-from . import tables
 from .terminal import clean
 
 
@@ -15,6 +14,8 @@ def title(event: events.StepStarted) -> str:
 
 def transfer(event: events.Transfer) -> str:
     """pulling debian:12 sha256:0123456789ab 5.2MB / 29MB"""
+    from . import tables
+
     total = f" / {tables.size(event.total)}" if event.total else ""
     return clean(f"{event.verb} {event.name} {event.digest[:19]} {tables.size(event.done)}{total}")
 
