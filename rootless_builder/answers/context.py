@@ -1,6 +1,6 @@
 """What a small build context holds, told in full: where a COPY would take something else, the text is another one.
 
-Contents whose (device, inode, size, mtime, ctime, mode) are remembered are not read again; contextmemory.py says when
+Contents whose (device, inode, size, mtime, ctime, mode) are remembered are not read again; contexts/memory.py says when
 that may be believed. Only what COPY takes whole from a folder (sources/survey.py) is told at all: no hard links, no
 devices, no exceptions in the ignore file.
 """

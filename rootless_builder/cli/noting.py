@@ -14,9 +14,9 @@ from ..answers.answer import Answer, call_of, path_of, read, usual_scratch
 from ..answers.check import bytes_of, facts_of_code, mode_of
 from ..answers.context import Look, look
 from ..answers.keep import keep
-from ..buildfile import ignore_places, local_places
 from ..config import config_paths
-from ..contextmemory import quiet_before
+from ..contexts.buildfile import ignore_places, local_places
+from ..contexts.memory import quiet_before
 from ..values import asdict, dataclass
 from .call import Call
 
@@ -62,21 +62,21 @@ class Noting:
 
     def keep(self, store: "Store", printed: str) -> None:
         """To be called when the store is closed. printed: what the build writes to standard output."""
-        seen, begun = store.layout.seen, self._begun
+        layout, begun = store.layout, self._begun
         said = tuple((type(event).__name__, asdict(event)) for event in self._events)
-        mode = mode_of(str(store.layout.root))
-        sizes = {str(path): size for path, size in seen.sizes.items() if size is not None}
-        if begun is None or mode is None or not seen.whole or len(sizes) != len(seen.sizes) \
-                or not CALM.issuperset(name for name, _ in said):
+        if begun is None or not layout.seen.whole or not CALM.issuperset(name for name, _ in said):
             return
-        root = str(store.layout.root)
-        files = {**begun.files, **{str(path): data for path, data in seen.files.items()},
-                 os.path.join(root, "format"): bytes_of(os.path.join(root, "format"), MOST)}
+        sizes = {str(path): size for path, size in layout.seen.sizes.items() if size is not None}
+        mode, kind = mode_of(str(layout.root)), str(layout.root / "format")
+        if mode is None or len(sizes) != len(layout.seen.sizes):
+            return
         keep(Answer(
-            call=call_of(self._call.argv, self._call.environ), code=facts_of_code(_own_code()), files=files, sizes=sizes,
-            context=(self._call.options.context, begun.ignore, begun.look.told),
-            memory=begun.look.memory(begun.quiet), scratch=str(self._settings.scratch),
-            store=root, store_mode=mode, used=tuple(str(path) for path in seen.files if store.layout.cache in path.parents),
+            call=call_of(self._call.argv, self._call.environ), code=facts_of_code(_own_code()),
+            files={**begun.files, kind: bytes_of(kind, MOST),
+                   **{str(path): data for path, data in layout.seen.files.items()}},
+            sizes=sizes, context=(self._call.options.context, begun.ignore, begun.look.told),
+            memory=begun.look.memory(begun.quiet), scratch=str(self._settings.scratch), store=str(layout.root),
+            store_mode=mode, used=tuple(str(path) for path in layout.seen.files if layout.cache in path.parents),
             events=said, progress="quiet" if self._call.options.quiet else self._call.options.progress,
             printed=printed), now=time.time())
 

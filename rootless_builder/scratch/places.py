@@ -9,7 +9,7 @@
     │   ├── tmp/                  being unpacked; the name tells by whom
     │   └── gone/                 being removed
     ├── containers/ID/rootfs/     as run/TOKEN/, for as long as the container exists
-    ├── contexts/                 what folders of the host held (contextmemory.py)
+    ├── contexts/                 what folders of the host held (contexts/memory.py)
     ├── answers/                  what builds said that had nothing to do (answers/)
     └── tars/                     layers inflated for random access (store/trees.py)
 

@@ -1,4 +1,5 @@
-"""What a build imports whose steps are all in the cache: nothing that only other commands, or RUN, use."""
+"""What a build imports whose steps are all in the cache: nothing that only other commands, or RUN, use; and what one
+that has nothing to do imports: nothing of a build."""
 
 import pytest
 
@@ -60,3 +61,25 @@ def test_a_cached_build_imports_what_it_uses(plain_user: Person, registry: Regis
     loaded = {".".join(parts[:n]) for parts in (name.split(".") for name in found) for n in range(1, len(parts) + 1)}
     assert loaded & NEVER == set()
     assert len(found) < MOST
+
+
+UNUSED_AGAIN = {"argparse", "datetime", "enum", "hashlib", "ipaddress", "json", "pathlib", "re", "signal", "threading",
+                "typing", "urllib.parse"}
+MOST_AGAIN = 24  # modules of ours
+
+
+@pytest.mark.parametrize("progress", ["plain", "quiet"])
+def test_a_build_that_has_nothing_to_do_imports_next_to_nothing(plain_user: Person, registry: Registry, busybox: str,
+                                                                progress: str) -> None:
+    plain_user.mirror(registry)
+    words = ["build", f"--progress={progress}", "-t", "x", context(plain_user, FILE, a="a")]
+    plain_user.iechor(*words)
+    plain_user.iechor(*words)
+    python = plain_user.command()[0]
+    bare = set(plain_user.run(python, "-c", "import sys; print(*sys.modules)").stdout.split())
+    done = plain_user.run(python, "-c", SCRIPT, *words)
+    found = set(done.stdout.split()) - bare
+    assert "0" in found and done.stderr.count("CACHED") == (4 if progress == "plain" else 0)
+    assert found & UNUSED_AGAIN == set()
+    assert sum(name.startswith("rootless_builder") for name in found) < MOST_AGAIN
+    assert "rootless_builder.build" not in found
