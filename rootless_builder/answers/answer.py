@@ -66,7 +66,7 @@ def usual_scratch(environ: Mapping[str, str]) -> str:
 
 
 def path_of(scratch: str, call: Call) -> str:
-    return os.path.join(scratch, "answers", f"{crc32(dumps(call[:2])):08x}")
+    return os.path.join(scratch, "answers", f"{crc32(repr(call[:2]).encode(errors='surrogatepass')):08x}")
 
 
 def read(path: str) -> Answer | None:
