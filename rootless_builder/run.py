@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .config import Settings
-from .containers import monitor
 from .containers.console import SignalProxy, write_all
 from .containers.folders import Containers
 from .containers.names import SHOWN, check_name, new_id, new_name
@@ -42,6 +41,8 @@ from .paths import image_path
 from .sandbox.detour import proot_instead
 from .sandbox.failures import ExecFailed
 from .sandbox.idmap import IdMode
+from .sandbox.launcher import Launcher
+from .sandbox.serving import ServerProcess
 from .sandbox.spec import Network as SandboxNetwork
 from .sandbox.spec import SandboxSpec
 from .sandbox.terminal import size_of
@@ -95,8 +96,9 @@ class RunRequest:
 
 
 def run(request: RunRequest, store: Store, scratch: Scratch, settings: Settings, *, emit: Emit,
-        clock: Callable[[], float] = time.time) -> int:
-    """The application's exit code; with -d, 0 once it runs, and its id on standard output.
+        server: ServerProcess | None = None, clock: Callable[[], float] = time.time) -> int:
+    """The application's exit code; with -d, 0 once it runs, and its id on standard output. server: of the sandbox, in
+    the foreground.
 
     Errors: UsageError, ImageNotFound and what a pull raises, ContainerError, NamespaceError, SandboxError,
     ExecFailed (its exit_code is 126 or 127), DiskFull.
@@ -114,7 +116,7 @@ def run(request: RunRequest, store: Store, scratch: Scratch, settings: Settings,
             if request.cidfile is not None:
                 request.cidfile.write_text(container_id)
             if not request.detach:
-                return stand_by(containers, container, spec, emit, clock)
+                return stand_by(containers, container, spec, Launcher(server), emit, clock)
             notices = stay(container, spec)
     except ExecFailed as error:
         error.exit_code = error.status
@@ -258,11 +260,13 @@ def anonymous_volumes(request: RunRequest, image: Image, store: Store, rootfs: R
 
 def stay(container: Container, spec: SandboxSpec) -> tuple[str, ...]:
     """-d: hands the container over to a monitor of its own. → what the user should know."""
+    from .containers import monitor
+
     write_private(container.folder / "spec.json", spec.to_json())
     return monitor.start(container)
 
 
-def stand_by(containers: Containers, container: Container, spec: SandboxSpec, emit: Emit,
+def stand_by(containers: Containers, container: Container, spec: SandboxSpec, launcher: Launcher, emit: Emit,
              clock: Callable[[], float]) -> int:
     """Foreground: this process watches the container, with our own streams and signals."""
     def started(notices: tuple[str, ...]) -> None:
@@ -273,7 +277,7 @@ def stand_by(containers: Containers, container: Container, spec: SandboxSpec, em
         emit(Notice(text="standard input is not a terminal: what it holds is typed into the container's",
                     level="warning"))
     with SignalProxy(warn=say) as proxy:
-        watch = Watch(containers, container, proxy, clock=clock)
+        watch = Watch(containers, container, proxy, launcher, clock=clock)
         return watch.run(spec, Streams(stdin=0, stdout=1, stderr=2), started)
 
 

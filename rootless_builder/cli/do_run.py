@@ -3,13 +3,12 @@
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContainerError, IechorError, UnsupportedError, UsageError
 from ..values import asdict
-from . import tables
 from .call import Call, env_lines, environment, pair
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from ..containers.control import Listed
     from ..containers.state import Container
     from ..run import RunRequest
+    from ..sandbox.serving import ServerProcess
 
 UNCONFINED = "seccomp=unconfined"
 NETWORKS = {"default": None, "bridge": "private"}
@@ -24,12 +24,22 @@ NETWORKS = {"default": None, "bridge": "private"}
 
 def run(call: Call) -> int:
     settings = call.settings()
-    scratch = call.scratch(settings)()  # before anything is imported: in subuid mode all begins anew here
-    from .. import run as flow
+    scratch = call.scratch(settings)  # before anything is begun: in subuid mode all begins anew here
+    with server_ahead(call) as server:
+        from .. import run as flow
 
-    wanted = request(call)
-    with call.store(settings) as store, call.showing() as emit:
-        return flow.run(wanted, store, scratch, settings, emit=emit, clock=time.time)
+        wanted = request(call)
+        with call.store(settings) as store, call.showing() as emit:
+            return flow.run(wanted, store, scratch(), settings, emit=emit, server=server, clock=time.time)
+
+
+def server_ahead(call: Call) -> "AbstractContextManager[ServerProcess | None]":
+    """The sandbox's server, which gets ready while we do; a container in the background has one of its own."""
+    if call.options.detach:
+        return nullcontext()
+    from ..sandbox.serving import ServerProcess
+
+    return ServerProcess()
 
 
 def request(call: Call) -> "RunRequest":
@@ -97,6 +107,7 @@ def execute(call: Call) -> int:
 
 def ps(call: Call) -> int:
     from ..containers.control import list_containers
+    from . import tables
 
     listed = list_containers(call.containers(call.settings()), all=call.options.all)
     whole = call.options.no_trunc
@@ -113,6 +124,7 @@ def ps(call: Call) -> int:
 
 def container_row(one: "Listed", now: float, *, whole: bool) -> dict[str, Any]:
     from ..containers.control import status_text
+    from . import tables
 
     config, state = one.container.config, one.state
     command = " ".join(config.command)
@@ -143,6 +155,8 @@ def described(container: "Container") -> dict[str, Any]:
 
 def moment(seconds: float) -> str:
     """RFC 3339, UTC; that of year 1 for what has not happened yet, as docker says it."""
+    from datetime import UTC, datetime
+
     found = datetime.fromtimestamp(seconds, UTC) if seconds else datetime.min
     return found.replace(tzinfo=None).isoformat(timespec="microseconds" if seconds else "seconds") + "Z"
 

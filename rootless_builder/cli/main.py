@@ -16,7 +16,6 @@ import os
 import sys
 
 from ..errors import DiskFull, IechorError, Interrupted, StoreError
-from .again import again
 
 TYPE_CHECKING = False  # typing, signal and what they import would cost a call that has nothing to do a quarter more
 if TYPE_CHECKING:
@@ -39,8 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     gc.set_threshold(50_000)  # what we make is seldom garbage: the collector would only look at it again and again
     try:
-        if words[:1] == ["build"] and (code := again(words)) is not None:
-            return code
+        if words[:1] == ["build"]:
+            from .again import again
+
+            if (code := again(words)) is not None:
+                return code
         _raise_on_signals()
         call = parse(words)
         debug = call.options.debug

@@ -7,11 +7,10 @@ Bytes are kept as they came; only newlines are the format's. Written by the moni
 """
 
 import contextlib
-import datetime
-import mmap
 import os
 import re
 import select
+import time
 from collections.abc import Callable, Iterator
 
 from ..errors import ContainerError, UsageError
@@ -70,8 +69,8 @@ class LogWriter:
 
 
 def _stamp(seconds: float) -> str:
-    whole = datetime.datetime.fromtimestamp(int(seconds), datetime.UTC)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{int(seconds % 1 * 1e9):09d}Z"
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(seconds)))
+    return f"{whole}.{int(seconds % 1 * 1e9):09d}Z"
 
 
 def parse_since(text: str, now: float) -> float:
@@ -84,8 +83,10 @@ def parse_since(text: str, now: float) -> float:
         return float(text)
     except ValueError:
         pass
+    from datetime import datetime
+
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f'cannot show logs since "{text}": not a time',
                          hint="Write RFC 3339, seconds since the epoch, or an age such as 10m.") from None
@@ -146,6 +147,8 @@ def _tail_offset(fd: int, lines: int) -> int:
     size = os.fstat(fd).st_size
     if not size or not lines:
         return size
+    import mmap
+
     with mmap.mmap(fd, size, prot=mmap.PROT_READ) as data:
         end = data.rfind(b"\n") + 1
         while end > 0:

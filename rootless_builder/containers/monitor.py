@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import ContainerError, IechorError
 from ..sandbox.failures import decode, encode
+from ..sandbox.launcher import Launcher
 from ..sandbox.spec import SandboxSpec
 from .console import SignalProxy
 from .folders import Containers
@@ -91,7 +92,7 @@ def _stay(folder: Path, ready: int) -> None:
 
     with SignalProxy() as proxy:
         try:
-            Watch(containers, container, proxy, clock=time.time).run(
+            Watch(containers, container, proxy, Launcher(), clock=time.time).run(
                 spec, Streams(), lambda notices: tell({"notices": notices}))
         except IechorError as error:
             if not told:

@@ -1,7 +1,7 @@
 """Ids and names of containers: 64 hex digits, shown as 12; adjective_noun where the user gives no name."""
 
+import os
 import re
-import secrets
 
 from ..errors import UsageError
 
@@ -30,13 +30,15 @@ NOUNS = (
 def new_id() -> str:
     """64 random hex digits, never all decimal in the part shown (a shown id must not read as a number)."""
     while True:
-        candidate = secrets.token_hex(32)
+        candidate = os.urandom(32).hex()
         if not candidate[:SHOWN].isdecimal():
             return candidate
 
 
 def new_name() -> str:
-    return f"{secrets.choice(ADJECTIVES)}_{secrets.choice(NOUNS)}"
+    first, second = os.urandom(4), os.urandom(4)
+    return (f"{ADJECTIVES[int.from_bytes(first) % len(ADJECTIVES)]}"
+            f"_{NOUNS[int.from_bytes(second) % len(NOUNS)]}")
 
 
 def is_name(text: str) -> bool:

@@ -26,12 +26,13 @@ from .state import Container, ContainerState, Status
 
 
 class Watch:
-    """clock: seconds since the epoch. proxy: open already, so that no signal falls between."""
+    """clock: seconds since the epoch. proxy: open already, so that no signal falls between. launcher: closed at the
+    end."""
 
-    def __init__(self, containers: Containers, container: Container, proxy: SignalProxy, *,
+    def __init__(self, containers: Containers, container: Container, proxy: SignalProxy, launcher: Launcher, *,
                  clock: Callable[[], float]) -> None:
         self._containers, self._container, self._config = containers, container, container.config
-        self._proxy, self._clock = proxy, clock
+        self._proxy, self._launcher, self._clock = proxy, launcher, clock
         self._loop = Loop()
         self._state = ContainerState(status=Status.CREATED, monitor=ProcessMark.of(os.getpid()))
 
@@ -42,7 +43,7 @@ class Watch:
         """
         try:
             with contextlib.ExitStack() as stack:
-                launcher = stack.enter_context(Launcher())
+                launcher = stack.enter_context(self._launcher)
                 doorman = stack.enter_context(Doorman(self._container.folder, self._loop, launcher))
                 plumbing = self._plumbing(stack, streams)
                 sandbox = stack.enter_context(self._launch(launcher, spec, plumbing))

@@ -10,10 +10,8 @@
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -22,20 +20,20 @@ from . import linux, network, wire
 from .causes import userns_cause
 from .handle import PIPE, Sandbox
 from .idmap import IdMap, MappingHelpers
+from .serving import ServerProcess
 from .spec import SandboxSpec
 
-BOOT = ("import sys; sys.path[:0] = sys.argv[2:]; from rootless_builder.sandbox.server import main; "
-        "main(int(sys.argv[1]))")
 MARKER = "_IECHOR_USERNS"
 
 
 class Launcher:
-    """Starts the server with the first launch, from whichever thread; may be used by several threads at once."""
+    """Starts the server with the first launch, from whichever thread; may be used by several threads at once. server:
+    begun already, and ended with the launcher.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, server: ServerProcess | None = None) -> None:
         self._lock = threading.Lock()
-        self._control: socket.socket | None = None
-        self._server: subprocess.Popen[bytes] | None = None
+        self._server = server
 
     def __enter__(self) -> Self:
         return self
@@ -47,10 +45,9 @@ class Launcher:
     def close(self) -> None:
         """Ends the server, and with it every sandbox still running."""
         with self._lock:
-            if self._control is not None and self._server is not None:
-                self._control.close()
-                self._server.wait()
-            self._control = self._server = None
+            if self._server is not None:
+                self._server.close()
+            self._server = None
 
     def start(self) -> None:
         """Start the server now, while there is something else to wait for; launch does it otherwise."""
@@ -115,17 +112,9 @@ class Launcher:
                 raise SandboxError("cannot start a sandbox: its server was killed") from None
 
     def _ensure(self) -> socket.socket:
-        if self._control is None:
-            self._control, inner = wire.pair()
-            # -I, -S and no environment: nothing of the caller's may end up in the container's /proc, or decide what
-            # is imported. The server has its own session, so that a terminal's Ctrl-C is the launcher's alone.
-            paths = [str(Path(__file__).parents[2]), *(path for path in sys.path if os.path.isabs(path))]
-            self._server = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", "-c", BOOT, str(inner.fileno()), *paths],
-                pass_fds=(inner.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL, env={}, start_new_session=True)
-            inner.close()
-        return self._control
+        if self._server is None:
+            self._server = ServerProcess()
+        return self._server.control
 
 
 def launch(spec: SandboxSpec, *, stdin: int | None = None, stdout: int = PIPE, stderr: int = PIPE,

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..errors import StoreError
 from ..oci.digest import Digest
@@ -26,17 +26,16 @@ from ..tree.changes import ChangeSet, Put
 from ..tree.node import Directory
 from ..tree.tree import IMPLIED
 from ..values import dataclass, field
-from .adoption import AdoptedLayer, adopt_upper
-from .checkout import CheckOut
-from .comparing import Original
 from .lowers import Lowers
 from .metadata import DiskReader, Target, apply
 from .owners import OwnerRecord, OwnerTable, decode, encode, joined
 from .places import REMEDY, Places, in_first_namespace
 from .removal import Remover, discard
 from .unpacked import UnpackedLayer
-from .upper import upper_changes
 from .walk import FOLDER, Entry
+
+if TYPE_CHECKING:
+    from .checkout import CheckOut
 
 
 @dataclass(kw_only=True)
@@ -54,7 +53,7 @@ class Rootfs:
     owner_table: Path | None = None
     dev: int = 0
     _root: Directory = field(default_factory=lambda: Directory(IMPLIED))
-    _check_out: CheckOut | None = None
+    _check_out: "CheckOut | None" = None
     _changed_fd: int = -1
     _owners: Mapping[int, OwnerRecord] = field(default_factory=dict)
     _made: frozenset[str] = frozenset()
@@ -97,6 +96,9 @@ class Rootfs:
         final_table: as the supervisor handed it back (fakeroot mode; None: nothing of it changed). created: mount
         points that were made. Errors: StoreError, DiskFull, OwnershipError.
         """
+        from .comparing import Original
+        from .upper import upper_changes
+
         if final_table is not None:
             self._owners = decode(final_table)
         self._made = frozenset(image_path(path) for path in created)
@@ -117,6 +119,8 @@ class Rootfs:
         """
         if self.overlay is None or self.overlay.upper is None or self._made:
             return False
+        from .adoption import AdoptedLayer, adopt_upper
+
         with atomic.explained("keep what the step changed", self.folder, remedy=REMEDY):
             layer = AdoptedLayer(diff_id=diff_id, has_root=self._tells_root, clamp=clamp, owners=self._owners,
                                  below=tuple(layer.diff_id for layer in reversed(self.layers)))
@@ -177,6 +181,8 @@ def make_overlay(rootfs: Rootfs, *, writable: bool, stubs: bool = True, volatile
 
 def make_check_out(rootfs: Rootfs, *, stubs: bool = True) -> None:
     """Errors: OSError, OwnershipError."""
+    from .checkout import CheckOut
+
     _prepare(rootfs)
     os.mkdir(rootfs.root, 0o700)
     rootfs._changed_fd = os.open(rootfs.root, FOLDER)

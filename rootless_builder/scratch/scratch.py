@@ -7,22 +7,24 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..removing import remove_tree
 from ..sandbox.idmap import IdMode
-from ..sandbox.probe import probe
 from ..store import atomic
 from ..store.images import LayerRef
 from ..store.owner import abandoned, boot
 from ..store.store import Store
 from ..values import dataclass, field, replace
-from .caches import Caches
 from .places import REMEDY, Places, make_places
 from .removal import Remover, discard
 from .rootfs import Rootfs, make_check_out, make_overlay, make_stubs
 from .unpacked import Unpacker, names_of
 from .walk import disk_usage
+
+if TYPE_CHECKING:
+    from .caches import Caches
 
 _NOTE = "lowers.json"
 
@@ -79,8 +81,10 @@ class Scratch:
                           stubs=stubs, volatile=True)
 
     @property
-    def caches(self) -> Caches:
+    def caches(self) -> "Caches":
         """The folders of `RUN --mount=type=cache`."""
+        from .caches import Caches
+
         return Caches(self.places)
 
     def container_rootfs(self, container_id: str, layers: Sequence[LayerRef], store: Store, *,
@@ -184,6 +188,8 @@ class Scratch:
             known = json.loads(path.read_bytes())
             if {key: known[key] for key in asked} == asked and asked["boot"]:
                 return int(known["errno"])
+        from ..sandbox.probe import probe
+
         number = probe(self.places.tmp).overlay
         if number is None:  # no mount at all: the sandbox will say why, and an administrator may change it
             return errno.EPERM

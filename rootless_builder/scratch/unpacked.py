@@ -32,7 +32,6 @@ from .lowers import Lowers
 from .owners import OwnerTable, decode, encode
 from .places import REMEDY, Places
 from .removal import discard
-from .unpack import LayerWriter
 from .walk import FOLDER, walk
 
 _ATTEMPTS = 3
@@ -106,6 +105,8 @@ class Unpacker:
                          hint="wait for the `iechor prune` that is running.")
 
     def _make(self, layer: LayerRef, lowers: Lowers, alone: Path, chained: Path) -> None:
+        from .unpack import LayerWriter
+
         part = atomic.temporary_name(self.places.tmp)
         try:
             os.mkdir(part, 0o700)
