@@ -1,8 +1,6 @@
 """`python -m rootless_builder` is `iechor`."""
 
-import sys
-
-from .cli.main import main
+from .cli.main import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -56,6 +56,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ended_by(error, call, words, debug=debug)
 
 
+def command() -> NoReturn:
+    """`iechor`: `main`, and the end of the process without the interpreter taking itself apart, which for a short
+    command is a tenth of all. What has to end well has ended in main, but for threads, which are waited for as ever.
+    """
+    code = main()
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        sys.exit(code)  # somebody wants to hear of the end
+    threading = sys.modules.get("threading")
+    for thread in threading.enumerate() if threading is not None else ():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more
+            pass
+    os._exit(code)
+
+
 def parse(words: Sequence[str]) -> Call:
     """Errors: UsageError, UnsupportedError. `--help` prints and raises SystemExit."""
     from .argv import normalise
@@ -186,4 +205,4 @@ def _pipe_closed() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

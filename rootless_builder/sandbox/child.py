@@ -24,7 +24,6 @@ from typing import NoReturn
 from ..errors import IechorError, NamespaceError, SandboxError
 from ..values import dataclass
 from . import emulation, execute, hostroot, linux, mounts, network, privileges, proot, reaper, tracing, wire
-from .causes import userns_cause
 from .failures import act, encode
 from .idmap import IdMode
 from .spec import Network, SandboxSpec
@@ -196,6 +195,8 @@ def refused(error: OSError, *, user: bool) -> NamespaceError:
     if not user:
         return NamespaceError(f"cannot make a mount namespace: {error.strerror}",
                               hint="Root without CAP_SYS_ADMIN cannot: give the outer container that capability.")
+    from .causes import userns_cause  # the host's files are still in sight
+
     found = userns_cause(error.errno or 0)
     return NamespaceError(f"cannot make a user namespace: {found.text}", hint=found.remedy)
 

@@ -8,7 +8,6 @@
 import enum
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..errors import NamespaceError
 from ..values import dataclass
@@ -52,13 +51,15 @@ class IdMap:
 
 
 def _present(path: str) -> tuple[Extent, ...]:
-    rows = (tuple(map(int, line.split())) for line in Path(path).read_text().splitlines())
+    with open(path) as stream:
+        rows = [tuple(map(int, line.split())) for line in stream]
     return tuple(Extent(inside=inside, outside=inside, count=count) for inside, _, count in rows)
 
 
 def in_initial_namespace() -> bool:
     """Whether no user namespace lies between us and the kernel's first one."""
-    return Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
+    with open("/proc/self/uid_map") as stream:
+        return stream.read().split() == ["0", "0", str(2**32 - 1)]
 
 
 def map_text(extents: Sequence[Extent]) -> str:
@@ -77,10 +78,11 @@ class SubordinateRange:
     count: int
 
 
-def subordinate_ranges(path: Path, user: str, uid: int) -> tuple[SubordinateRange, ...]:
+def subordinate_ranges(path: str | os.PathLike[str], user: str, uid: int) -> tuple[SubordinateRange, ...]:
     """The ranges of a user in /etc/subuid or /etc/subgid, whose lines are NAME-or-UID:FIRST:COUNT."""
     try:
-        lines = path.read_text(errors="replace").splitlines()
+        with open(path, errors="replace") as stream:
+            lines = stream.read().splitlines()
     except OSError:
         return ()
     found = []
@@ -106,7 +108,7 @@ def find_program(name: str) -> str | None:
     return None
 
 
-def subuid_map(user: str, uid: int, gid: int, *, etc: Path = Path("/etc")) -> tuple[IdMap, MappingHelpers]:
+def subuid_map(user: str, uid: int, gid: int, *, etc: str | os.PathLike[str] = "/etc") -> tuple[IdMap, MappingHelpers]:
     """0 → the user, 1… → its ranges. NamespaceError, with the administrator's command, where something is missing."""
     wanted = "cannot map a range of ids (--userns=subuid)"
     newuidmap, newgidmap = find_program("newuidmap"), find_program("newgidmap")
@@ -116,9 +118,9 @@ def subuid_map(user: str, uid: int, gid: int, *, etc: Path = Path("/etc")) -> tu
                                   " (Fedora), or use --userns=fakeroot.")
     maps = []
     for file, own, flag in (("subuid", uid, "--add-subuids"), ("subgid", gid, "--add-subgids")):
-        ranges = subordinate_ranges(etc / file, user, uid)
+        ranges = subordinate_ranges(f"{etc}/{file}", user, uid)
         if not ranges:
-            raise NamespaceError(f"{wanted}: {etc / file} has no range for {user}",
+            raise NamespaceError(f"{wanted}: {etc}/{file} has no range for {user}",
                                  hint=f"Run `sudo usermod {flag} 100000-165535 {user}`, or use --userns=fakeroot.")
         extents = [Extent(inside=0, outside=own, count=1)]
         for item in ranges:

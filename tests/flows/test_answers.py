@@ -140,7 +140,9 @@ CHANGES: dict[str, Change] = {
     "an ignore file": _write(".iechorignore", "sub/deep\n"),
     "an ignore file of the other name": _write(".dockerignore", "l1\n"),
     "an ignore file beside the file": _write("iEchorfile.dockerignore", "l1\n"),
-    "the configuration": lambda builder: builder.person.write(".config/iechor/config.toml", "jobs = 2\n"),
+    "the configuration": lambda builder: builder.person.write(
+        ".config/iechor/config.toml",
+        "jobs = 2\n" + (builder.person.home / ".config/iechor/config.toml").read_text()),
     "its name taken away": lambda builder: builder.person.iechor("rmi", "x"),
     "its name given to another image": lambda builder: builder.person.iechor("tag", "busybox", "x"),
     "its base another image": lambda builder: builder.person.iechor("tag", "x", "busybox"),
