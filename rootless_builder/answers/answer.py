@@ -50,13 +50,15 @@ class Answer:
     printed: str
 
 
-def call_of(words: Sequence[str], environ: Mapping[str, str]) -> Call:
-    """What names a call: all that a build may ask of its process, and which iechor it is. Errors: OSError in a folder
-    that is gone."""
-    here = os.stat(".")
+def call_of(words: Sequence[str], environ: Mapping[str, str], folder: str) -> Call:
+    """What names a call made in `folder`: all that a build may ask of its process, and which iechor it is.
+
+    Errors: OSError where the folder is gone.
+    """
+    here = os.stat(folder)
     known = tuple(sorted(item for item in environ.items() if item[0] not in _UNREAD))
     ids = (os.getuid(), os.geteuid(), os.getgid(), os.getegid(), *os.getgroups())
-    return (tuple(words), os.getcwd(), here.st_dev, here.st_ino, known, ids, tuple(os.uname()), sys.version,
+    return (tuple(words), folder, here.st_dev, here.st_ino, known, ids, tuple(os.uname()), sys.version,
             os.path.dirname(__file__))
 
 

@@ -13,7 +13,7 @@ from ..answers.check import holds
 def again(words: Sequence[str]) -> int | None:
     """The exit code; None where it has to be built. words: what follows "iechor"."""
     try:
-        call = call_of(words, os.environ)
+        call = call_of(words, os.environ, os.getcwd())
     except OSError:
         return None
     answer = read(path_of(usual_scratch(os.environ), call))

@@ -146,12 +146,17 @@ class Call:
             places["IECHOR_SHARED_STORE"] = str(settings.shared_store.absolute())
         reexec_mapped(ids, helpers, [sys.executable, *sys.orig_argv[1:]], {**self.environ, **places})
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no progress is shown."""
+        return getattr(self.options, "quiet", False) or getattr(self.options, "progress", "") in ("quiet", "none")
+
     def showing(self) -> AbstractContextManager["Emit"]:
         """The renderer that --progress, --quiet and the terminal ask for; it writes to standard error,
         or with --logfile to a file. Errors: UsageError."""
         from .render import logging, showing
 
-        progress = "quiet" if getattr(self.options, "quiet", False) else getattr(self.options, "progress", "auto")
+        progress = "quiet" if self.is_quiet else getattr(self.options, "progress", "auto")
         logfile = getattr(self.options, "logfile", None)
         return logging(logfile, progress, self.environ) if logfile else showing(progress, sys.stderr, self.environ)
 

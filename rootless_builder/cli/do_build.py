@@ -78,10 +78,9 @@ def build(call: Call) -> int:
     call.sweep(settings, scratch)
     told = metadata(image, written, found)
     write_ids(call, image, told | wanted_warnings(call, emit))
-    printed = str(image.id) if call.options.quiet or call.options.progress in ("quiet", "none") else ""
-    noting.keep(store, printed)
-    if printed and not found.to_stdout:
-        print(printed)
+    noting.keep(store, str(image.id))
+    if call.is_quiet and not found.to_stdout:
+        print(image.id)
     return 0
 
 

@@ -40,6 +40,7 @@ class _Begun:
     """What counts besides the store, before the build. ignore: the text of the ignore file, None without one.
     quiet: nanoseconds, see Look.memory."""
 
+    call: tuple[object, ...]
     files: dict[str, bytes | None]
     ignore: bytes | None
     look: Look
@@ -60,8 +61,8 @@ class Noting:
         self._events.append(event)
         self._emit(event)
 
-    def keep(self, store: "Store", printed: str) -> None:
-        """To be called when the store is closed. printed: what the build writes to standard output."""
+    def keep(self, store: "Store", image: str) -> None:
+        """To be called when the store is closed. image: its id, printed where no progress is shown."""
         layout, begun = store.layout, self._begun
         said = tuple((type(event).__name__, asdict(event)) for event in self._events)
         if begun is None or not layout.seen.whole or not CALM.issuperset(name for name, _ in said):
@@ -71,14 +72,14 @@ class Noting:
         if mode is None or len(sizes) != len(layout.seen.sizes):
             return
         keep(Answer(
-            call=call_of(self._call.argv, self._call.environ), code=facts_of_code(_own_code()),
+            call=begun.call, code=facts_of_code(_own_code()),
             files={**begun.files, kind: bytes_of(kind, MOST),
                    **{str(path): data for path, data in layout.seen.files.items()}},
             sizes=sizes, context=(self._call.options.context, begun.ignore, begun.look.told),
             memory=begun.look.memory(begun.quiet), scratch=str(self._settings.scratch), store=str(layout.root),
             store_mode=mode, used=tuple(str(path) for path in layout.seen.files if layout.cache in path.parents),
-            events=said, progress="quiet" if self._call.options.quiet else self._call.options.progress,
-            printed=printed), now=time.time())
+            events=said, progress="quiet" if self._call.is_quiet else self._call.options.progress,
+            printed=image if self._call.is_quiet else ""), now=time.time())
 
 
 def _is_plain(call: Call, settings: "Settings") -> bool:
@@ -100,15 +101,16 @@ def _begin(call: Call, settings: "Settings") -> _Begun | None:
         # cpp reads what the file includes; another platform's RUN needs what this machine has registered for it
         if build_file is None or text is None or ".in" in build_file.suffixes or b"--platform" in text.lower():
             return None
+        named = call_of(call.argv, call.environ, os.getcwd())
         ignore_file = _first(ignore_places(folder, build_file, options.ignorefile), files)
     except OSError:
         return None
     ignore = None if ignore_file is None else files[str(ignore_file)]
     now = time.time_ns()
-    before = read(path_of(str(settings.scratch), call_of(call.argv, call.environ)))
+    before = read(path_of(str(settings.scratch), named))
     found = look(options.context, ignore, before.memory if before is not None else b"")
     quiet = quiet_before(now, folder.absolute())
-    return None if found is None else _Begun(files=files, ignore=ignore, look=found, quiet=quiet)
+    return None if found is None else _Begun(call=named, files=files, ignore=ignore, look=found, quiet=quiet)
 
 
 def _first(paths: Iterable[Path], files: dict[str, bytes | None]) -> Path | None:
