@@ -63,10 +63,12 @@ def command() -> NoReturn:
     code = main()
     if sys.gettrace() is not None or sys.getprofile() is not None:
         sys.exit(code)  # somebody wants to hear of the end
-    threading = sys.modules.get("threading")
-    for thread in threading.enumerate() if threading is not None else ():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
+    if "threading" in sys.modules:
+        import threading
+
+        for thread in threading.enumerate():
+            if thread is not threading.main_thread() and not thread.daemon:
+                thread.join()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
