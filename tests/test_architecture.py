@@ -24,9 +24,9 @@ GROUND = {"__init__", "errors", "span", "events", "paths", "once", "threads", "s
 ROOMS: dict[str, set[str]] = {
     "cli": {"flows", "config", "language.numbers", "oci.reference", "oci.platform", "oci.digest",
             "containers", "store.store", "store.images", "store.verify", "store.repair", "scratch.scratch",
-            "sandbox.idmap", "sandbox.launcher", "sandbox.serving", "sandbox.mounts", "sandbox.spec", "sandbox.discarded",
-            "bases.pulling",
-            "building.epochs", "building.request", "caching.carried", "caching.exports", "caching.imports",
+            "sandbox.idmap", "sandbox.launcher", "sandbox.serving", "sandbox.mounts", "sandbox.spec",
+            "sandbox.discarded", "bases.pulling", "building.epochs", "building.request", "caching.carried",
+            "caching.exports", "caching.imports",
             "contexts.fetchauth", "contexts.preprocessing", "contexts.remotes", "contexts.secrets",
             "outputs.annotating", "outputs.exporting", "outputs.specs", "steps.everyrun", "steps.ownerloss",
             "steps.runsettings", "steps.world", "answers.answer", "answers.check", "answers.context", "answers.keep",
