@@ -1,21 +1,22 @@
 """The store: one façade over blobs, images, layers' trees and the build cache. Opened once, passed down."""
 
 import os
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from .blobs import Blobs
 from .buildcache import BuildCache, Cache
-from .compressed import Compressed
 from .images import Images
 from .layout import Layout, open_layout, sweep_dead
 from .leases import Leases
 from .sharing import private_folder
-from .trees import Trees
 
 if TYPE_CHECKING:
+    from .compressed import Compressed
     from .gc import Policy, Report
+    from .trees import Trees
 
 
 class Store:
@@ -28,8 +29,19 @@ class Store:
         self.images = Images(layout, self.blobs, self.leases)
         self._records = BuildCache(layout, self.blobs)
         self.cache: Cache = self._records
-        self.compressed = Compressed(layout)
-        self.trees = Trees(layout, self.blobs, tars)
+        self._tars = tars
+
+    @cached_property
+    def compressed(self) -> "Compressed":
+        from .compressed import Compressed
+
+        return Compressed(self.layout)
+
+    @cached_property
+    def trees(self) -> "Trees":
+        from .trees import Trees  # a warm start, or a build that is wholly cached, looks into no layer
+
+        return Trees(self.layout, self.blobs, self._tars)
 
     @classmethod
     def open(cls, root: Path, *, create: bool = True, tars: Path | None = None,
