@@ -152,8 +152,6 @@ CHANGES: dict[str, Change] = {
     "a record that is damaged": lambda builder: [path.write_text("{") for path in _records(builder)],
     "the index gone": lambda builder: (builder.person.store / "index.json").unlink(),
     "the index older than a name": lambda builder: (builder.person.store / "refs").touch(),
-    "what a killed command left": lambda builder: builder.person.write("scratch/fakeroot.1/run/x", ""),
-    "somebody else at work": lambda builder: builder.person.write("store/leases/x", ""),
     "another store": lambda builder: shutil.rmtree(builder.person.store),
     "an answer that is damaged": lambda builder: builder.answers()[0].write_bytes(b"ieanswr1" + bytes(100)),
     "an answer cut short": lambda builder: os.truncate(builder.answers()[0], 1000),
@@ -172,6 +170,16 @@ def test_each_change_is_seen(builder: Builder, half: int) -> None:
         builder.settle()
         change(builder)
         assert builder.build()[0], name
+
+
+def test_what_a_killed_command_left_is_tidied_up(builder: Builder) -> None:
+    """And as long as somebody else is at work, it is built."""
+    builder.settle()
+    for place in ("scratch/fakeroot.1/run/x", "store/leases/x", "store/claims/x"):
+        path = builder.person.write(place, "")
+        assert builder.build()[0], place
+        path.unlink(missing_ok=True)
+        assert not builder.build()[0], place
 
 
 def test_the_environment_counts(builder: Builder) -> None:
