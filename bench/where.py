@@ -30,7 +30,7 @@ PARTS_OF_RUN = {"parser.py:get_parser": "command line", "call.py:settings": "con
                 "run.py:prepare": "root file system", "launcher.py:launch": "sandbox, its server's imports among it",
                 "watch.py:_until_end": "application, and the end of its namespaces", "watch.py:_ended": "clean-up",
                 "serving.py:close": "the server's end"}
-ONCE_MORE = "IECHOR_WHERE"  # nobody reads it, but in another environment it is another call (docs/decisions/0048)
+ONCE_MORE = "IECHOR_WHERE"  # nobody reads it, but in another environment it is another call (docs/decisions/0049)
 PROFILED = """\
 import cProfile, os, pstats, sys
 from rootless_builder.cli.main import main
