@@ -78,6 +78,7 @@ def bootstrap(request: BootstrapRequest, store: Store, settings: Settings, *, em
 
 
 def suite_of(base: str) -> str:
+    """Errors: UsageError."""
     distribution, _, suite = base.partition(":")
     if distribution != "debian" or not re.fullmatch(r"[a-z][a-z0-9.-]*", suite):
         raise UsageError(f'cannot make "{base}": only Debian can be made, from this machine\'s archive',

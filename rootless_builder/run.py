@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .config import Settings
-from .containers.console import SignalProxy, write_all
+from .containers.console import SignalProxy
 from .containers.folders import Containers
 from .containers.names import SHOWN, check_name, new_id, new_name
 from .containers.options import (
@@ -46,6 +46,7 @@ from .sandbox.serving import ServerProcess
 from .sandbox.spec import Network as SandboxNetwork
 from .sandbox.spec import SandboxSpec
 from .sandbox.terminal import size_of
+from .sandbox.wire import write_all
 from .scratch.rootfs import Rootfs
 from .scratch.scratch import Scratch
 from .store.images import Image
@@ -128,7 +129,7 @@ def run(request: RunRequest, store: Store, scratch: Scratch, settings: Settings,
 
 
 def check(request: RunRequest, emit: Emit) -> None:
-    """What can be refused before anything is done."""
+    """What can be refused before anything is done. Errors: ContainerError, UsageError."""
     if request.name is not None:
         check_name(request.name)
     if request.cidfile is not None and request.cidfile.exists():

@@ -5,14 +5,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from .bases.bases import meant, scratch_base
-from .bases.transports import REGISTRY, is_local, load_layout, load_local
+from .bases.bases import meant, named_image, never_pulled, scratch_base
+from .bases.transports import is_local, load_layout, load_local
 from .building.checking import Checks, told, violation
 from .building.request import BuildRequest, open_contexts, platform_args
 from .contexts.buildfile import BuildFile
 from .contexts.contexts import Contexts, ImageSource
 from .contexts.remotes import Remotes
-from .errors import IechorError, ImageNotFound, UsageError
+from .errors import IechorError, UsageError
 from .events import CheckFound, Emit
 from .language.checks import outline as outlines
 from .language.checks.check import walk_stages
@@ -157,18 +157,12 @@ class Inquiry:
         if is_local(wanted):
             return load_local(wanted, self._store, platform, default_registry=self._request.default_registry,
                               tmp=self._tmp).config
-        try:
-            reference = Reference.parse(wanted.removeprefix(REGISTRY),
-                                        default_registry=self._request.default_registry).with_default_tag()
-        except UsageError as error:
-            raise ImageNotFound(f'"{name}" is neither a stage of this file nor the name of an image',
-                                hint=error.hint) from None
+        reference = named_image(wanted, self._request.default_registry)
         here = self._store.images.get(reference)
         if here is not None and platform.matches(here.config.platform):
             return here.config
         if self._request.pull == "never":
-            raise ImageNotFound(f"{reference.familiar()} is not in the store, and --pull=never asks no registry",
-                                hint=f"iechor pull {reference.familiar()}")
+            raise never_pulled(reference)
         return self._fetch(reference, platform)
 
     # -- what a build would say ------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def ids_of(mode: IdMode) -> IdMap | None:
 
 
 def readable_table(path: Path | None) -> str:
-    """Its absolute name, "" where there is none yet."""
+    """Its absolute name, "" where there is none yet. Errors: UsageError."""
     if path is None or not path.exists():
         return ""
     try:

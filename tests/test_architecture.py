@@ -5,7 +5,7 @@
     a build       building ▸ steps ▸ bases · effects ▸ contexts · caching
     in and out    outputs ▸ registry · sources · containers
     on a disk     scratch ▸ store · sandbox
-    the model     plan · layer ▸ language · oci · tree
+    the model     plan · layer ▸ language · oci · tree · cdi
     ground        errors, span, events, paths, once, threads, schedule, removing, config, values, layercore
 
 A room knows only what stands below it or to its right, and of that only what the table says.
@@ -123,6 +123,15 @@ def test_the_table_allows_nothing_that_nobody_does() -> None:
         used = {name for other, found in GRAPH.items() if room(other) == mine for one in found
                 for name in (room(one), one, ".".join(one.split(".")[:2]))}
         assert allowed <= used, f"{mine} may import {sorted(allowed - used)} and does not"
+
+
+def test_every_room_is_on_the_map() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    for folder in sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")):
+        assert f"| `{folder}/` |" in page, f"docs/architecture.md does not say what {folder}/ holds"
+        assert folder in ROOMS, f"{folder} has no row above"
+    for module in GROUND - {"__init__"}:
+        assert f"`{module}`" in page, f"docs/architecture.md does not name {module} among the ground"
 
 
 def test_build_and_run_do_not_know_each_other() -> None:

@@ -96,6 +96,36 @@ def test_every_module_and_public_class_says_what_it_is() -> None:
         assert ast.get_docstring(tree), f"{name} has no docstring"
 
 
+def raising(node: ast.AST, told: str) -> Iterator[tuple[ast.FunctionDef, set[str], str]]:
+    """Each public function or method, the errors of ours that it raises itself, and what its docstring, its class's and
+    its module's say."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.ClassDef) or child.name.startswith("_"):
+            continue
+        said = f"{told} {ast.get_docstring(child)}"
+        if isinstance(child, ast.ClassDef):
+            yield from raising(child, said)
+            continue
+        made = [one.exc.func for one in ast.walk(child) if isinstance(one, ast.Raise) and isinstance(one.exc, ast.Call)]
+        yield child, {call.id for call in made if isinstance(call, ast.Name)} & vars(errors).keys(), said
+
+
+def test_who_raises_an_error_of_ours_says_so() -> None:
+    for path, tree in trees():
+        for function, raised, said in raising(tree, ast.get_docstring(tree) or ""):
+            silent = {name for name in raised if name not in said and "IechorError" not in said}
+            assert not silent or path.startswith("cli/"), f"{path}:{function.lineno} raises {silent}"
+
+
+def test_no_module_uses_what_another_keeps_to_itself() -> None:
+    for path, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                private = [one.name for one in node.names if re.match("_[a-z]", one.name)]
+                assert not private or path.startswith(("_", "layercore.py", "sandbox/fakeroot.py")), \
+                    f"{path}:{node.lineno} imports {private}"
+
+
 def test_ruff_is_content() -> None:
     done = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

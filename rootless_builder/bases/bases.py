@@ -94,29 +94,20 @@ class Bases:
     def check(self, name: str) -> None:
         """Whether `name` can be that of a base at all; nothing is looked for. Errors: ImageNotFound."""
         if name != "scratch" and not self._contexts.has(name) and not is_local(name):
-            self._reference(name)
-
-    def _reference(self, name: str) -> Reference:
-        try:
-            return Reference.parse(name.removeprefix(REGISTRY),
-                                   default_registry=self._default_registry).with_default_tag()
-        except UsageError as error:
-            raise ImageNotFound(f'"{name}" is neither a stage of this file nor the name of an image',
-                                hint=error.hint) from None
+            named_image(name, self._default_registry)
 
     def _image(self, name: str, platform: Platform) -> Image:
         if is_local(name):
             return load_local(name, self._store, platform, default_registry=self._default_registry,
                               tmp=self._contexts.tmp)
-        reference = self._reference(name)
+        reference = named_image(name, self._default_registry)
         here = self._store.images.get(reference)
         if here is not None and not platform.matches(here.config.platform):
             here = None
         if here is not None and self._policy in ("missing", "never"):
             return here
         if self._policy == "never":
-            raise ImageNotFound(f"{reference.familiar()} is not in the store, and --pull=never asks no registry",
-                                hint=f"iechor pull {reference.familiar()}")
+            raise never_pulled(reference)
         try:
             return self._pulled.get((reference, platform), lambda: self._pull(reference, platform))
         except (ImageNotFound, RegistryError, AuthError) as error:
@@ -141,6 +132,21 @@ def meant(error: IechorError, name: str, stages: Iterable[str]) -> IechorError:
     error.mark = error.mark or name
     error.notes = (*error.notes, *suggest.notes(name.lower(), stages))
     return error
+
+
+def named_image(name: str, default_registry: str) -> Reference:
+    """What FROM or --from names outside this machine. Errors: ImageNotFound."""
+    try:
+        return Reference.parse(name.removeprefix(REGISTRY), default_registry=default_registry).with_default_tag()
+    except UsageError as error:
+        raise ImageNotFound(f'"{name}" is neither a stage of this file nor the name of an image',
+                            hint=error.hint) from None
+
+
+def never_pulled(reference: Reference) -> ImageNotFound:
+    """The refusal of --pull=never."""
+    return ImageNotFound(f"{reference.familiar()} is not in the store, and --pull=never asks no registry",
+                         hint=f"iechor pull {reference.familiar()}")
 
 
 def scratch_base(platform: Platform) -> Base:

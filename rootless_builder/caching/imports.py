@@ -262,6 +262,7 @@ class FileStream:
         return data
 
     def finish(self) -> None:
+        """Errors: UnsafeArchive."""
         while self.read(CHUNK):
             pass
         if self._hash.hexdigest() != self._blob.digest.hex:

@@ -1,6 +1,5 @@
 """The caller's signals while a container or an exec'ed command stands in the foreground."""
 
-import os
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -70,10 +69,3 @@ class SignalProxy:
     def _handle_resize(self, _number: int, _frame: FrameType | None) -> None:
         if self._resize is not None:
             self._resize()
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Blocks; for commands that do nothing but write. Errors: BrokenPipeError."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view):]

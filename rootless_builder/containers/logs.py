@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from ..errors import ContainerError, UsageError
+from ..sandbox.wire import write_all
 from ..values import dataclass
-from .console import write_all
 from .folders import Containers
 from .state import Container, Status, missing
 

@@ -47,7 +47,7 @@ class PublishedPort:
 
     @classmethod
     def parse(cls, text: str) -> "tuple[PublishedPort, ...]":
-        """One `-p`; a range gives one value for each port."""
+        """One `-p`; a range gives one value for each port. Errors: UnsupportedError."""
         wanted = f'cannot publish port "{text}"'
         body, _, protocol = text.partition("/")
         if protocol not in ("", "tcp"):
@@ -117,6 +117,7 @@ class Volume:
 
     @classmethod
     def parse(cls, text: str) -> "Volume":
+        """Errors: UnsupportedError."""
         wanted = f'cannot mount volume "{text}"'
         parts = text.split(":")
         if len(parts) == 1:

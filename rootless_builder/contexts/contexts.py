@@ -24,10 +24,11 @@ from ..layer.compress import is_tar
 from ..oci.reference import Reference
 from ..paths import ImagePath
 from ..plan.remotes import GitSource, HttpSource, git_source, http_source
-from ..sources.archive import ArchiveSource, write_all
+from ..sources.archive import ArchiveSource
 from ..sources.directory import DirectorySource
 from ..sources.fetched import NAME, FetchedSource
 from ..sources.survey import Memory
+from ..store.atomic import write_all
 from ..tree.node import File, Meta
 from ..tree.tree import Tree
 from ..values import dataclass, replace

@@ -23,10 +23,10 @@ from ..oci.digest import Digest
 from ..paths import ImagePath, image_path
 from ..plan.cachekey import digest_of
 from ..plan.remotes import GitSource, HttpSource
-from ..sources.archive import write_all
 from ..sources.directory import DirectorySource
 from ..sources.git import Commit, Git, is_commit, shown
 from ..sources.pruned import Ignore
+from ..store.atomic import write_all
 from ..store.buildcache import StepRecord
 from ..store.store import Store
 from ..tree.node import Directory, File, Meta

@@ -166,7 +166,10 @@ class _Writer:
 
 
 def refuse(error: OSError, path: ImagePath | None) -> NoReturn:
-    """The core names a file in what it could not read, and none in what it could not write."""
+    """The core names a file in what it could not read, and none in what it could not write.
+
+    Errors: DiskFull, SourceError.
+    """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise DiskFull(f"cannot write the layer: {error.strerror}",
                        hint="Free some space, or run iechor prune.") from error

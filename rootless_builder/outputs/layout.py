@@ -39,6 +39,7 @@ class LayoutOutput:
     to_stdout: bool = False
 
     def check(self) -> None:
+        """Errors: UsageError."""
         self.packing.check()
         if self.dest == STDOUT:
             raise UsageError("cannot write a folder to standard output", hint="leave tar=false out")

@@ -49,6 +49,7 @@ class LocalOutput:
     to_stdout: bool = False
 
     def check(self) -> None:
+        """Errors: UsageError."""
         path = Path(self.dest)
         if self.dest == STDOUT:
             raise UsageError("cannot write a folder to standard output", hint="take type=tar, or name dest=FOLDER")

@@ -38,6 +38,7 @@ class ImageOutput:
         return self.push
 
     def check(self) -> None:
+        """Errors: UsageError."""
         self.packing.check()
         if self.push and not self.names and self.dangling is None:
             raise UsageError("cannot push the image: it has no name", hint="name it with --tag REGISTRY/NAME:TAG")

@@ -53,6 +53,7 @@ class UploadReader:
         self._progress = progress
 
     def read(self, length: int = -1) -> bytes:
+        """Errors: RegistryError."""
         left = CHUNK if self._end is None else self._end - self._position
         data = self._pread(left if length < 0 else min(length, left), self._position)
         if not data and left and self._end is not None:

@@ -97,7 +97,7 @@ class Tokens:
 
     def ask(self, challenge: Challenge, scopes: tuple[str, ...], credential: Credential | None, *, trusted: bool,
             offline: bool = False) -> Grant:
-        """A new token from the server. offline: ask for a refresh token too (`login`)."""
+        """A new token from the server. offline: ask for a refresh token too (`login`). Errors: RegistryError."""
         realm = challenge.parameters["realm"]
         parts = urlsplit(realm)
         if parts.scheme not in ("http", "https") or not parts.netloc or (

@@ -153,7 +153,7 @@ def pidfds(pid: int) -> tuple[int, ...]:
 
 
 def leave(request: Request) -> None:
-    """P1 leaves the host's namespaces, all but that of pids."""
+    """P1 leaves the host's namespaces, all but that of pids. Errors: SandboxError."""
     spec = request.spec
     flags = linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
     if spec.ids is not None:

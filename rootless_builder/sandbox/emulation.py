@@ -19,7 +19,7 @@ def prepare_supervisor(spec: SandboxSpec, final: int | None,
     """P1, in its own namespaces, host's files in sight: what the supervisor needs of them. The answer serves a listener
     until no process under the filter is left, and writes the tables to `final`. None where nobody is to be served.
 
-    control: takes the listeners of those who join the container later.
+    control: takes the listeners of those who join the container later. Errors: SandboxError.
     """
     emulated = spec.fakeroot
     if emulated is None or emulated.lost:

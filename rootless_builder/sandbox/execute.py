@@ -81,6 +81,7 @@ def own_pipes(fds: Sequence[int], identity: Identity) -> None:
 
 
 def limit(spec: SandboxSpec) -> None:
+    """Errors: SandboxError."""
     for item in spec.limits:
         number = getattr(resource, f"RLIMIT_{item.name.upper()}", None)
         if number is None:
@@ -94,7 +95,10 @@ def limit(spec: SandboxSpec) -> None:
 
 
 def enter_directory(path: str) -> bool:
-    """False where it takes the user's own rights to enter it (tried again after the change of user)."""
+    """False where it takes the user's own rights to enter it (tried again after the change of user).
+
+    Errors: SandboxError.
+    """
     try:
         os.chdir(path)
     except PermissionError:
@@ -170,7 +174,7 @@ class Command:
 
 
 def prepare(command: Command) -> dict[str, str]:
-    """Everything but exec. Returns the environment."""
+    """Everything but exec. Returns the environment. Errors: SandboxError."""
     spec, stdio = command.spec, command.stdio
     identity = identify(spec.user)
     if os.getsid(0) != os.getpid():

@@ -27,6 +27,7 @@ from typing import NamedTuple
 from ..errors import OwnershipError, SandboxError
 from ..values import dataclass
 from .spec import FakerootSpec
+from .wire import write_all
 
 try:
     from .. import _fakeroot
@@ -185,6 +186,7 @@ def install(spec: FakerootSpec) -> int:
 
     Called in the container, with its user namespace's CAP_SYS_ADMIN, after every mount, before the change of user
     (which the supervisor then carries out). Until the listener is with P1, no intercepted call returns.
+    Errors: OwnershipError.
     """
     try:
         return int(_module().install_filter(spec.fsync))
@@ -223,6 +225,7 @@ def serve(listener: int, *, host_proc: int, spec: FakerootSpec, table_fd: int | 
     the root was changed; copied-up files are then listed under their inode numbers there. control_fd: a unix socket
     on which further listeners arrive (SCM_RIGHTS, one byte each), of processes that join the container.
     spec.dev: st_dev of the image's file system as the container sees it (0: that of "/"). view_fd: `open_view`'s.
+    Errors: SandboxError.
     """
     table = b"" if table_fd is None else _read_all(table_fd)
     tables = tuple((os.fsencode(mount.path), _read_all(mount.table_fd)) for mount in mounts)
@@ -234,8 +237,8 @@ def serve(listener: int, *, host_proc: int, spec: FakerootSpec, table_fd: int | 
         raise SandboxError(f"cannot supervise the container's files: {error.strerror}") from None
     if final_fd is not None:
         for each in (final, *finals):
-            _write_all(final_fd, _LENGTH.pack(len(each)))
-            _write_all(final_fd, each)
+            write_all(final_fd, _LENGTH.pack(len(each)))
+            write_all(final_fd, each)
     notified, continued, entries, table_bytes, credentials = figures
     return Served(notified=notified, continued=continued, entries=entries, table_bytes=table_bytes,
                   credentials=credentials)
@@ -274,9 +277,3 @@ def _read_all(fd: int) -> bytes:
         parts.append(part)
         at += len(part)
     return b"".join(parts)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view):]

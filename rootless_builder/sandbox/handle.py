@@ -70,7 +70,7 @@ class Sandbox:
         return ours[-1]
 
     def await_start(self) -> None:
-        """Until the command runs, which is when the report socket ends."""
+        """Until the command runs, which is when the report socket ends. Errors: SandboxError."""
         assert self._report is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._report, selectors.EVENT_READ)

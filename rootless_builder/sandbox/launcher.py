@@ -148,7 +148,7 @@ def reexec_mapped(ids: IdMap, helpers: MappingHelpers, argv: Sequence[str], envi
     """Become root of a new user namespace with `ids`, and exec argv anew in it: same pid, same terminal, so exit code
     and signals need no passing on. Single-threaded callers only, before anything else is begun.
 
-    newuidmap has to be run from the namespace we leave: by a child forked beforehand.
+    newuidmap has to be run from the namespace we leave: by a child forked beforehand. Errors: NamespaceError.
     """
     go, go_inner = os.pipe()
     told, told_inner = os.pipe()

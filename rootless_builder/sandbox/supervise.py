@@ -16,6 +16,7 @@ from ..values import replace
 from .handle import Sandbox
 from .spec import ExitStatus
 from .terminal import following_size, raw
+from .wire import write_all
 
 CHUNK = 1 << 16
 FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -123,12 +124,6 @@ class _Watch:
             data = b"\x04"  # the end of a file is Ctrl-D on a terminal
         with contextlib.suppress(OSError):
             write_all(self._sandbox.master, data)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view):]
 
 
 @contextlib.contextmanager

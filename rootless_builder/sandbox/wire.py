@@ -50,6 +50,13 @@ def receive(channel: socket.socket) -> Message | None:
     return Message(body=json.loads(data), fds=tuple(fds))
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) may take less than it is given. Blocks. Errors: OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view):]
+
+
 def in_memory(text: str) -> int:
     """An fd to read `text` from: for what may be larger than a packet."""
     fd = os.memfd_create("iechor", os.MFD_CLOEXEC)

@@ -10,10 +10,10 @@ a folder that nobody made is an implied one, with the metadata it has in the lay
 """
 
 from ..errors import UnsafeArchive
-from ..paths import ImagePath, ancestors, basename, image_path, join, parent
+from ..paths import ImagePath, ancestors, basename, join, parent
 from ..tree.changes import ChangeSet, Opaque, Put, Remove
 from ..tree.node import Directory, Meta, Node, Symlink
-from ..tree.tree import IMPLIED, MAX_SYMLINKS
+from ..tree.tree import IMPLIED, SymlinkLoop, follow
 from ..values import dataclass, field
 from .lowers import Lowers
 
@@ -146,28 +146,11 @@ class _Planner:
 
     def _resolve(self, path: ImagePath, *, follow_last: bool) -> ImagePath:
         """As Tree.resolve, over the layers below and what this one has put so far."""
-        done = ImagePath("")
-        left = path.split("/")[::-1] if path else []
-        budget = MAX_SYMLINKS
-        while left:
-            name = left.pop()
-            if name == "..":
-                done = parent(done)
-                continue
-            if not name or name == ".":
-                continue
-            here = join(done, name)
-            target = self._link(here) if left or follow_last else None
-            if target is None:
-                done = here
-                continue
-            budget -= 1
-            if budget < 0:
-                raise UnsafeArchive(f"cannot unpack the layer: {path!r} leads through too many symbolic links")
-            if target.startswith("/"):
-                done = ImagePath("")
-            left.extend(target.split("/")[::-1])
-        return image_path(done)
+        try:
+            return follow(path, self._link, follow_last=follow_last)
+        except SymlinkLoop:
+            raise UnsafeArchive(
+                f"cannot unpack the layer: {path!r} leads through too many symbolic links") from None
 
     def _link(self, path: ImagePath) -> str | None:
         if path in self._plan.folders:

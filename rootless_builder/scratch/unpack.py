@@ -15,6 +15,7 @@ from ..errors import OwnershipError, UnsafeArchive
 from ..layer.content import LayerEntry, LayerExtents, TarExtents, TarRange
 from ..paths import ImagePath, basename, encode, parent, sort_key
 from ..sandbox.idmap import IdMode
+from ..store import atomic
 from ..store.inflate import TarStream
 from ..tree.node import Content, Device, Directory, File, Node, Symlink
 from ..values import dataclass, field
@@ -189,13 +190,8 @@ def _pour(stream: TarStream, pieces: tuple[Piece, ...], fd: int, size: int) -> N
                 if position != end:
                     os.lseek(fd, position, os.SEEK_SET)
                 end = position + len(data)
-                _write_all(fd, data)
+                atomic.write_all(fd, data)
             position += len(data)
             length -= len(data)
     if end != size:
         os.ftruncate(fd, size)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data):]

@@ -274,7 +274,7 @@ def _match(source: Tree, folder: ImagePath, patterns: list[str]) -> Iterator[Ima
 
 
 def resolve(tree: Tree, path: ImagePath) -> ImagePath:
-    """Tree.resolve with its error as the user's."""
+    """Tree.resolve with its error as the user's. Errors: SourceError."""
     try:
         return tree.resolve(path)
     except SymlinkLoop as error:

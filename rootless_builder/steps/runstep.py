@@ -90,7 +90,7 @@ def started(step: RunStep, spec: SandboxSpec, settings: RunSettings, more: Attac
 
 
 def launched(step: RunStep, spec: SandboxSpec, settings: RunSettings, more: Attached) -> Sandbox:
-    """A command that cannot be started is a step that failed, like one that ends with an error."""
+    """A command that cannot be started is a step that failed, like one that ends with an error. Errors: StepFailed."""
     try:
         return settings.launcher().launch(spec)
     except Interrupted:

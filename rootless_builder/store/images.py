@@ -97,7 +97,7 @@ class Images:
     def by_id(self, prefix: str) -> Image:
         """The image whose ID begins with these hex digits ("sha256:" may stand before them).
 
-        Errors: ImageNotFound, UsageError when several do.
+        Errors: ImageNotFound, UsageError when several do, StoreError.
         """
         record = self._match(prefix)
         image = self.load(record.manifest)

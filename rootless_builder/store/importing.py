@@ -73,6 +73,7 @@ class TreeReader:
     what: str
 
     def open(self, path: str) -> BinaryIO | None:
+        """Errors: UnsafeArchive."""
         try:
             node = self.tree.lookup(self.tree.resolve(image_path(path)))
         except SymlinkLoop:
@@ -150,6 +151,7 @@ def _check_version(reader: Reader) -> None:
 
 
 def json_of(stream: BinaryIO, reader: Reader) -> Any:
+    """Errors: UnsafeArchive."""
     data = stream.read(JSON_LIMIT + 1)
     if len(data) > JSON_LIMIT:
         raise UnsafeArchive(f"cannot load {reader.what}: its index is longer than {JSON_LIMIT} bytes")

@@ -4,7 +4,7 @@ Tree holds the root Directory; Editor is how a new tree comes out of an old one:
 time it changes it and shares all others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..paths import ROOT, ImagePath, encode, image_path, join, parent
 from ..values import dataclass
@@ -17,6 +17,34 @@ MAX_SYMLINKS = 40  # path_resolution(7): more is ELOOP
 
 class SymlinkLoop(ValueError):
     """More than 40 symlinks on one way; the caller knows what the path was for."""
+
+
+def follow(path: ImagePath, link: Callable[[ImagePath], str | None], *, follow_last: bool = True) -> ImagePath:
+    """Where `path` leads inside a root, symlinks followed as chroot would; missing parts stay as written. link: the
+    target of the symlink at a path, None where there is none. Errors: SymlinkLoop.
+    """
+    done = ROOT
+    left = path.split("/")[::-1] if path else []
+    budget = MAX_SYMLINKS
+    while left:
+        name = left.pop()
+        if name == "..":
+            done = parent(done)
+            continue
+        if not name or name == ".":
+            continue
+        here = join(done, name)
+        target = link(here) if left or follow_last else None
+        if target is None:
+            done = here
+            continue
+        budget -= 1
+        if budget < 0:
+            raise SymlinkLoop(path)
+        if target.startswith("/"):
+            done = ROOT
+        left.extend(target.split("/")[::-1])
+    return image_path(done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +68,12 @@ class Tree:
         return node
 
     def resolve(self, path: ImagePath, *, follow_last: bool = True) -> ImagePath:
-        """Where `path` leads inside this root, symlinks followed as chroot would; missing parts stay as written.
-
-        Errors: SymlinkLoop.
-        """
-        done = ROOT
-        left = path.split("/")[::-1] if path else []
-        budget = MAX_SYMLINKS
-        while left:
-            name = left.pop()
-            if name == "..":
-                done = parent(done)
-                continue
-            if not name or name == ".":
-                continue
-            here = join(done, name)
+        """See `follow`. Errors: SymlinkLoop."""
+        def link(here: ImagePath) -> str | None:
             node = self.lookup(here)
-            if not isinstance(node, Symlink) or (not left and not follow_last):
-                done = here
-                continue
-            budget -= 1
-            if budget < 0:
-                raise SymlinkLoop(path)
-            if node.target.startswith("/"):
-                done = ROOT
-            left.extend(node.target.split("/")[::-1])
-        return image_path(done)
+            return node.target if isinstance(node, Symlink) else None
+
+        return follow(path, link, follow_last=follow_last)
 
     def walk(self, path: ImagePath = ROOT) -> Iterator[tuple[ImagePath, Node]]:
         """`path` and all below it in canonical order; nothing when it does not exist."""
