@@ -286,6 +286,7 @@ class Images:
 
 
 def parse_record(record: dict[str, Any]) -> tuple[Descriptor, Digest]:
+    """Errors: StoreError."""
     try:
         return Descriptor.from_json(record["manifest"]), Digest.parse(record["config"])
     except (KeyError, AttributeError, TypeError, UnsafeArchive) as error:
