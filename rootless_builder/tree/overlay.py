@@ -33,9 +33,9 @@ class Overlay:
         self._check_parent(path)
         old = self._editor.tree.lookup(path)
         if isinstance(node, Directory):
-            if not isinstance(old, Directory) and path in self._removed:
+            if not isinstance(old, Directory):
                 self._removed.discard(path)
-                if isinstance(self._lower.lookup(path), Directory):
+                if self._in_lower(path) and isinstance(self._lower.lookup(path), Directory):
                     self._opaque.add(path)
             node = Directory(node.meta)
         else:

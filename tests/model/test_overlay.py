@@ -134,3 +134,13 @@ def test_a_folder_replaced_by_itself_hides_what_the_lower_one_held():
     overlay.put(image_path("d"), Directory(Meta(0o700)))
     assert [type(change).__name__ for change in overlay.changes()] == ["Opaque", "Put"]
     assert lower.apply(overlay.changes()).lookup(image_path("d/old")) is None
+
+
+def test_a_folder_that_was_a_file_meanwhile_hides_what_the_lower_one_held():
+    """As when layers are squashed of which one replaces the folder and the next one the file."""
+    lower = Tree.empty().apply(ChangeSet.of([Put(image_path("d"), Directory(Meta(0o755))),
+                                             Put(image_path("d/old"), Symlink(Meta(0o777), "x"))]))
+    overlay = Overlay(lower)
+    overlay.put(image_path("d"), Symlink(Meta(0o777), "elsewhere"))
+    overlay.put(image_path("d"), Directory(Meta(0o700)))
+    assert lower.apply(overlay.changes()).lookup(image_path("d/old")) is None
