@@ -81,7 +81,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
         if request.squash:
             state = squashed(state, world, keep=0 if request.squash == "all" else state.base)
         image = commit(state, world, labels=request.labels, annotations=request.annotations, tags=request.tags,
-                       keep=request.keep, carries_cache=request.inline_cache)
+                       keep=request.keep, whole=request.whole, carries_cache=request.inline_cache)
     emit(ImageBuilt(image_id=str(image.id), manifest=str(image.manifest_descriptor.digest), seconds=clock() - began))
     return image
 

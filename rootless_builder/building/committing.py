@@ -26,12 +26,14 @@ KEPT_EXTRA = ("os.version", "os.features")
 
 
 def commit(state: StageState, world: World, *, labels: Mapping[str, str], annotations: Mapping[str, str],
-           tags: Sequence[Reference], keep: bool = True, carries_cache: bool = False) -> Image:
+           tags: Sequence[Reference], keep: bool = True, whole: bool = True, carries_cache: bool = False) -> Image:
     """The image in the store, under each of `tags`; without any it has no name. keep=False: it can be used by this
-    process, and is no image of the store. carries_cache: it can serve as a cache itself (--cache-to type=inline).
+    process, and is no image of the store. whole: its layers will be read; those that a cache elsewhere has, and no step
+    needed, are fetched then. carries_cache: it can serve as a cache itself (--cache-to type=inline).
     Errors: DiskFull, StoreError, CacheSourceFailed.
     """
-    bring([layer.diff_id for layer in state.layers], world.store.blobs)
+    if whole:
+        bring([layer.diff_id for layer in state.layers], world.store.blobs)
     config = final_config(state, world, labels)
     if carries_cache and isinstance(world.store.cache, CarriedCache):
         from ..caching.exports import inline

@@ -25,16 +25,17 @@ class BuildRequest:
     """What the user asked. build_args: name → value; build_contexts: name → source, as typed.
 
     base: instead of what the first FROM names; all_stages: also those before the target that it does not need.
-    keep: the image is listed in the store, else only its steps stay. annotations: of the manifest. squash: make one
-    layer of the new ones, or of all. no_cache_filter: names or numbers of stages. platform: None for the host's.
-    source_date_epoch: seconds; rewrite: see World. jobs: how many steps work at once, 0: no limit. now: nanoseconds
-    since the epoch.
+    keep: the image is listed in the store, else only its steps stay; whole: it is read once it is built. annotations:
+    of the manifest. squash: make one layer of the new ones, or of all. no_cache_filter: names or numbers of stages.
+    platform: None for the host's. source_date_epoch: seconds; rewrite: see World. jobs: how many steps work at once,
+    0: no limit. now: nanoseconds since the epoch.
     """
 
     context: str
     file: str | None = None
     tags: tuple[Reference, ...] = ()
     keep: bool = True
+    whole: bool = True
     target: str | None = None
     base: str | None = None
     all_stages: bool = False

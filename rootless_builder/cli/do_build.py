@@ -95,6 +95,7 @@ def request(call: Call, settings: "Settings", to: "Destinations | None" = None) 
     return BuildRequest(
         context=options.context, file=options.file, target=options.target,
         memory=settings.scratch / "contexts", tags=to.names_here if to else (), keep=to is None or to.keeps,
+        whole=to is None or to.reads,
         build_args=args, labels=dict(pair(text, "--label") for text in options.label),
         annotations=annotations(call).manifest,
         squash="all" if options.squash_all else "new" if options.squash else "",

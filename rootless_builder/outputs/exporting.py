@@ -45,6 +45,11 @@ class Destinations:
         return not self.outputs or bool(self.names_here) or any(one.named_here for one in self.outputs)
 
     @property
+    def reads(self) -> bool:
+        """Whether anything comes of the image; with type=cacheonly alone there is nobody who reads its layers."""
+        return self.keeps or not all(isinstance(one, CacheOnly) for one in self.outputs)
+
+    @property
     def pushed_to(self) -> frozenset[str]:
         """The registries that it is sent to."""
         return frozenset(name.domain for one in self.outputs if one.sends for name in one.names)

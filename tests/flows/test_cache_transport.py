@@ -89,6 +89,15 @@ def test_every_step_of_another_user_hits_and_only_what_the_image_needs_is_fetche
     assert ran(build(two)) == ["RUN", "RUN"]  # what was fetched is the store's own now; the stage's layers were not
 
 
+def test_a_build_for_its_cache_alone_fetches_no_layer(one: Person, two: Person, own: Registry) -> None:
+    build(one, "--cache-to", f"type=registry,ref={own.host}/c/app,mode=max")
+    config = manifest(own, "c/app")["config"]["digest"]
+    assert ran(build(two, "--cache-from", f"{own.host}/c/app", "-o", "type=cacheonly", "--iidfile", "id")) == []
+    assert blobs_fetched(own) == {config} and (two.home / "id").read_text() == image_id(one)
+    build(two, "--cache-from", f"{own.host}/c/app")
+    assert len(blobs_fetched(own)) == 5 and image_id(two) == image_id(one)
+
+
 def test_a_later_step_fetches_what_it_runs_on(one: Person, two: Person, own: Registry) -> None:
     build(one, "--cache-to", f"type=registry,ref={own.host}/c/app,mode=max,compression=zstd,compression-level=9")
     assert {layer["mediaType"].rpartition("+")[2] for layer in manifest(own, "c/app")["layers"]} == {"zstd"}
