@@ -68,7 +68,6 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
         fold = Fold(request, script, graph, world, clock)
         target = graph.target(request.target)
         reachable = list(graph.stages[:target.index + 1]) if request.all_stages else graph.reachable(target)
-        check_names(graph, bases)
         check_stages(reachable, graph, platform)
         check_devices(reachable, run.devices)
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=platform,
@@ -76,6 +75,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
                         stages=frozenset(stage.index for stage in reachable), replaced=contexts.has,
                         effects=world.effects.found)
         with told_at_the_end(checks, fold, reachable, emit):
+            check_names(graph, bases)
             fold.stages(reachable)
         state = world.done[target.index]
         if request.squash:
