@@ -173,7 +173,9 @@ def host(text: str) -> tuple[str, str]:
     """"NAME:IP" or "NAME=IP" of --add-host → (NAME, IP). Errors: UsageError."""
     import ipaddress
 
-    name, _, address = text.replace("=", ":", 1).partition(":")
+    name, colon, address = text.replace("=", ":", 1).partition(":")
+    if not name or not colon:
+        raise UsageError(f'cannot use --add-host "{text}": not of the form NAME:IP', hint="write --add-host NAME:IP")
     if address == "host-gateway":
         return name, "127.0.0.1"  # a RUN has the host's network: the host is where it is itself
     try:

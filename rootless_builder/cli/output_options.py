@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DiskFull
+from ..errors import DiskFull, UsageError
 from .build_compat import platform
 from .call import Call
 
@@ -63,6 +63,9 @@ def destinations(call: Call, settings: "Settings") -> "Destinations":
     from ..outputs.exporting import Destinations
 
     options = call.options
+    for path in filter(None, (options.iidfile, options.metadata_file)):
+        if not Path(path).absolute().parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no such folder", hint="name a file in one that is there")
     tags = tuple(dict.fromkeys(Reference.parse(name, default_registry=settings.default_registry)
                                for name in options.tag))
     if not (options.output or options.push or options.load):

@@ -72,6 +72,9 @@ class Contexts:
         self._commit_times = commit_times
         self._memory = memory
         self._open: dict[str, Source] = {}
+        for _, source in self._named.values():  # one that is not there is told before anything is done
+            if not _is_image_place(source) and not source.startswith("target:"):
+                place_of(source)
         self._stack = ExitStack()
         self._lock = threading.Lock()
 
@@ -241,6 +244,11 @@ class Contexts:
     def _opens(self, source: Source, key: str = "") -> None:
         self._stack.enter_context(source)
         self._open[key] = source
+
+
+def _is_image_place(source: str) -> bool:
+    kind, mark, _ = source.partition("://")
+    return bool(mark) and kind in (*IMAGES, "oci-layout")
 
 
 def place_of(text: str) -> Path | GitSource | HttpSource:

@@ -22,7 +22,12 @@ _SPARSE = b"GNU.sparse."
 
 
 def refuse(cause: str) -> UnsafeArchive:
-    return UnsafeArchive(f"cannot read the archive: {cause}")
+    return UnsafeArchive(f"cannot read the archive: {cause}", hint="it is damaged, or meant to do harm: do not use it")
+
+
+def told(name: bytes) -> str:
+    """In quotes, and printable whatever it is."""
+    return repr(name)[1:]
 
 
 @dataclass(slots=True)
@@ -72,13 +77,13 @@ def parse_header(block: bytes, extensions: "Extensions") -> Entry:
 
 def _check(entry: Entry) -> None:
     if entry.kind not in (REGULAR, OLD_SPARSE) and entry.kind not in WITHOUT_CONTENT:
-        raise refuse(f"{entry.name!r} is of the unknown type {entry.kind!r}")
+        raise refuse(f"{told(entry.name)} is of the unknown type {told(entry.kind)}")
     if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
-        raise refuse(f"{entry.name!r} has the owner {entry.uid}:{entry.gid}")
+        raise refuse(f"{told(entry.name)} has the owner {entry.uid}:{entry.gid}")
     if not (0 <= entry.major <= _MAX_DEVICE and 0 <= entry.minor <= _MAX_DEVICE):
-        raise refuse(f"{entry.name!r} is the device {entry.major}:{entry.minor}")
+        raise refuse(f"{told(entry.name)} is the device {entry.major}:{entry.minor}")
     if entry.size < 0:
-        raise refuse(f"{entry.name!r} has the size {entry.size}")
+        raise refuse(f"{told(entry.name)} has the size {entry.size}")
     entry.mtime = max(-_MAX_TIME, min(entry.mtime, _MAX_TIME))
 
 
@@ -98,13 +103,13 @@ def number(field: bytes) -> int:
     if not digits:
         return 0
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
-        raise refuse(f"{field!r} is no number")
+        raise refuse(f"{told(field)} is no number")
     return int(digits, 8)
 
 
 def decimal(value: bytes) -> int:
     if not value.isdigit() or len(value) > 19:
-        raise refuse(f"{value[:30]!r} is no number")
+        raise refuse(f"{told(value[:30])} is no number")
     return int(value)
 
 
@@ -112,7 +117,7 @@ def time(value: bytes) -> int:
     """Seconds with a fraction, as pax writes them → nanoseconds; finer digits are dropped."""
     found = _TIME.fullmatch(value)
     if not found:
-        raise refuse(f"{value[:30]!r} is no time")
+        raise refuse(f"{told(value[:30])} is no time")
     sign, seconds, fraction = found.groups(b"")
     nanoseconds = int(seconds) * SECOND + int(fraction[:9].ljust(9, b"0"))
     return -nanoseconds if sign else nanoseconds
@@ -148,7 +153,7 @@ class Extensions:
             record = data[space + 1:at + length]
             key, equals, value = record[:-1].partition(b"=")
             if space < 0 or not equals or not key or record[-1:] != b"\n" or at + length > len(data):
-                raise refuse(f"a damaged pax record {data[at:at + 30]!r}")
+                raise refuse(f"a damaged pax record {told(data[at:at + 30])}")
             if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
                 self._sparse_values.append(value)  # format 0.0 repeats these two in turn
             else:
@@ -169,7 +174,7 @@ class Extensions:
         if self.sparse_version():
             entry.name = records.get(b"GNU.sparse.name") or entry.name
         if b"\0" in entry.name or b"\0" in entry.target:
-            raise refuse(f"the name {entry.name!r} holds a NUL")
+            raise refuse(f"the name {told(entry.name)} holds a NUL")
         if value := records.get(b"size"):
             entry.size = decimal(value)
         if value := records.get(b"uid"):

@@ -21,7 +21,7 @@ from . import index, whiteout
 from .archive import Limits, TarReader
 from .compress import Readable
 from .content import TarExtents, TarRange
-from .entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, HARD_LINK, REGULAR, SYMLINK, Entry, refuse
+from .entry import BLOCK_DEVICE, CHARACTER, DIRECTORY, HARD_LINK, REGULAR, SYMLINK, Entry, refuse, told
 from .index import HardLink, Packer, Rows
 
 __all__ = ["Limits", "read_index", "read_layer"]
@@ -112,9 +112,9 @@ def clean_path(name: bytes) -> ImagePath:
     """An entry's name as a path of the image. Errors: UnsafeArchive where it would leave the root, or is too long."""
     parts = [part for part in decode(name).split("/") if part and part != "."]
     if ".." in parts:
-        raise refuse(f"{name!r} leads out of it")
+        raise refuse(f"{told(name)} leads out of it")
     if len(name) > _MAX_NAME and (len(name) > _MAX_PATH or max(map(len, name.split(b"/"))) > _MAX_NAME):
-        raise refuse(f"the name {name[:60]!r}… is too long")
+        raise refuse(f"the name {told(name[:60])}… is too long")
     return ImagePath("/".join(parts))
 
 
@@ -138,7 +138,7 @@ def _node(entry: Entry) -> Node:
         return Directory(meta)
     if entry.kind == SYMLINK:
         if not entry.target or len(entry.target) > _MAX_PATH:
-            raise refuse(f"the symlink {entry.name!r} leads nowhere")
+            raise refuse(f"the symlink {told(entry.name)} leads nowhere")
         return Symlink(Meta(0o777, meta.uid, meta.gid, meta.mtime, meta.xattrs), decode(entry.target))
     return Device(meta, _DEVICES.get(entry.kind, stat.S_IFIFO), entry.major, entry.minor)
 

@@ -7,6 +7,7 @@
     COPY --from=x ──▶ an edge, as RUN --mount=from= and FROM --after= are; all also take a stage's number
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..errors import IechorfileError, UsageError
@@ -120,8 +121,10 @@ class StageGraph:
             first = min(circle)
             read = circle[:-1][circle[:-1].index(first) - 1]
             instruction = edges[first][read]
+            told = " and ".join(f"{self.stages[one].title} is read by {self.stages[other].title}"
+                                for one, other in itertools.pairwise(circle))
             raise IechorfileError(f'circular dependency detected on stage: "{self.stages[first].title}"',
-                                  span=instruction.span, hint="copy from an earlier stage") from None
+                                  span=instruction.span, hint=f"copy from an earlier stage: {told}") from None
 
     def origin(self, name: str, user: Stage, instruction: Instruction) -> int | str:
         """What `--from=name` in stage `user` means: a stage's index, or a name of somewhere else.

@@ -61,8 +61,11 @@ class ArchiveSource:
         os.unlink(name)
         with open(fd, "rb") as stream:
             self._digest = self._inflate(stream)
-        with open(self._duplicate(), "rb") as stream:
-            found = read_layer(stream, whiteouts=layer)
+        try:
+            with open(self._duplicate(), "rb") as stream:
+                found = read_layer(stream, whiteouts=layer)
+        except UnsafeArchive as error:
+            raise UnsafeArchive(error.message.replace("the archive", what, 1), hint=error.hint) from error
         self.changes = bind(found, self._duplicate)
         self.whole = Tree.empty().apply(self.changes)
         self._tree = pruned(self.whole, ignore) if ignore is not None else self.whole
