@@ -159,7 +159,8 @@ class Schedule:
             self._start(done, number, task)
         with self._change:
             while left and self._failure is None:
-                if not self._change.wait(_LOOK) and not any(thread.is_alive() for thread in self._threads):
+                alive = any(thread.is_alive() for thread in self._threads)  # asked first: what they told is there then
+                if not self._change.wait(_LOOK) and not alive and left and self._failure is None:
                     raise MemoryError("no memory to tell how the threads ended")
         if self._failure is not None:
             raise self._failure

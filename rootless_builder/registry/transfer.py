@@ -21,7 +21,7 @@ from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_manifest
 from ..oci.platform import Platform, best, host_platform
 from ..oci.reference import Reference
 from ..store.images import Image, LayerRef
-from ..store.making import Making
+from ..store.making import Making, NotMade
 from ..store.packing import Packing, being_packed, known, manifest_of
 from ..store.store import Store
 from ..threads import side_by_side
@@ -179,22 +179,23 @@ class _ThereAlready(Exception):
 class _Sent:
     """The bytes of a blob that is still being made, until it is known and found there."""
 
-    def __init__(self, making: Making, progress: Callable[[int], object],
-                 is_there: Callable[[Descriptor], bool]) -> None:
+    def __init__(self, making: Making, told: "_Teller", is_there: Callable[[Descriptor], bool]) -> None:
         self._making = making
-        self._progress = progress
+        self._told = told
         self._is_there = is_there
-        self._asked = False
+        self._progress: Callable[[int], None] | None = None  # told once there is a digest to name
 
     def pread(self, size: int, offset: int) -> bytes:
-        """Errors: _ThereAlready, and those of making it."""
+        """Errors: _ThereAlready, NotMade, RegistryError when it is to end."""
         data = self._making.pread(size, offset)
-        self._progress(offset)
+        self._told.check()
         blob = self._making.made
-        if data and blob is not None and not self._asked:
-            self._asked = True
-            if self._is_there(blob):
-                raise _ThereAlready(blob)
+        if data and blob is not None:
+            if self._progress is None:
+                self._progress = self._told.progress(blob)
+                if self._is_there(blob):
+                    raise _ThereAlready(blob)
+            self._progress(offset)
         return data
 
 
@@ -233,12 +234,12 @@ class _Sender:
                 return expected
             if layer.blob.size < _WORTH_IT:
                 return None
-            reader = _Sent(making, self._told.progress(layer.blob), self._there)
+            reader = _Sent(making, self._told, self._there)
             self._client.upload_unknown(self._reference, reader.pread, lambda: making.wait().digest)
             return making.made
         except _ThereAlready as found:
             return found.blob
-        except (RegistryError, AuthError):
+        except (RegistryError, AuthError, NotMade):
             if self._client.cancelled or self._told.stopped or making.wait() == expected:
                 raise
             return None  # some registries take no blob of unknown length; or another release packs otherwise
@@ -298,13 +299,17 @@ class _Teller:
     def stopped(self) -> bool:
         return self._stopped.is_set()
 
+    def check(self) -> None:
+        """Errors: RegistryError once it is to stop."""
+        if self.stopped:
+            raise RegistryError("it was interrupted")
+
     def progress(self, blob: Descriptor) -> Callable[[int], None]:
         """To be called with the number of bytes done, as often as one likes."""
         step, told = max(1 << 16, blob.size // _STEPS), [-(1 << 62)]
 
         def tell(done: int) -> None:
-            if self._stopped.is_set():
-                raise RegistryError("it was interrupted")
+            self.check()
             if abs(done - told[0]) >= step and done < blob.size:
                 told[0] = done
                 self._tell(blob, done)

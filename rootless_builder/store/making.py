@@ -18,6 +18,10 @@ from .atomic import write_all
 _LOOK = 1.0  # seconds between two looks whether the thread still lives
 
 
+class NotMade(Exception):
+    """The work failed; `wait` tells how. No OSError: who sends must not take it for one of the network."""
+
+
 class _Unwanted(Exception):
     """Ends the work."""
 
@@ -50,13 +54,17 @@ class Making:
         return self._made
 
     def pread(self, size: int, offset: int) -> bytes:
-        """At least one byte and at most `size`, none at the end. Errors: those of the work."""
+        """At least one byte and at most `size`, none at the end. Errors: NotMade."""
         self._wait(lambda: self._size > offset)
+        if self._error is not None:
+            raise NotMade from self._error
         return os.pread(self._fd, size, offset)
 
     def wait(self) -> Descriptor:
         """Errors: those of the work."""
         self._wait(lambda: False)
+        if self._error is not None:
+            raise self._error
         assert self._made is not None
         return self._made
 
@@ -77,10 +85,9 @@ class Making:
     def _wait(self, enough: Callable[[], bool]) -> None:
         with self._change:
             while self._made is None and self._error is None and not enough():
-                if not self._change.wait(_LOOK) and self._thread is not None and not self._thread.is_alive():
-                    raise self._error or MemoryError("no memory to tell what ended the thread")
-        if self._error is not None:
-            raise self._error
+                alive = self._thread is None or self._thread.is_alive()  # asked first: what it told is there then
+                if not self._change.wait(_LOOK) and not alive and self._made is None:
+                    self._error = self._error or MemoryError("no memory to tell what ended the thread")
 
     def _run(self) -> None:
         made, failed = None, None

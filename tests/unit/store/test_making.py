@@ -5,7 +5,7 @@ import pytest
 
 from rootless_builder.oci.descriptor import MEDIA_TYPE_LAYER, Descriptor
 from rootless_builder.oci.digest import Digest
-from rootless_builder.store.making import Making
+from rootless_builder.store.making import Making, NotMade
 
 WHOLE = Descriptor(media_type=MEDIA_TYPE_LAYER, digest=Digest.of(b"one two"), size=7)
 
@@ -41,9 +41,11 @@ def test_its_trouble_is_whose_who_waits(fd: int) -> None:
         raise OSError("a disk fails")
 
     with Making(fd, work) as making:
-        for call in (making.wait, lambda: making.pread(1, 4), making.wait):
+        with pytest.raises(NotMade):
+            making.pread(1, 4)
+        for _ in range(2):
             with pytest.raises(OSError, match="a disk fails"):
-                call()
+                making.wait()
 
 
 def test_who_leaves_ends_it(fd: int) -> None:
