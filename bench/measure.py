@@ -60,7 +60,8 @@ def run(argv: Sequence[str], *, also: Iterable[int] = ()) -> tuple[float, float,
         if child.returncode != 0:
             output.seek(0)
             lines = output.read().decode(errors="replace").split("\n")
-            said = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {child.returncode}")
+            said = next((line.strip() for line in reversed(lines) if line.strip() and not line.startswith("hint:")),
+                        f"exit code {child.returncode}")
             raise Failed(said[:200] if wall < DEADLINE else f"not done after {DEADLINE:.0f} s")
     grown = sum(_cpu(pid) for daemon in daemons for pid in _tree(daemon)) - before
     return wall, usage.ru_utime + usage.ru_stime + max(grown, 0.0), max(peak, usage.ru_maxrss * 1024)
