@@ -25,8 +25,8 @@ def extension(name: str) -> Extension:
 
 def view() -> Extension:
     """native/shim*.c: no Python module, and nothing of libc. The build id's note is replaced when it is lent."""
-    return Extension("rootless_builder._view", sources=[f"native/shim{part}.c" for part in ("", "_acts", "_names")], include_dirs=["native"],
-                     py_limited_api=True, optional=not REQUIRED,
+    return Extension("rootless_builder._view", include_dirs=["native"], py_limited_api=True,
+                     sources=[f"native/shim{part}.c" for part in ("", "_acts", "_names")], optional=not REQUIRED,
                      extra_compile_args=["-O2", "-g0", "-Wall", "-Wextra", "-ffreestanding", "-fno-builtin", "-fno-lto",
                                          "-fno-stack-protector", "-fvisibility=hidden", "-fno-sanitize=all"],
                      extra_link_args=["-nostdlib", "-fno-lto", "-fno-sanitize=all", "-Wl,--build-id", "-Wl,-z,now",

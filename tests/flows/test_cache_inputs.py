@@ -87,7 +87,7 @@ class Place:
     def build(self) -> set[str]:
         """Marks of the steps that were run."""
         commit, checksum = git(self.work, "rev-parse", "v1^{}"), hashlib.sha256(self.web.files["/f"]).hexdigest()
-        self.person.write("c/iEchorfile", self.text.replace("@GIT@", f"{self.url}/work/.git").replace(
+        self.person.write("c/iEchorfile", self.text.replace("@GIT@", f"{self.url}/source/.git").replace(
             "@URL@", f"{self.web.url}/f").replace("@COMMIT@", commit).replace("@SUM@", checksum))
         shown = self.person.iechor(
             "build", "--progress=plain", "--skip-unused-stages=false", "--secret", "id=tok,env=TOKEN",
@@ -195,7 +195,7 @@ def web() -> Iterator[Web]:
 def test_each_input_from_elsewhere_hits_or_misses(plain_user: Person, registry: Registry, busybox: str, web: Web,
                                                   tmp_path: Path) -> None:
     plain_user.mirror(registry)
-    work = repository(tmp_path / "work")
+    work = repository(tmp_path / "source")
     with serve_git(tmp_path) as url:
         first = Place(plain_user, web, work, url)
         first.fresh()
