@@ -45,7 +45,6 @@ from .sandbox.launcher import Launcher
 from .sandbox.serving import ServerProcess
 from .sandbox.spec import Network as SandboxNetwork
 from .sandbox.spec import SandboxSpec
-from .sandbox.terminal import size_of
 from .sandbox.wire import write_all
 from .scratch.rootfs import Rootfs
 from .scratch.scratch import Scratch
@@ -222,8 +221,15 @@ def prepare(request: RunRequest, config: ContainerConfig, image: Image, store: S
             hostname="" if network is Network.HOST and not request.hostname else config.hostname,
             network=SandboxNetwork(network.value), ports=ports_of(config.ports), limits=limits_of(request.ulimits),
             init=request.init, tty=request.tty, read_only=request.read_only,
-            size=size_of(1, 0) if request.tty and not request.detach else (),
+            size=size_of_terminal() if request.tty and not request.detach else (),
             no_new_privileges=request.no_new_privileges, confined=request.confined)
+
+
+def size_of_terminal() -> tuple[int, ...]:
+    """Of the caller's, as the sandbox takes it."""
+    from .sandbox.terminal import size_of
+
+    return size_of(1, 0)
 
 
 def around(spec: SandboxSpec, mode: IdMode, emit: Emit) -> SandboxSpec:

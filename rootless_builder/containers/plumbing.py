@@ -6,7 +6,6 @@ import select
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ..sandbox import terminal as terminals
 from ..values import dataclass
 from .console import SignalProxy
 from .logs import STDERR, STDOUT
@@ -100,14 +99,18 @@ class Plumbing:
     def raw(self) -> AbstractContextManager[None]:
         """Around the life of a process whose terminal stands for the caller's."""
         if self._terminal is not None and self._interactive and self._streams.stdin is not None:
-            return terminals.raw(self._streams.stdin)
+            from ..sandbox import terminal
+
+            return terminal.raw(self._streams.stdin)
         return contextlib.nullcontext()
 
     def resize(self) -> None:
         if self._terminal is not None:
+            from ..sandbox import terminal
+
             for fd in (self._streams.stdout, self._streams.stdin):
                 if fd is not None:
-                    terminals.copy_size(fd, self._terminal)
+                    terminal.copy_size(fd, self._terminal)
 
     def finish(self) -> None:
         """The process has ended: takes in what it wrote last. After this `tee` has seen everything."""

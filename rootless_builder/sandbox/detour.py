@@ -3,7 +3,6 @@
 import errno
 
 from ..errors import NamespaceError
-from .causes import userns_cause
 from .idmap import IdMode, find_program
 
 
@@ -12,7 +11,11 @@ def proot_instead(mode: IdMode) -> str:
     says that it may be refused.
     """
     program = find_program("proot") if mode is IdMode.FAKEROOT else None
-    if program is None or userns_cause(errno.EPERM).name == "unknown":
+    if program is None:
+        return ""
+    from .causes import userns_cause
+
+    if userns_cause(errno.EPERM).name == "unknown":
         return ""
     import tempfile
     from pathlib import Path

@@ -16,7 +16,6 @@ from .failures import cause, decode
 from .fakeroot import read_final
 from .idmap import IdMode, map_text
 from .spec import ExitStatus, Network, Port, SandboxSpec, Usage, with_owners
-from .tracing import HEADER
 
 PIPE = -1
 NO_WAY_OUT = ("the container reaches nothing outside: a private network needs slirp4netns and access to "
@@ -221,6 +220,8 @@ class Sandbox:
     def lost_owners(self) -> tuple[str, ...] | None:
         """Without a supervisor (FakerootSpec.lost): "OWNER PATH" for each given away in vain. None: nobody saw."""
         text = b"" if self._final is None else os.pread(self._final, os.fstat(self._final).st_size, 0)
+        from .tracing import HEADER
+
         if not text.startswith(HEADER):
             return None
         return tuple(line.decode("utf-8", "surrogateescape") for line in text.splitlines()[1:])

@@ -17,7 +17,6 @@ from typing import NoReturn, Self
 
 from ..errors import NamespaceError, SandboxError
 from . import linux, network, wire
-from .causes import userns_cause
 from .handle import PIPE, Sandbox
 from .idmap import IdMap, MappingHelpers
 from .serving import ServerProcess
@@ -165,6 +164,8 @@ def reexec_mapped(ids: IdMap, helpers: MappingHelpers, argv: Sequence[str], envi
     except OSError as error:
         os.close(go_inner)
         os.waitpid(helper, 0)
+        from .causes import userns_cause
+
         found = userns_cause(error.errno or 0)
         raise NamespaceError(f"cannot make a user namespace: {found.text}", hint=found.remedy) from None
     os.write(go_inner, b"1")

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import queue
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +19,8 @@ class Remover:
     left lies in gone/, where the next command finds it."""
 
     def __init__(self) -> None:
+        import queue  # a warm start removes nothing
+
         self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._thread: Thread | None = None
         with contextlib.suppress(MemoryError):
