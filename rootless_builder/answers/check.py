@@ -1,6 +1,8 @@
 """Whether an answer still holds: all that its build looked at is as it was. Cheap and likely reasons first."""
 
+import errno
 import os
+import stat
 
 from . import leftovers
 from .answer import Answer, Call
@@ -34,12 +36,15 @@ def mode_of(folder: str) -> tuple[int, int] | None:
 
 
 def bytes_of(path: str, most: int) -> bytes | None:
-    """Of a regular file; no more than `most` and one. None where there is none. Errors: OSError."""
+    """No more than `most` and one. None where there is none. Errors: OSError, also for what is no regular file: a pipe
+    can be read only once."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", path)
         return os.read(fd, most + 1)
     finally:
         os.close(fd)

@@ -93,9 +93,9 @@ def _is_plain(call: Call, settings: "Settings") -> bool:
 
 
 def _begin(call: Call, settings: "Settings") -> _Begun | None:
-    options, files = call.options, {str(path): bytes_of(str(path), MOST) for path in config_paths(call.environ)}
-    folder = Path(options.context)
+    options, folder = call.options, Path(call.options.context)
     try:
+        files = {str(path): bytes_of(str(path), MOST) for path in config_paths(call.environ)}
         build_file = _first(local_places(folder, options.file), files)
         text = None if build_file is None else files[str(build_file)]
         # cpp reads what the file includes; another platform's RUN needs what this machine has registered for it
