@@ -2,7 +2,8 @@
 
     names first (.npmrc, id_rsa, .docker/config.json …), then small files before large ones, until the budget is spent
 
-Only files that look like text and are small are read. What is found is named by its kind, never shown.
+Only files that look like text and are small are read, and of others' packages only those with a name that tells, unless
+secrets were given, which may be anywhere. What is found is named by its kind, never shown.
 """
 
 import os
@@ -14,10 +15,11 @@ from ..tree.node import File
 from ..values import dataclass
 
 LARGEST = 1 << 20  # bytes of a file that is read
-BUDGET = 64 << 20  # bytes that are read of one step's files
-FILES = 20_000  # of one step
+BUDGET, FILES = 16 << 20, 5_000  # bytes, and files, that are read of one step
+BUDGET_GIVEN, FILES_GIVEN = 64 << 20, 20_000  # where secrets were given
 SHORTEST = 8  # bytes of a value that is looked for: a shorter one stands in files by chance
 _HEAD = 1024
+_ONCE = 16 << 10  # bytes that are read at first
 # Others' packages come with keys to test with, and with examples of tokens.
 _PACKAGES = (r"(^|/)(node_modules|site-packages|dist-packages|gems|vendor|testdata|lib/(python|ruby)[0-9.]+"
              r"|usr/(local/)?(share|lib|include))/")
@@ -47,6 +49,7 @@ _NAMED: tuple[tuple[str, str, bytes], ...] = (
     ("an AWS secret key", r"\.aws/credentials", rb"(?m)^\s*aws_secret_access_key\s*=\s*\S"),
     ("a login to a cluster", r"(\.kube/config|kubeconfig)", rb"(?m)^\s*(client-key-data|token|password):\s*\S"),
 )
+_ANY_NAMED = f"(^|/)({'|'.join(named for _, named, _ in _NAMED)})$"
 # What each of those names has in it, and what each form has: where none is, nothing need be looked at more closely.
 NAMES = (b".npmrc", b".yarnrc", b".pypirc", b"netrc", b".git-credentials", b"config.json", b".docker",
          b"auth.json", b".aws/", b".kube/", b"kubeconfig")
@@ -65,10 +68,11 @@ class Known:
 
 def in_files(files: Mapping[ImagePath, File], given: Sequence[Known]) -> Iterator[tuple[ImagePath, str]]:
     """(path, what it holds), in the order of paths; each file is told once."""
-    wanted = sorted((not re.search(_SUSPICIOUS, path), file.size, path) for path, file in files.items()
-                    if 0 < file.size < LARGEST)
-    found, left = {}, BUDGET
-    for _, size, path in wanted[:FILES]:
+    suspicious = re.compile(_SUSPICIOUS)
+    wanted = sorted((not suspicious.search(path), file.size, path) for path, file in files.items()
+                    if 0 < file.size < LARGEST and (given or _is_read(path)))
+    found, left = {}, BUDGET_GIVEN if given else BUDGET
+    for _, size, path in wanted[:FILES_GIVEN if given else FILES]:
         left -= size
         if left < 0:
             break
@@ -84,11 +88,16 @@ def in_text(text: str, given: Iterable[Known]) -> str | None:
     return _given_in(data, given) or _form_in(data)
 
 
+def _is_read(path: ImagePath) -> bool:
+    """Whether anything but a given secret is looked for in it."""
+    return re.search(_PACKAGES, path) is None or re.search(_ANY_NAMED, path) is not None
+
+
 def _in_file(path: ImagePath, file: File, given: Sequence[Known]) -> str | None:
     data = _text_of(file)
     if data is None:
         return None
-    for what, named, form in _NAMED:
+    for what, named, form in _NAMED if re.search(_ANY_NAMED, path) else ():
         if re.search(rf"(^|/){named}$", path) and re.search(form, data):
             return what
     return _given_in(data, given) or (None if re.search(_PACKAGES, path) else _form_in(data))
@@ -107,10 +116,10 @@ def _text_of(file: File) -> bytes | None:
     try:
         fd, offset = file.content.open()
         try:
-            head = os.pread(fd, min(_HEAD, file.size), offset)
-            if b"\0" in head:
+            data = os.pread(fd, min(_ONCE, file.size), offset)
+            if data.find(b"\0", 0, _HEAD) >= 0:
                 return None
-            return head + os.pread(fd, file.size - len(head), offset + len(head)) if file.size > len(head) else head
+            return data + os.pread(fd, file.size - len(data), offset + len(data)) if file.size > len(data) else data
         finally:
             os.close(fd)
     except OSError:

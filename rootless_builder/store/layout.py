@@ -41,6 +41,8 @@ PARTIAL = "partial."  # a download that can be resumed (blobwriter.py)
 _PREFIX = "iechor-store "
 _OURS = frozenset({"oci-layout", "index.json", "blobs", "format", "refs", "images", "cache", "trees", "compressed",
                    "leases", "claims", "trash", "tmp", "tars"})
+# What file systems put anywhere themselves: for files that were removed while they were open, for instance.
+_FILE_SYSTEMS = (".nfs", ".fuse_hidden", ".snapshot", "lost+found")
 _EMPTY_INDEX = b'{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}'
 
 
@@ -190,7 +192,7 @@ def is_marked(layout: Layout) -> bool:
 
 def _refuse_foreign(layout: Layout) -> None:
     """Nobody's home folder becomes a store by a mistyped variable, and no other tool's layout loses its names."""
-    foreign = sorted(set(os.listdir(layout.root)) - _OURS)
+    foreign = sorted(name for name in set(os.listdir(layout.root)) - _OURS if not name.startswith(_FILE_SYSTEMS))
     if foreign:
         raise StoreError(f"cannot make a store in {layout.root}: it holds other files ({foreign[0]})",
                          hint="set IECHOR_HOME to a folder that is empty or does not exist.")

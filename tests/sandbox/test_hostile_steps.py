@@ -5,11 +5,13 @@ Beside test_mounts.py (files out of sight), test_processes.py (nobody outlives a
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 import psutil
+import pytest
 
 from rootless_builder.sandbox.mounts import standard
 from tests.conftest import Person
@@ -98,6 +100,26 @@ def test_an_abstract_socket_of_the_host_is_out_of_reach(box: Box) -> None:
         server.listen()
         assert box.run("abstract", name).code == 0  # a container of `iechor run` with the host's network
         assert box.run("abstract", name, scoped=True).code == 1
+
+
+@pytest.fixture(scope="module")
+def intruder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("intruder") / "intruder"
+    subprocess.run(["gcc", "-static", "-O1", "-Wall", "-o", made, Path(__file__).with_name("intruder.c")], check=True)
+    return made
+
+
+def test_the_doors_that_have_no_file_are_shut(box: Box, intruder: Path) -> None:
+    """Process 1 by ptrace, pidfd and memory; the namespaces above; descriptors left open; the host's network."""
+    shutil.copy(intruder, box.root / "bin/intruder")
+    for init in (True, False):
+        result = box.run("intruder", *(["as root"] if box.person.userns == "host" else []), init=init)
+        assert (result.code, result.out, result.error) == (0, "", None), result
+
+
+def test_no_mount_is_tied_to_one_of_the_host(box: Box) -> None:
+    """Neither what the step mounts gets out, nor what the host mounts later comes in."""
+    assert box.sh("grep -E ' (shared|master|propagate_from):' /proc/self/mountinfo || true", mounts=standard()).out == ""
 
 
 def directories_of(pid: int) -> dict[str, int]:
