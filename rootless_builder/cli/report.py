@@ -7,6 +7,7 @@
     hint: …
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from .terminal import clean
 
 CONTEXT = 2  # lines shown above and below
 LONGEST = 12  # lines of a span that are shown; a heredoc may have hundreds
+SHORTEST = 6  # letters of a secret that is hidden: a shorter one stands anywhere by chance
+_SECRET_OPTIONS = ("--build-arg", "--creds", "--secret", "--env", "-e", "--password", "-p")
 
 
 def error(known: IechorError, places: Sequence[Path], cause: BaseException | None) -> None:
@@ -74,17 +77,19 @@ def _text(name: str, places: Sequence[Path]) -> list[str] | None:
 
 
 def bug(found: BaseException, words: Sequence[str], *, show: bool) -> None:
-    """One line, and a file with everything a bug report needs (not the environment: it may hold secrets)."""
+    """One line, and a file with everything a bug report needs, that only the user can read. Not the environment, nor
+    the words of the command, for they may hold secrets; where the error itself repeats those, they are hidden.
+    """
     import platform
     import tempfile
     import traceback
 
     from .. import __version__
 
-    trace = "".join(traceback.format_exception(found))
+    trace = hidden("".join(traceback.format_exception(found)), words)
     if show:
         sys.stderr.write(trace)
-    kind = f"{type(found).__name__}: {found}".splitlines()[0][:200]
+    kind = hidden(f"{type(found).__name__}: {found}".splitlines()[0], words)[:200]
     line = f"iechor: this is a bug in iechor {__version__}: {clean(kind)}"
     try:
         with tempfile.NamedTemporaryFile("w", prefix="iechor-bug-", suffix=".txt", delete=False,
@@ -95,3 +100,14 @@ def bug(found: BaseException, words: Sequence[str], *, show: bool) -> None:
     except OSError:
         line += "\nhint: run it again with --debug and please report what it shows"
     print(line, file=sys.stderr, flush=True)
+
+
+def hidden(text: str, words: Sequence[str]) -> str:
+    """The text without what may be secret: values of options that carry such things, passwords in URLs."""
+    for number, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option in _SECRET_OPTIONS:
+            value = value if equals else "".join(words[number + 1:number + 2])
+            for secret in (value, value.partition("=")[2], value.partition(":")[2]):
+                text = text.replace(secret, "***") if len(secret) >= SHORTEST else text
+    return re.sub(r"(?<=://)[^/\s@]*:[^/\s@]*(?=@)", "***", text)

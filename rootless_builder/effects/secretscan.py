@@ -49,6 +49,7 @@ _NAMED: tuple[tuple[str, str, bytes], ...] = (
     ("an AWS secret key", r"\.aws/credentials", rb"(?m)^\s*aws_secret_access_key\s*=\s*\S"),
     ("a login to a cluster", r"(\.kube/config|kubeconfig)", rb"(?m)^\s*(client-key-data|token|password):\s*\S"),
 )
+_IN_URL = rb"[a-z]://[^/\s:@$'\"]{1,200}:[^/\s@${'\"]{3,400}@"
 _ANY_NAMED = f"(^|/)({'|'.join(named for _, named, _ in _NAMED)})$"
 # What each of those names has in it, and what each form has: where none is, nothing need be looked at more closely.
 NAMES = (b".npmrc", b".yarnrc", b".pypirc", b"netrc", b".git-credentials", b"config.json", b".docker",
@@ -85,7 +86,7 @@ def in_files(files: Mapping[ImagePath, File], given: Sequence[Known]) -> Iterato
 def in_text(text: str, given: Iterable[Known]) -> str | None:
     """What a line of the history holds."""
     data = text.encode("utf-8", "surrogateescape")
-    return _given_in(data, given) or _form_in(data)
+    return _given_in(data, given) or _form_in(data) or ("a password in a URL" if re.search(_IN_URL, data) else None)
 
 
 def _is_read(path: ImagePath) -> bool:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.conftest import Person
+from tests.flows.test_language_rest import guarded
 from tests.registry_server import Registry, serve_registry
 
 
@@ -204,3 +205,20 @@ def test_iechor_itself_leaves_no_core(user: Person, planted: str) -> None:
             victim.send_signal(signal.SIGSEGV)
     process.communicate(timeout=30)
     assert found_in(user, planted) == []
+
+
+def test_passwords_in_urls(user: Person, planted: str) -> None:
+    """Of contexts, named contexts and errors: nowhere; of ADD: where the file puts it, and the user is warned."""
+    with guarded() as web:
+        web.wanted = "Basic " + base64.b64encode(f"me:{planted}".encode()).decode()
+        web.files = {"/iEchorfile": b"FROM busybox\nRUN echo x > /x\n", "/f": b"guarded"}
+        base = web.url.replace("//", f"//me:{planted}@")
+        said = user.iechor("build", "--progress=plain", "-t", "app", "--metadata-file", "m.json", f"{base}/iEchorfile")
+        images(user, "app")
+        for missing in (f"{base}/none.tar", f"{base}/none.git"):
+            refused = user.iechor("build", "--progress=plain", missing, code=5)
+            assert planted not in refused.stderr + said.stderr
+        assert found_in(user, planted) == []
+        user.write("c/iEchorfile", f"FROM scratch\nADD {base}/f /\n")
+        added = user.iechor("build", "-t", "app", "c")
+        assert "SecretInHistory: The history of the image shows a password in a URL" in added.stderr

@@ -61,3 +61,16 @@ def test_a_full_disk_is_no_bug() -> None:
     broken = as_known(OSError(errno.EIO, "broken", "/somewhere"))
     assert broken is not None and broken.exit_code == 14 and "/somewhere" in broken.message
     assert as_known(OSError(errno.ENOTDIR, "ours")) is None
+
+
+def test_a_report_of_a_bug_repeats_no_secret(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+                                             tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    words = ["build", "--creds", "ann:hunter22", "--build-arg=TOKEN=abcdef99", "--secret", "id=x,env=Y", "."]
+    cause = ValueError("hunter22 abcdef99 https://me:pass5678@example.com/x")
+    report.bug(cause, words, show=True)
+    written, = tmp_path.iterdir()
+    assert written.stat().st_mode & 0o077 == 0
+    shown = written.read_text() + capsys.readouterr().err
+    assert "ValueError: *** *** https://***@example.com/x" in shown
+    assert not [secret for secret in ("hunter22", "abcdef99", "pass5678") if secret in shown]

@@ -37,7 +37,7 @@ def test_a_folder_with_other_files_does_not_become_a_store(tmp_path: Path) -> No
         (tmp_path / name).touch()
     with pytest.raises(StoreError, match=r"holds other files \(thesis.tex\)"):
         Store.open(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_the_layout_of_another_tool_keeps_its_names(tmp_path: Path) -> None:
