@@ -44,23 +44,58 @@ def few() -> Iterator[Path]:
     group.rmdir()
 
 
+@pytest.fixture
+def small() -> Iterator[Path]:
+    """A control group of 300 MiB of memory, version 1 or 2."""
+    first = (CGROUPS / "memory").is_dir()
+    group = (CGROUPS / "memory" if first else CGROUPS) / f"iechor-test-{os.getpid()}"
+    group.mkdir()
+    (group / ("memory.limit_in_bytes" if first else "memory.max")).write_text(str(300 << 20))
+    yield group
+    until(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
 def context(person: Person, text: str) -> Path:
     return person.write("c/iEchorfile", "FROM busybox\n" + text).parent
+
+
+def build_within(group: Path, user: Person, script: str) -> "subprocess.Popen[str]":
+    enter = 'echo $$ >"$1/cgroup.procs" && shift && exec setpriv --reuid "$0" --regid "$0" --clear-groups "$@"'
+    words = user.command("build", "--progress=plain", "-t", "x", context(user, f"RUN {script}\n"))
+    return subprocess.Popen(["sh", "-c", enter, str(user.uid), str(group), *words], env=user.environment(),
+                            cwd=user.home, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def test_a_fork_bomb_ends_with_the_build(user: Person, few: Path) -> None:
     """It fills its control group, as fast as it can; Ctrl-C ends the builder, and with it all of them."""
     bomb = "echo begun; b() { b | b & b; }; b 2>/dev/null; sleep 1000"
-    enter = 'echo $$ >"$1/cgroup.procs" && shift && exec setpriv --reuid "$0" --regid "$0" --clear-groups "$@"'
-    words = user.command("build", "--progress=plain", "-t", "x", context(user, f"RUN {bomb}\n"))
-    build = subprocess.Popen(["sh", "-c", enter, str(user.uid), str(few), *words], env=user.environment(),
-                             cwd=user.home, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    build = build_within(few, user, bomb)
     until(lambda: int((few / "pids.events").read_text().split()[1]) > 0, 60)  # so often was a fork refused
     build.send_signal(signal.SIGINT)
     told = build.communicate(timeout=60)[1]
     assert build.returncode == 130 and "Traceback" not in told, told
     until(lambda: not user.processes() and int((few / "pids.current").read_text()) == 0, 30)
     assert not list(user.store.glob("tmp/*")) and not list(user.scratch.glob("*/run/*"))
+
+
+def test_a_memory_bomb_fails_its_step_alone(user: Person, small: Path) -> None:
+    """The kernel kills the largest of the control group, which the builder is not; the step's end is told as it is."""
+    build = build_within(small, user, "tail -c 1000000000 /dev/zero | wc -c; exit 3")
+    told = build.communicate(timeout=120)[1]
+    assert build.returncode == 6 and "exit code 3" in told and "Traceback" not in told, told
+    until(lambda: not user.processes(), 30)
+    assert user.iechor("check").returncode == 0
+
+
+def test_a_step_that_kills_all_it_sees_kills_nothing_of_ours(user: Person) -> None:
+    """Its init does not mind; nor do another build of the same user, and the builder."""
+    other = user.write("other/iEchorfile", "FROM busybox\nRUN echo begun; sleep 3; echo done > /done\n").parent
+    running = user.start(*user.command("build", "-t", "other", other), stderr=subprocess.DEVNULL)
+    script = "RUN kill -9 -1; kill -9 1; kill -STOP 1; for p in 2 3 4 5; do [ $p = $$ ] || kill -9 $p; done; exit 4\n"
+    done = user.iechor("build", "--progress=plain", context(user, script), code=6)
+    assert "exit code 4" in done.stderr
+    assert running.wait(60) == 0
 
 
 def peak_of(user: Person, *words: str | Path) -> tuple[int, int, int]:
