@@ -10,7 +10,7 @@ test:  ## every test; as root on a Debian machine, since it makes the plain user
 	tests/run
 
 soak:  ## what takes minutes; all under the sanitizers; the whole-build tests ten times over, for what happens once in a while
-	tests/run -m soak
+	tests/run -m soak -rP
 	tests/sanitized
 	for round in 1 2 3 4 5 6 7 8 9 10; do tests/run tests/flows tests/sandbox || exit 1; done
 
