@@ -58,7 +58,11 @@ class Noting:
         self._events: list[Event] = []
 
     def __call__(self, event: "Event") -> None:
-        self._events.append(event)
+        if self._begun is not None and type(event).__name__ in CALM:
+            self._events.append(event)
+        elif self._begun is not None:  # a step that runs may say more than memory holds
+            self._begun = None
+            self._events.clear()
         self._emit(event)
 
     def keep(self, store: "Store", image: str) -> None:
