@@ -517,7 +517,7 @@ static int load_record(struct ot_table *table, int dev, const unsigned char *at,
     struct ot_xattrs *list;
     int rc;
 
-    if (mode > UINT16_MAX || major > 0xfff || minor > 0xfffff || length > OT_XATTR_VALUE_MAX ||
+    if (mode > UINT16_MAX || major > 0xfff || minor > 0xfffff || length > OT_XATTR_LIST_MAX ||
         !list_is_sound(xattrs, length))
         return -EINVAL;
     rc = ot_put(table, &entry);

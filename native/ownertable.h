@@ -28,6 +28,7 @@
 #define OT_RECORD_SIZE 36
 #define OT_XATTR_NAME_MAX 255
 #define OT_XATTR_VALUE_MAX 65536
+#define OT_XATTR_LIST_MAX (1U << 20) /* of one inode, as an image may have them */
 
 struct ot_entry {
     uint64_t ino;

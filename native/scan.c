@@ -189,9 +189,14 @@ static int leave(struct walk *walk)
 
 /* One path ────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
+/* The last nanosecond that 64 bits hold is in the year 2262: a later time becomes that, as in Python's reading of them. */
 static int64_t nanoseconds(struct timespec time)
 {
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+    int64_t whole;
+    if (__builtin_mul_overflow((int64_t)time.tv_sec, 1000000000, &whole) ||
+        __builtin_add_overflow(whole, time.tv_nsec, &whole))
+        return time.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    return whole;
 }
 
 static int record(struct walk *walk, size_t length, const struct stat *info)

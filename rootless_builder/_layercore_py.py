@@ -152,8 +152,13 @@ def _names(folder: int) -> list[bytes]:
     return sorted(map(os.fsencode, os.listdir(folder)), reverse=True)
 
 
+def _moment(nanoseconds: int) -> int:
+    """As 64 bits hold it, which end in the year 2262."""
+    return max(-1 << 63, min(nanoseconds, (1 << 63) - 1))
+
+
 def _record(info: os.stat_result) -> Record:
-    return (info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, info.st_ctime_ns,
+    return (info.st_mode, info.st_uid, info.st_gid, info.st_size, _moment(info.st_mtime_ns), _moment(info.st_ctime_ns),
             info.st_dev, info.st_ino, info.st_nlink, info.st_rdev)
 
 

@@ -5,6 +5,7 @@
 A relative PATH begins at the current folder. docker://NAME is NAME.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -42,6 +43,8 @@ class DirReader:
     what: str
 
     def open(self, path: str) -> BinaryIO | None:
+        from ..store.importing import open_file
+
         digest = hashlib.sha256(self.manifest).hexdigest()
         if path == "index.json":
             entry = {"mediaType": self.media_type, "digest": f"sha256:{digest}", "size": len(self.manifest)}
@@ -53,16 +56,21 @@ class DirReader:
             return None
         algorithm, _, digits = name.partition("/")
         for called in ((digits, f"{digits}.manifest.json") if algorithm == "sha256" else (f"{algorithm}-{digits}",)):
-            if os.path.isfile(self.folder / called):
-                return (self.folder / called).open("rb")
+            if (found := open_file(self.folder / called)) is not None:
+                return found
         return None
 
 
 def _folder(place: str) -> DirReader:
     """Errors: ImageNotFound, UnsafeArchive."""
+    from ..store.importing import open_file
+
     folder = Path(place)
     try:
-        with open(folder / "manifest.json", "rb") as stream:
+        stream = open_file(folder / "manifest.json")
+        if stream is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        with stream:
             text = stream.read(MANIFEST_LIMIT + 1)
     except OSError as error:
         raise ImageNotFound(f"cannot read the image dir:{place}: {error.strerror or error}",

@@ -18,6 +18,10 @@ _MAX_DEVICE = 0xFFFFFFFF
 _MAX_TIME = (1 << 63) - 1
 _TIME = re.compile(rb"(-?)([0-9]{1,18})(?:\.([0-9]*))?")
 _XATTR = b"SCHILY.xattr."
+_MAX_XATTR_NAME = 255  # bytes: XATTR_NAME_MAX and XATTR_SIZE_MAX of Linux
+_MAX_XATTR_VALUE = 65536
+_MAX_XATTR_COUNT = 1024
+_MAX_XATTRS = 1 << 19  # bytes, of all values: native/ownertable.h has room for them
 _SPARSE = b"GNU.sparse."
 
 
@@ -84,6 +88,11 @@ def _check(entry: Entry) -> None:
         raise refuse(f"{told(entry.name)} is the device {entry.major}:{entry.minor}")
     if entry.size < 0:
         raise refuse(f"{told(entry.name)} has the size {entry.size}")
+    for name, value in entry.xattrs:
+        if not 0 < len(name) <= _MAX_XATTR_NAME or b"\0" in name or len(value) > _MAX_XATTR_VALUE:
+            raise refuse(f"{told(entry.name)} has an attribute that no file can have: {told(name)}, {len(value)} bytes")
+    if sum(len(value) for _, value in entry.xattrs) > _MAX_XATTRS or len(entry.xattrs) > _MAX_XATTR_COUNT:
+        raise refuse(f"{told(entry.name)} has more attributes than any file can have")
     entry.mtime = max(-_MAX_TIME, min(entry.mtime, _MAX_TIME))
 
 

@@ -8,9 +8,11 @@ Every blob is verified while it is copied in; nothing is named before all of its
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
@@ -52,17 +54,27 @@ class Reader(Protocol):
         """A stream of the file, which the caller closes. A path that leaves the layout is as one that is not there."""
 
 
+def open_file(path: Path) -> BinaryIO | None:
+    """None where no regular file is: a pipe would hold us, and a device has no end. Errors: OSError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV):
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return open(fd, "rb")
+    os.close(fd)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class FolderReader:
     folder: Path
     what: str
 
     def open(self, path: str) -> BinaryIO | None:
-        clean = image_path(path)
-        try:
-            return (self.folder / clean).open("rb")
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
+        return open_file(self.folder / image_path(path))
 
 
 @dataclass(frozen=True, slots=True)

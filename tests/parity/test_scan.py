@@ -71,6 +71,17 @@ def test_get_is_lstat(core: ModuleType, root: int, tmp_path: Path) -> None:
         assert snapshot.get(path) is None
 
 
+def test_a_time_that_64_bits_do_not_hold_is_the_last_that_they_do(core: ModuleType, root: int, tmp_path: Path) -> None:
+    """In nanoseconds they end in 2262; a file system may hold later ones."""
+    path = tmp_path / "root" / "late"
+    path.touch()
+    os.utime(path, (0, 13_569_465_600))  # 2400
+    record = core.scan(root).get(b"late")
+    assert record is not None and record[4] == (1 << 63) - 1
+    record = core.survey(root).get(b"late")
+    assert record is not None and record[4] == (1 << 63) - 1
+
+
 def test_both_agree(root: int, tmp_path: Path) -> None:
     fill(tmp_path / "root", 11)
     before = _layercore.scan(root), _layercore_py.scan(root)
