@@ -63,9 +63,9 @@ ESCAPES = {
 LIES = {
     "attributes without end": (pax(*((b"SCHILY.xattr.user.%d" % number, b"y" * 60000) for number in range(9))) + file(),
                                "than any file"),
-    "an attribute with a long name": (pax((b"SCHILY.xattr.user." + b"n" * 251, b"y")) + file(), "that no file can have"),
-    "an attribute with a NUL": (pax((b"SCHILY.xattr.user.a\0b", b"y")) + file(), "that no file can have"),
-    "an attribute of too much": (pax((b"SCHILY.xattr.user.a", b"y" * 65537)) + file(), "that no file can have"),
+    "an attribute with a long name": (pax((b"SCHILY.xattr.user." + b"n" * 251, b"y")) + file(), "no file can have:"),
+    "an attribute with a NUL": (pax((b"SCHILY.xattr.user.a\0b", b"y")) + file(), "no file can have:"),
+    "an attribute of too much": (pax((b"SCHILY.xattr.user.a", b"y" * 65537)) + file(), "no file can have:"),
     "no checksum": (header(checksum=b"\0" * 8), "no header"),
     "another checksum": (header(checksum=b"000001\0 "), "no header"),
     "text": (b"this is no tar at all".ljust(512), "no header"),
