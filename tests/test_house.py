@@ -224,6 +224,14 @@ def test_the_documents_point_at_files_that_are_there() -> None:
             assert (path.parent / target).exists(), f"{path.name} points at {target}"
 
 
+def test_the_modules_that_texts_name_are_there() -> None:
+    there = {path.stem for path in files() if path.suffix == ".py"} | sys.stdlib_module_names
+    for path in [*MODULES, *ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "HACKING.md",
+                 *(ROOT / "native").glob("*.[ch]")]:
+        gone = {name for name in re.findall(r"\b([a-z_]+)\.py\b", path.read_text()) if name not in there}
+        assert not gone, f"{path.relative_to(ROOT)} names {gone}, which is gone"
+
+
 # ---- tests, C, and what must not be in the tree -----------------------------------------------------------------
 
 def files() -> list[Path]:
