@@ -35,6 +35,6 @@ def test_the_same_as_the_expression_it_stands_for(text: str, path: str) -> None:
     ("**/a*a*/" * 20 + "b", "aaaa/" * 2000 + "c"), ("?*" * 20 + "b", "a" * 2000),
 ])
 def test_no_pattern_takes_its_time(pattern: str, path: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert not IgnorePatterns([pattern]).matches(path)
-    assert time.monotonic() - started < 2  # milliseconds; what tries everything takes years
+    assert time.process_time() - started < 2  # milliseconds; what tries everything takes years

@@ -65,6 +65,6 @@ def test_read_patterns() -> None:
 
 def test_a_large_context_is_matched_quickly() -> None:
     patterns = IgnorePatterns.read("**/node_modules\n*.log\n**/*.pyc\n.git\n!docs/**/keep\nbuild/**\n")
-    started = time.monotonic()
+    started = time.process_time()
     assert sum(patterns.matches(f"src/pkg{n % 100}/module{n}/file.py") for n in range(50_000)) == 0
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

@@ -40,10 +40,10 @@ def test_a_backslash_escapes_wild_cards_only() -> None:
 
 
 def test_many_stars_do_not_take_for_ever() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert trim_prefix("*a" * 30 + "b", "a" * 5000, longest=True) == "a" * 5000
     assert shellpatterns.replace("*a" * 10 + "b", "a" * 1000, "", every=True) == "a" * 1000
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("pattern", ["?*zzz", "*?z", "?*a*?*z", "\\?*z", "a*b", "*" + "a" * 500 + "b", "??z"])
