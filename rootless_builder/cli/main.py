@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 OF_THE_APPLICATION = ("run", "exec", "unshare")
 FAILED_BEFORE_IT_RAN = 125
 SIGINT, SIGPIPE = 2, 13  # on every Linux
+_NO_MEMORY = (b"iechor: cannot go on: there is not enough memory\n"
+              b"hint: raise the limit (ulimit -v, or that of the job)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,9 +108,11 @@ def ended_by(error: BaseException, call: Call | None, words: Sequence[str], *, d
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, BrokenPipeError):
         return _pipe_closed()
-    from . import report
-
+    if isinstance(error, MemoryError):
+        error.__traceback__ = error.__context__ = None  # and all that the functions held which it ended
     try:
+        from . import report
+
         known = as_known(error)
         if known is None:
             report.bug(error, words, show=debug)
@@ -119,6 +123,9 @@ def ended_by(error: BaseException, call: Call | None, words: Sequence[str], *, d
         return code if isinstance(known, Interrupted) else _code(code, words)
     except BrokenPipeError:
         return _pipe_closed()
+    except MemoryError:  # not even for that
+        os.write(2, _NO_MEMORY)
+        return _code(IechorError.exit_code, words)
 
 
 def as_known(error: BaseException) -> IechorError | None:
