@@ -34,6 +34,7 @@ from .workloads import Row, Shot, Workload
 WORKLOADS: tuple[type[Workload], ...] = (
     runs.Cached, runs.Trues, copies.BigFile, copies.SmallFiles, runs.Commit, runs.Packages, runs.Stages,
     transfers.Saves, transfers.Pulls, runs.Touch)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SPACE = 5e9  # bytes that one contender may take in one workload of full size
 
 
@@ -43,8 +44,8 @@ def main(words: Sequence[str]) -> int:
         sys.exit("bench: it drops the page cache and becomes other users, so it has to run as root")
     os.umask(0o022)
     measure.adopt_orphans()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    for number in SIGNALS:
+        signal.signal(number, stop)
     present: list[Contender] = []
     options.place = Path(tempfile.mkdtemp(prefix="iechor-bench-run-", dir=options.place.resolve()))
     try:
@@ -62,13 +63,20 @@ def main(words: Sequence[str]) -> int:
                 for who in present:
                     who.reset()
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         for who in present:
             who.stop()
         measure.end_rest()
         remove(options.place)
     return 0
+
+
+def stop(number: int, _: object) -> None:
+    """Once: `make` and `timeout` may both have told us."""
+    for one in SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
