@@ -230,6 +230,7 @@ def test_an_archive_that_lies_is_refused(person: Person, case: str) -> None:
     assert done.returncode != 0 and said in done.stderr, done.stderr
 
 
+@pytest.mark.lean
 def test_a_hundred_megabytes_of_index_are_not_read(person: Person) -> None:
     path = person.write("hostile.tar", file(b"index.json", b'{"a": [' + b"1," * (50 << 20)) + END)
     code, errors, peak = measured(person, "load", "-i", path)
@@ -254,6 +255,7 @@ def gzip_bomb(mebibytes: int) -> bytes:
     return b"".join(packer.compress(piece) for piece in pieces(mebibytes)) + packer.flush()
 
 
+@pytest.mark.lean
 @pytest.mark.parametrize(("kind", "bomb", "most"), [("gzip", gzip_bomb, 110), ("zstd", zstd_bomb, 180)])
 def test_a_layer_that_inflates_without_end_costs_no_memory(person: Person, kind: str, bomb: Any, most: int) -> None:
     """A part of one: it is read once, kept nowhere, and is not what its config says."""
@@ -276,6 +278,7 @@ def test_an_archive_that_inflates_without_end_does_not_fill_the_disk(tmp_path: P
     assert os.listdir(tmp_path) == ["bomb.tar.gz"]
 
 
+@pytest.mark.lean
 def test_a_window_that_wants_gigabytes_is_refused(person: Person) -> None:
     blob = b"\x28\xb5\x2f\xfd\x00\xa8" + b"\x01\x00\x00"  # a frame whose window is 2 GiB (RFC 8878 section 3.1.1.1.2)
     with serve(layer=(blob, LAYER.replace("gzip", "zstd"))) as server:
@@ -305,15 +308,18 @@ def load_crowd(person: Person, count: int) -> int:
     return peak
 
 
+@pytest.mark.lean
 def test_a_hundred_thousand_entries_in_one_folder(plain_user: Person) -> None:
     assert load_crowd(plain_user, 100_000) < 220 * MIB
 
 
+@pytest.mark.lean
 @pytest.mark.soak
 def test_a_million_entries_in_one_folder(plain_user: Person) -> None:
     assert load_crowd(plain_user, 1_000_000) < 1500 * MIB
 
 
+@pytest.mark.lean
 @pytest.mark.parametrize("kind", [b"L", b"K", b"x"])
 def test_a_name_of_four_gigabytes_is_not_read(person: Person, kind: bytes) -> None:
     tar = header(b"././@LongLink", kind, size=(4 << 30) - 1) + b"n" * (1 << 20)
@@ -322,6 +328,7 @@ def test_a_name_of_four_gigabytes_is_not_read(person: Person, kind: bytes) -> No
     assert code == UNSAFE and "a header of 4294967295 bytes" in errors and peak < 110 * MIB
 
 
+@pytest.mark.lean
 def test_many_long_names_are_not_kept_twice(person: Person) -> None:
     """Each of the longest that are allowed, and thousands of them: memory is what they weigh, not more."""
     tar = b"".join(gnu_long((b"%05d" % number + b"n" * 245 + b"/") * 16) + file() for number in range(2000)) + END

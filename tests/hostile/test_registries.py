@@ -313,6 +313,7 @@ def flood(piece: bytes, length: int | None = None):
     return answer
 
 
+@pytest.mark.lean
 @pytest.mark.parametrize("where", ["/manifests/", "/blobs/" + digest_of(config_of(TAR))])
 def test_a_hundred_megabytes_of_json_are_not_read(person: Person, where: str) -> None:
     with serve({where: flood(b'{"a":1},' * 8192)}) as server:
@@ -321,6 +322,7 @@ def test_a_hundred_megabytes_of_json_are_not_read(person: Person, where: str) ->
         assert peak < 120 << 10
 
 
+@pytest.mark.lean
 @pytest.mark.parametrize("data", [b"[" + b"{}," * 1_390_000 + b"{}]", b'{"a":' * 830_000, b"[" * (4 << 20),
                                   b'{"schemaVersion":2,"manifests":[' + b"{}," * 1_390_000 + b"{}]}"])
 def test_the_worst_json_of_the_size_that_is_read_stays_small(person: Person, data: bytes) -> None:

@@ -170,6 +170,7 @@ def test_sparse_files_count_in_full() -> None:
         read_layer(io.BytesIO(one + one + END), limits=Limits(size=10_000))
 
 
+@pytest.mark.lean
 def test_replacing_folders_again_and_again_is_not_quadratic() -> None:
     """Each round puts 20 files, and a file in place of their folder."""
     files = b"".join(file(b"d/f%d" % number) for number in range(20))
@@ -179,6 +180,7 @@ def test_replacing_folders_again_and_again_is_not_quadratic() -> None:
     assert time.process_time() - began < 5
 
 
+@pytest.mark.lean
 def test_deep_paths_cost_what_they_weigh() -> None:
     data = b"".join(pax((b"path", b"%d/" % number + b"d/" * 1000 + b"f")) + file() for number in range(20)) + END
     tracemalloc.start()
@@ -188,6 +190,7 @@ def test_deep_paths_cost_what_they_weigh() -> None:
     assert most < 100 << 20
 
 
+@pytest.mark.lean
 def test_a_flood_of_zeros_needs_no_memory() -> None:
     class Zeros:
         left = 256 << 20

@@ -130,6 +130,7 @@ def test_few_descriptors(user: Person) -> None:
     assert user.iechor("run", "--rm", "app", "cat", "/r").stdout == "39\n"
 
 
+@pytest.mark.lean
 @pytest.mark.parametrize("kilobytes", [60_000, 90_000, 150_000, 300_000])
 def test_little_memory(user: Person, kilobytes: int) -> None:
     """RLIMIT_AS: it works, or says that memory is short; nobody waits for a thread that had none to begin."""

@@ -63,6 +63,7 @@ def test_read_patterns() -> None:
         read_patterns("x" * 65_536)
 
 
+@pytest.mark.lean
 def test_a_large_context_is_matched_quickly() -> None:
     patterns = IgnorePatterns.read("**/node_modules\n*.log\n**/*.pyc\n.git\n!docs/**/keep\nbuild/**\n")
     started = time.process_time()

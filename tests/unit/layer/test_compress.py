@@ -181,6 +181,7 @@ def test_errors_of_the_stream_below_pass_through() -> None:
             inflated(Broken(), kind).read(10)
 
 
+@pytest.mark.lean
 @pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zstd"])
 def test_a_bomb_gives_no_more_than_asked_for(kind: str) -> None:
     piece = PACKERS[kind](bytes(64 << 20))
