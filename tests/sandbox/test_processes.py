@@ -84,7 +84,7 @@ def test_whoever_is_killed_takes_all_along(box: Box, victim: str, init: bool) ->
 import subprocess
 launcher = Launcher()
 sandbox = launcher.launch(read_spec(open("spec.json").read(), ids), stdout=1, stderr=2)
-server = launcher._server.pid
+server = launcher._server._process.pid
 victims = {{"launcher": os.getpid(), "server": server, "step": sandbox.pid, "init": sandbox.init_pid}}
 print(victims["{victim}"], flush=True)
 status = sandbox.wait()
@@ -282,8 +282,8 @@ def test_a_killed_server_is_said(box: Box) -> None:
 from rootless_builder.errors import SandboxError
 launcher = Launcher()
 launcher.start()
-os.kill(launcher._server.pid, signal.SIGKILL)
-launcher._server.wait()
+os.kill(launcher._server._process.pid, signal.SIGKILL)
+launcher._server._process.wait()
 try:
     launcher.launch(read_spec(open("spec.json").read(), ids))
 except SandboxError as error:
