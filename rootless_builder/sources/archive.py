@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from ..errors import DiskFull, SourceError, UnsafeArchive
+from ..errors import DiskFull, SourceError, StoreError, UnsafeArchive
 from ..layer.compress import inflated
 from ..layer.content import bind
 from ..layer.reader import read_layer
@@ -93,6 +93,18 @@ class ArchiveSource:
     def _duplicate(self) -> int:
         return os.open(f"/proc/self/fd/{self._tar}", os.O_RDONLY | os.O_CLOEXEC)
 
+    def _keep(self, data: bytes) -> None:
+        """It is our disk that fails here, not where the archive comes from."""
+        try:
+            write_all(self._tar, data)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"cannot unpack {self.what}: {error.strerror}",
+                               hint="set IECHOR_SCRATCH to a larger disk") from error
+            raise StoreError(f"cannot unpack {self.what}: {error.strerror}",
+                             hint="the disk of the scratch folder fails (see dmesg): set IECHOR_SCRATCH to another one"
+                             ) from error
+
     def _inflate(self, stream: BinaryIO) -> str:
         digest = hashlib.sha256()
         counted, size = _Counted(stream), 0
@@ -104,10 +116,7 @@ class ArchiveSource:
                 if size > counted.count * INFLATED_RATIO + INFLATED_FREE:
                     raise UnsafeArchive(f"cannot unpack {self.what}: it inflates to far more than any archive needs",
                                         hint="it may be meant to fill the disk; do not use it.")
-                write_all(self._tar, data)
+                self._keep(data)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(f"cannot unpack {self.what}: {error.strerror}",
-                               hint="set IECHOR_SCRATCH to a larger disk") from error
             raise SourceError(f"cannot read {self.what}: {error.strerror}") from error
         return digest.hexdigest()

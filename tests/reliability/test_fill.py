@@ -61,3 +61,11 @@ def test_a_disk_that_fails_at_some_call(bench: Bench, operation: Operation, erro
 @errors
 def test_a_disk_that_fails_at_many_calls(bench: Bench, operation: Operation, error: int) -> None:
     print(f"\n{operation.name}: {errno.errorcode[error]} at {fill(bench, operation, error, SOAK)} calls")
+
+
+def test_our_disk_that_fails_while_an_archive_is_read_is_not_the_archives(bench: Bench) -> None:
+    load = next(one for one in OPERATIONS if one.name == "load")
+    bench.reset()
+    code, said, _ = bench.run(load, mode=FAIL_ON, at=2, error=errno.EIO)
+    assert code, said
+    tell(code, said, errno.EIO, "load")
