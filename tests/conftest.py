@@ -42,6 +42,15 @@ def pytest_configure() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """A test that calls the command line in this process leaves its handlers to no other test."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Person:
     """Somebody at a shell: a home of their own for one test, with the store and the scratch space in it."""
