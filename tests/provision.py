@@ -35,11 +35,12 @@ PLAIN_USER = "iechor-plain"
 PYTHON = "/usr/bin/python3"  # the distribution's: any user can read it
 
 PACKAGES = (
-    "apache2-utils", "apt-utils", "bindfs", "buildah", "busybox-static", "bzip2", "ca-certificates", "clang-14", "crun",
-    "curl", "docker-registry", "docker.io", "gcc", "gcc-aarch64-linux-gnu", "git", "libarchive-tools", "libc6-dev",
-    "libc6-dev-arm64-cross", "libc6-i386", "libcap-dev", "libcap2-bin", "libclang-rt-14-dev", "make", "man-db",
-    "mmdebstrap", "mount", "podman", "procps", "proot", "python3", "python3-dbg", "python3-dev", "python3-pip",
-    "python3-venv", "qemu-user", "skopeo", "slirp4netns", "uidmap", "umoci", "util-linux", "xz-utils", "zstd",
+    "apache2-utils", "apt-utils", "bindfs", "buildah", "busybox-static", "bzip2", "ca-certificates", "clang-14",
+    "crun", "curl", "docker-registry", "docker.io", "gcc", "gcc-aarch64-linux-gnu", "git", "libarchive-tools",
+    "libc6-dev", "libc6-dev-arm64-cross", "libc6-i386", "libcap-dev", "libcap2-bin", "libclang-rt-14-dev", "make",
+    "man-db", "mmdebstrap", "mount", "openssh-client", "podman", "procps", "proot", "python3", "python3-dbg",
+    "python3-dev", "python3-pip", "python3-venv", "qemu-user", "skopeo", "slirp4netns", "uidmap", "umoci",
+    "util-linux", "xz-utils", "zstd",
 )
 SLURM = ("slurm-client", "slurmctld", "slurmd")
 
