@@ -77,7 +77,7 @@ def load(data: bytes, opener: Opener) -> ChangeSet:
     try:
         return _unpack(_parts(data), lambda offset, size: LayerEntry(opener, offset, size),
                        lambda extents, size: LayerExtents(opener, extents, size))
-    except (ValueError, struct.error, zlib.error, IndexError) as error:
+    except (ValueError, struct.error, zlib.error, IndexError, StopIteration) as error:
         raise StoreError(f"cannot read the index of a layer: {error}") from error
 
 

@@ -19,6 +19,12 @@ FOUND = {
     "a tag that is a number": ("layout", b'[{"Config":"config","RepoTags":[5],"Layers":["layer"]}]'),
     "a tag that is nothing": ("layout", b'[{"Config":"config","RepoTags":[false],"Layers":["layer"]}]'),
     "a short name that means another registry": ("reference", b"docker.io/evil.example/debian:12"),
+    "an index of more records than paths": ("index", bytes.fromhex(
+        "6965696e6465783140010000000000009e000000000000007a000000000000001700000000000000300000000000000078017bcb"
+        "c8ca404db0849109619c7e462488c30213e180301881d41246b8280303541d924eb042883a76986e04ad0061320329901a10f8cf"
+        "c8066110208955b78411643a2ae81046e58378298c29fae9f97949402a0784f3f3d2195252cbf4f34a737218f206083014331417"
+        "241615a7960c10602881c50b285640ecd2e2d422bdc424983028e85080040a8f0116f800e1f481973028005080040a8f0116f800"
+        "e1f481973028e85080040a8f0116f800e1f48197")),
     "credentials that are deep": ("credentials", b'{"auths":' * 5000),
     "a credential helper that is no text": ("credentials", b'{"credsStore":"\\ud800"}'),
     "a media type that is no text": ("manifest", b'{"schemaVersion":2,"manifests":[],"artifactType":"\\ud800"}'),
