@@ -18,7 +18,7 @@ from ._opening_py import FOLDER, open_beneath
 from ._survey_py import learn, recall, remember, tell
 
 __all__ = ["ADDED", "CHANGED", "KERNEL", "REMOVED", "Snapshot", "TarSink", "arrange", "diff", "hash_files", "learn",
-           "read_headers", "recall", "remember", "scan", "survey", "tell"]
+           "read_headers", "recall", "remember", "scan", "sha256", "survey", "tell"]
 
 KERNEL = "hashlib"
 ADDED, CHANGED, REMOVED = 1, 2, 3
@@ -28,6 +28,10 @@ _CHUNK = 1 << 18
 _MAX_PATH = 1 << 16
 
 Record = tuple[int, int, int, int, int, int, int, int, int, int]
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _order(path: bytes) -> bytes:

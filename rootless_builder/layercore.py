@@ -3,6 +3,7 @@
     scan(root_fd) -> Snapshot              every path below a folder, with its lstat; len(), get(path)
     diff(before, after) -> [(kind, path)]  ADDED, CHANGED or REMOVED, canonical order
     hash_files(root_fd, paths) -> [sha256]
+    sha256(data) -> digest
     TarSink(out_fd)                        add, add_many, add_range, add_bytes, finish: writes, pads and hashes a tar
     survey, recall, learn, tell, remember
                                            what COPY takes from a folder (sources/survey.py); TarSink.add_survey too
@@ -34,6 +35,7 @@ try:
         recall,
         remember,
         scan,
+        sha256,
         survey,
         tell,
     )
@@ -55,6 +57,7 @@ except ImportError:  # asked for, or installed without a compiler
         recall,
         remember,
         scan,
+        sha256,
         survey,
         tell,
     )
@@ -69,9 +72,10 @@ if KERNEL == "scalar":  # no instructions for SHA-256 and no libcrypto.so, but P
         learn,
         recall,
         remember,
+        sha256,
         survey,
         tell,
     )
 
 __all__ = ["ADDED", "CHANGED", "KERNEL", "NATIVE", "REMOVED", "Snapshot", "TarSink", "arrange", "diff", "hash_files",
-           "learn", "read_headers", "recall", "remember", "scan", "survey", "tell"]
+           "learn", "read_headers", "recall", "remember", "scan", "sha256", "survey", "tell"]

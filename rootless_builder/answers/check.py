@@ -5,13 +5,13 @@ import os
 import stat
 
 from . import leftovers
-from .answer import Answer, Call
+from .answer import Answer, Call, Told, told_of
 from .context import look
 
 
 def holds(answer: Answer, call: Call) -> bool:
     return (answer.call == call
-            and all(_bytes_of(path, known) == known for path, known in answer.files.items())
+            and all(_is_same(path, known) for path, known in answer.files.items())
             and all(_size_of(path) == size for path, size in answer.sizes.items())
             and all(_facts_of(path) == (size, mtime) for path, size, mtime in answer.code)
             and mode_of(answer.store) == answer.store_mode
@@ -55,11 +55,11 @@ def _told(answer: Answer) -> bytes | None:
     return None if found is None else found.told
 
 
-def _bytes_of(path: str, known: bytes | None) -> bytes | None:
+def _is_same(path: str, known: Told | None) -> bool:
     try:
-        return bytes_of(path, len(known or b""))
+        return told_of(bytes_of(path, known[0] if known is not None else 0)) == known
     except OSError:
-        return b"" if known is None else None
+        return False
 
 
 def _size_of(path: str) -> int | None:

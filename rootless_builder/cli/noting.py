@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..answers.answer import Answer, call_of, path_of, read, usual_scratch
+from ..answers.answer import Answer, call_of, path_of, read, told_of, usual_scratch
 from ..answers.check import bytes_of, facts_of_code, mode_of
 from ..answers.context import Look, look
 from ..answers.keep import keep
@@ -40,7 +40,7 @@ class _Begun:
     """What counts besides the store, before the build. ignore: the text of the ignore file, None without one.
     quiet: nanoseconds, see Look.memory."""
 
-    call: tuple[object, ...]
+    call: tuple[str, bytes]
     files: dict[str, bytes | None]
     ignore: bytes | None
     look: Look
@@ -77,8 +77,9 @@ class Noting:
             return
         keep(Answer(
             call=begun.call, code=facts_of_code(_own_code()),
-            files={**begun.files, kind: bytes_of(kind, MOST),
-                   **{str(path): data for path, data in layout.seen.files.items()}},
+            files={path: told_of(data) for path, data in (
+                *begun.files.items(), (kind, bytes_of(kind, MOST)),
+                *((str(path), data) for path, data in layout.seen.files.items()))},
             sizes=sizes, context=(self._call.options.context, begun.ignore, begun.look.told),
             memory=begun.look.memory(begun.quiet), scratch=str(self._settings.scratch), store=str(layout.root),
             store_mode=mode, used=tuple(str(path) for path in layout.seen.files if layout.cache in path.parents),

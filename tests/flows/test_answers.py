@@ -153,7 +153,7 @@ CHANGES: dict[str, Change] = {
     "the index gone": lambda builder: (builder.person.store / "index.json").unlink(),
     "the index older than a name": lambda builder: (builder.person.store / "refs").touch(),
     "another store": lambda builder: shutil.rmtree(builder.person.store),
-    "an answer that is damaged": lambda builder: builder.answers()[0].write_bytes(b"ieanswr1" + bytes(100)),
+    "an answer that is damaged": lambda builder: builder.answers()[0].write_bytes(b"ieanswr2" + bytes(100)),
     "an answer cut short": lambda builder: os.truncate(builder.answers()[0], 1000),
     "an answer of somebody else": lambda builder: os.chown(builder.answers()[0], 12345, -1),
     "an answer that others can write": lambda builder: builder.answers()[0].chmod(0o666),
@@ -188,6 +188,18 @@ def test_the_environment_counts(builder: Builder) -> None:
     for name, value in (("IECHOR_DEFAULT_REGISTRY", "docker.io"), ("SOURCE_DATE_EPOCH", "1"), ("TERM", "vt100"),
                         ("IECHOR_NO_NATIVE", "1"), ("ANYTHING", "x")):
         assert builder.build({name: value})[0], name
+
+
+def test_no_password_is_kept(builder: Builder) -> None:
+    """Neither one of the environment, nor of the command line or a file that is read."""
+    secret = os.urandom(12).hex()
+    builder.person.write("c/sub/key", secret)
+    builder.words = (*builder.words[:-1], "--build-arg", f"WHAT={secret}", builder.words[-1])
+    env = {"HTTPS_PROXY": f"http://me:{secret}@127.0.0.1:9", "TOKEN": secret}
+    while builder.build(env)[0]:
+        pass
+    [kept] = builder.answers()
+    assert secret.encode() not in kept.read_bytes()
 
 
 @pytest.mark.parametrize("words", [

@@ -5,13 +5,14 @@ import marshal
 import os
 from pathlib import Path
 
-from rootless_builder.answers.answer import Answer, call_of, packed, path_of, read
+from rootless_builder.answers.answer import Answer, call_of, packed, path_of, read, told_of
 
 
 def answer(tmp_path: Path) -> Answer:
     return Answer(call=call_of(["build", "."], {"A": "b\udcff"}, str(tmp_path)), code=(("/x.py", 1, 2),),
-                  files={"/a": b"1", "/b": None}, sizes={"/c": 3}, context=(".", None, b"told"), memory=b"",
-                  scratch=str(tmp_path), store=str(tmp_path), store_mode=(0o40700, 0), used=("/a",),
+                  files={"/a": told_of(b"1"), "/b": told_of(None)}, sizes={"/c": 3},
+                  context=(".", None, b"told"), memory=b"", scratch=str(tmp_path), store=str(tmp_path),
+                  store_mode=(0o40700, 0), used=("/a",),
                   events=(("Notice", {"text": "x", "level": "note"}),), progress="plain", printed="")
 
 
