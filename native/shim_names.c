@@ -17,6 +17,10 @@
 #define WORDS (ROOM / sizeof(uint64_t))
 #define CHANGED 4 /* of view.rest: seconds and nanoseconds of ctime */
 
+#if defined(__aarch64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC target("no-outline-atomics") /* these are calls into libgcc, which the program may not have */
+#endif
+
 #pragma weak getpwnam_r
 #pragma weak getgrnam_r
 extern void *realloc(void *, size_t) __attribute__((weak));

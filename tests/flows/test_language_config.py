@@ -78,4 +78,4 @@ def test_annotations_are_in_the_manifest(user: Person) -> None:
     digest = index["manifests"][0]["digest"].partition(":")[2]
     manifest = json.loads((user.home / "oci/blobs/sha256" / digest).read_text())
     assert manifest["annotations"] == {"a.b": "c", "d": "e"}
-    assert "manifest alone" in build(user, "FROM busybox\n", "--annotation=index:a=b", code=4)
+    assert "one image has a manifest and no index" in build(user, "FROM busybox\n", "--annotation=index:a=b", code=4)

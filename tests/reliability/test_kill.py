@@ -23,12 +23,15 @@ operations = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operati
 
 
 def lasts(bench: Bench, operation: Operation) -> float:
-    """Seconds that the command takes when nobody kills it."""
-    bench.reset()
-    began = time.monotonic()
-    code, said, _ = bench.run(operation, mode=COUNT)
-    assert code == 0, said
-    return time.monotonic() - began
+    """Seconds that the command takes when nobody kills it: the least of three, which no other process held up."""
+    took = []
+    for _ in range(3):
+        bench.reset()
+        began = time.monotonic()
+        code, said, _ = bench.run(operation, mode=COUNT)
+        took.append(time.monotonic() - began)
+        assert code == 0, said
+    return min(took)
 
 
 def kill_at_random(bench: Bench, operation: Operation, times: int, seed: int) -> int:

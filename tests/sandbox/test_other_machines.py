@@ -86,4 +86,5 @@ def test_the_view_asks_nothing_of_a_library_but_what_may_be_missing(tmp_path: Pa
     for compiler, reader in ((AARCH64, "aarch64-linux-gnu-nm"), ("gcc", "nm")):
         listed = subprocess.run([reader, "-D", "--undefined-only", view_of(compiler, tmp_path)], capture_output=True,
                                 text=True, check=True).stdout.split()
-        assert sorted(listed) == sorted(["w", "__errno_location", "w", "__open64", "w", "_r_debug"])
+        assert {*listed[::2]} == {"w"} and {*listed[1::2]} == {
+            "__errno_location", "__open64", "_r_debug", "free", "getgrnam_r", "getpwnam_r", "realloc"}
