@@ -131,13 +131,16 @@ class Commit(Workload):
     aims = (Aim("W5", "floor", 1.3, "the RUN alone, and the floor of packing what it wrote"),)
 
     def make(self) -> None:
-        script = (f"mkdir /d; i=0; while [ $i -lt {self.many(20_000)} ]; do echo $i-$i-$i > /d/$i; i=$((i+1)); done; "
-                  f"dd if=/dev/zero bs=1048576 count={self.many(500)} 2>/dev/null | tr '\\0' x > /d/big")
-        write_context(self.place, ["FROM scratch", "COPY rootfs /", f"RUN {script}"])
+        def script(made: str) -> str:
+            return (f"mkdir {made}; i=0; while [ $i -lt {self.many(20_000)} ]; do echo $i-$i-$i > {made}/$i; "
+                    f"i=$((i+1)); done; dd if=/dev/zero bs=1048576 count={self.many(500)} 2>/dev/null | "
+                    f"tr '\\0' x > {made}/big")
+
+        write_context(self.place, ["FROM scratch", "COPY rootfs /", f"RUN {script('/d')}"])
         busybox(self.place / "rootfs")
         self._alone.mkdir(exist_ok=True)
         self._alone.chmod(0o777)
-        (self.place / "script").write_text(script.replace("/d", str(self._alone / "d")))
+        (self.place / "script").write_text(script(str(self._alone / "d")))
 
     def shots(self, who: Contender) -> Iterator[Shot]:
         yield Shot("W5", who.build(self.place, "bench-commit", "--no-cache"))
