@@ -10,13 +10,6 @@ import pytest
 
 from tests.conftest import Person
 from tests.flows.test_build import build, context, members
-from tests.registry_server import Registry
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 @pytest.fixture

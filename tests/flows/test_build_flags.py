@@ -2,18 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests import images
 from tests.conftest import Person
 from tests.flows.test_build import build, config, context, members, ran
 from tests.registry_server import Registry, tiny_layout
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 def asked(registry: Registry, since: int, name: str) -> list[str]:

@@ -15,16 +15,9 @@ import zstandard
 from tests import images
 from tests.conftest import Person
 from tests.flows.test_build import config, members, ran
-from tests.registry_server import Registry
 from tests.servers import Web, git, serve_git, serve_web
 
 COPIES = "FROM scratch\nCOPY . /\n"
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 @pytest.fixture

@@ -3,27 +3,11 @@
 import json
 from typing import Any
 
-import pytest
-
 from tests.conftest import Person
 from tests.flows.test_build import context, members, ran
-from tests.registry_server import Registry
 
 FOO = "vendor1.com/device=foo"
 BASE = "FROM busybox\n"
-
-
-@pytest.fixture(params=["plain_user", "subuid_user", "root_user"])
-def anyone(request: pytest.FixtureRequest, registry: Registry, busybox: str) -> Person:
-    person: Person = request.getfixturevalue(request.param)
-    person.mirror(registry)
-    return person
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 def describe(person: Person, edits: Any, **more: Any) -> None:

@@ -3,20 +3,11 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import Person
 from tests.flows.test_build import context, ran
-from tests.registry_server import Registry
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n" + "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAAB\n" * 3
 TOKEN = "ghp_" + "Ab3" * 12  # no token of anybody
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 def build(person: Person, text: str, *options: str, code: int = 0, **files: str) -> str:

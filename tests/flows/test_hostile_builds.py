@@ -15,7 +15,6 @@ import pytest
 
 from tests.conftest import Person
 from tests.flows.running import until
-from tests.registry_server import Registry
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEGABYTES = 200
@@ -24,12 +23,6 @@ PEAK = 200 << 20  # bytes: what the builder may take, whatever a step writes
 # Title, clipboard, "tell me your answerback", clear, cursor home, and what makes a line lie about its order.
 SEQUENCES = (r"\033]0;owned\007\033]52;c;b3duZWQ=\007\033[5n\005\033[2J\033[1;1H\033P+q544e\033\\\202\233c"
              r"\342\200\256abc")
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 @pytest.fixture

@@ -6,13 +6,6 @@ import pytest
 
 from tests.conftest import Person
 from tests.flows.test_build import build, config, members, ran
-from tests.registry_server import Registry
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 def test_triggers_fire_once_and_may_read_from_stages(user: Person) -> None:

@@ -3,17 +3,8 @@
 import tarfile
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import Person
 from tests.flows.test_build import build, context, members, ran
-from tests.registry_server import Registry
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 def modes(found: dict[str, tarfile.TarInfo]) -> dict[str, int]:

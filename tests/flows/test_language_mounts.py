@@ -11,21 +11,6 @@ import pytest
 
 from tests.conftest import Person
 from tests.flows.test_build import build, context, members, ran
-from tests.registry_server import Registry
-
-
-@pytest.fixture(params=["plain_user", "subuid_user", "root_user"])
-def anyone(request: pytest.FixtureRequest, registry: Registry, busybox: str) -> Person:
-    person: Person = request.getfixturevalue(request.param)
-    person.mirror(registry)
-    return person
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
-
 
 FILES = {"d/a": "one", "d/sub/b": "two", "skipped": "x", ".iechorignore": "skipped"}
 

@@ -8,15 +8,8 @@ import pytest
 
 from tests.conftest import Person
 from tests.flows.test_build import build, members, ran
-from tests.registry_server import Registry
 from tests.servers import Web, git, serve_git, serve_web
 from tests.servers import repository as sample
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import pytest
 from tests.conftest import Person, _person
 from tests.flows.running import USERS
 from tests.flows.test_build import build, members, ran
-from tests.registry_server import Registry
 from tests.servers import git, repository
 
 SECRET = "s3cret-of-the-test"
@@ -138,12 +137,6 @@ def test_a_secret_opens_a_repository(plain_user: Person, web: Guarded, tmp_path:
     else:
         assert "cannot ask http://127.0.0.1" in shown
     assert git(work, "rev-parse", "HEAD")
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 def test_a_base_in_a_folder_of_skopeo(plain_user: Person, shared: Path, busybox: str) -> None:

@@ -20,12 +20,6 @@ HUNGRY = "tail -c 2000m /dev/zero"  # tail keeps what it may have to show
 
 
 @pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
-
-
-@pytest.fixture
 def root(root_user: Person, registry: Registry, busybox: str) -> Person:
     root_user.mirror(registry)
     return root_user

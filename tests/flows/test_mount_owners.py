@@ -55,12 +55,6 @@ RUN --mount=type=cache,target=/home/app/c,uid=1000,mode=0700 echo > ~/c/2/f && !
 """
 
 
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
     """shown: what stat wrote in the steps."""

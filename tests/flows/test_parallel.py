@@ -8,8 +8,6 @@ import signal
 import subprocess
 import threading
 
-import pytest
-
 from tests.conftest import Person
 from tests.flows.running import until
 from tests.flows.test_build import build, config, context
@@ -17,19 +15,6 @@ from tests.registry_server import Registry
 
 SHARED = "RUN --mount=type=cache,target=/c,id=meet"
 MEET = f"{SHARED} touch /c/%s; n=0; while test ! -e /c/%s; do n=$((n + 1)); test $n -lt 300; sleep 0.1; done"
-
-
-@pytest.fixture(params=["plain_user", "subuid_user", "root_user"])
-def anyone(request: pytest.FixtureRequest, registry: Registry, busybox: str) -> Person:
-    person: Person = request.getfixturevalue(request.param)
-    person.mirror(registry)
-    return person
-
-
-@pytest.fixture
-def user(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
 
 
 def events(person: Person, *options: str, code: int = 0) -> list[dict[str, object]]:
