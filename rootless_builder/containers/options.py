@@ -14,9 +14,9 @@ import enum
 import ipaddress
 import re
 import resource
-import signal
 from collections.abc import Iterator
 
+from .. import signals
 from ..errors import UnsupportedError, UsageError
 from ..values import dataclass
 
@@ -252,18 +252,8 @@ class HostEntry:
 
 
 def signal_number(text: str) -> int:
-    """ "TERM", "SIGTERM", "15", "SIGRTMIN+3" → the number on this machine. UsageError else."""
-    name = text.strip().upper()
-    if name.isdecimal() and 1 <= int(name) <= signal.SIGRTMAX:
-        return int(name)
-    match = re.fullmatch(r"(?:SIG)?(\w+?)(?:([+-])(\d+))?", name)
-    try:
-        base = int(signal.Signals[f"SIG{match[1]}"]) if match else 0
-    except KeyError:
-        base = 0
-    if base and match and match[2]:
-        number = base + int(match[2] + match[3])
-        base = number if match[1] in ("RTMIN", "RTMAX") and signal.SIGRTMIN <= number <= signal.SIGRTMAX else 0
-    if not base:
+    """ "TERM", "SIGTERM", "15", "SIGRTMIN+3" → the number. UsageError else."""
+    number = signals.number_of(text.strip())
+    if number is None:
         raise UsageError(f'unknown signal "{text}"', hint="Name a signal as kill -l lists it, for example TERM or 15.")
-    return base
+    return number

@@ -13,12 +13,12 @@ from ..language import instructions as i
 from ..language.words import expand, expand_words
 from ..oci.config import Healthcheck, ImageConfig, RunConfig
 from ..paths import absolute, image_path
+from ..signals import is_signal
 from ..values import dataclass, replace
 from .durations import spoken
 from .lower_copy import copy_step
 from .lower_run import run_step
 from .ports import exposed_ports
-from .signals import is_signal
 from .stages import Stage, StageGraph
 from .steps import ConfigStep, Shown, Step, WorkdirStep
 

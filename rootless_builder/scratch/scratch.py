@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import processes
 from ..errors import StoreError
 from ..removing import remove_tree
 from ..sandbox.idmap import IdMode
 from ..store import atomic
 from ..store.images import LayerRef
-from ..store.owner import abandoned, boot
+from ..store.owner import abandoned
 from ..store.store import Store
 from ..values import dataclass, field, replace
 from .places import REMEDY, Places, make_places
@@ -182,7 +183,7 @@ class Scratch:
         """The kernel is asked once for each boot."""
         if self.overlay is not None:
             return self.overlay
-        asked = {"boot": boot(), "kernel": os.uname().release}
+        asked = {"boot": processes.boot(), "kernel": os.uname().release}
         path = self.places.own / "overlay.json"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             known = json.loads(path.read_bytes())

@@ -18,12 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .. import processes
 from ..errors import StoreError
 from ..oci.digest import Digest
 from ..sandbox.idmap import IdMode
 from ..store import atomic
 from ..store.images import LayerRef
-from ..store.owner import boot
 from ..store.store import Store
 from ..tree.node import File, Symlink
 from ..values import dataclass, field
@@ -153,12 +153,12 @@ def _intact(folder: Path, facts: dict[str, Any], root_fd: int) -> bool:
     """A copied folder has other inodes than its owner table says. After a crash files may be there without bytes."""
     if facts.get("ino") != os.fstat(root_fd).st_ino:
         return False
-    if facts.get("boot") == boot() != "":
+    if facts.get("boot") == processes.boot() != "":
         return True
     if sum_of(root_fd) != facts.get("sum"):
         return False
     fresh = folder / f"layer.json.{os.getpid()}"
-    fresh.write_text(json.dumps(facts | {"boot": boot()}))
+    fresh.write_text(json.dumps(facts | {"boot": processes.boot()}))
     os.rename(fresh, folder / "layer.json")
     return True
 
@@ -185,7 +185,7 @@ def sum_of(root_fd: int) -> list[int]:
 
 def save_facts(folder: Path, diff_id: Digest, root_fd: int, facts: dict[str, Any]) -> None:
     """layer.json. facts: whiteouts, opaque, has_root, overlay_able, and the sum ([paths, bytes]) of what is below."""
-    seal = {"diff_id": str(diff_id), "ino": os.fstat(root_fd).st_ino, "boot": boot()}
+    seal = {"diff_id": str(diff_id), "ino": os.fstat(root_fd).st_ino, "boot": processes.boot()}
     (folder / "layer.json").write_text(json.dumps(facts | seal))
 
 

@@ -9,8 +9,8 @@ import functools
 import hashlib
 import os
 import re
-from pathlib import Path
 
+from .. import processes
 from ..values import dataclass
 
 _TOKEN = re.compile(r"([0-9a-f]{12})-([0-9]+)-([0-9]+)")
@@ -19,7 +19,7 @@ GRACE = 24 * 3600 * 10**9  # nanoseconds after which what a process of another h
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """place: digest of boot id and PID namespace; started: clock ticks since boot, proc(5) stat field 22."""
+    """place: digest of boot id and PID namespace; started: clock ticks after boot."""
 
     place: str
     pid: int
@@ -44,7 +44,7 @@ class Owner:
         """None when nobody here can tell."""
         if self.place != _place():
             return None
-        return _start_time(self.pid) == self.started
+        return processes.started(self.pid) == self.started
 
     def gone(self, age: int) -> bool:
         """Whether what it left, unchanged for `age` nanoseconds, may be swept."""
@@ -61,31 +61,14 @@ def abandoned(name: str, age: int) -> bool:
 @functools.lru_cache(maxsize=1)
 def _process(pid: int) -> Owner:
     """Read once; a fork is another process."""
-    return Owner(_place(), pid, _start_time(pid) or 0)
+    return Owner(_place(), pid, processes.started(pid) or 0)
 
 
 def _place() -> str:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
         namespace = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:  # /proc is masked: no two processes know each other, age decides
-        boot, namespace = os.urandom(16), 0
-    return hashlib.sha256(boot + str(namespace).encode()).hexdigest()[:12]
-
-
-def _start_time(pid: int) -> int | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return None
-    fields = stat.rpartition(b")")[2].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
-
-
-@functools.cache
-def boot() -> str:
-    """The boot of this machine; files written without fsync are believed within it only. "" when it has no name."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+        namespace = 0
+    # Where /proc is masked no two processes know each other: age decides.
+    place = f"{processes.boot()}\n{namespace}".encode() if processes.boot() and namespace else os.urandom(16)
+    return hashlib.sha256(place).hexdigest()[:12]

@@ -3,7 +3,6 @@
 import pytest
 
 from rootless_builder.plan.ports import exposed_ports
-from rootless_builder.plan.signals import signal_number
 from rootless_builder.plan.wildcard import has_wildcards, matches
 
 
@@ -40,11 +39,3 @@ def test_ports(words, expected):
 def test_no_ports(word):
     with pytest.raises(ValueError):
         exposed_ports([word])
-
-
-@pytest.mark.parametrize(("name", "number"), [
-    ("SIGTERM", 15), ("term", 15), ("9", 9), ("SIGRTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-2", 62), ("SIGFOO", None),
-    ("0", None), ("65", None), ("", None), ("SIG_IGN", None), ("RTMIN+40", None),
-])
-def test_signals(name, number):
-    assert signal_number(name) == number

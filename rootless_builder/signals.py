@@ -1,10 +1,10 @@
-"""Names of signals as docker takes them for STOPSIGNAL and `kill`: SIGTERM, TERM, 15, SIGRTMIN+3."""
+"""Names of signals as docker takes them, for STOPSIGNAL, `stop` and `kill`: SIGTERM, TERM, 15, SIGRTMIN+3."""
 
 import re
 import signal
 
 
-def signal_number(name: str) -> int | None:
+def number_of(name: str) -> int | None:
     """The number, or None for what is no signal of Linux."""
     if name.isascii() and name.isdigit():
         return int(name) if 1 <= int(name) <= 64 else None
@@ -20,4 +20,4 @@ def signal_number(name: str) -> int | None:
 
 
 def is_signal(name: str) -> bool:
-    return signal_number(name) is not None
+    return number_of(name) is not None
