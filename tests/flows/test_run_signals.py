@@ -44,7 +44,7 @@ def test_a_command_without_handler_needs_three_and_is_killed(plain: Box) -> None
     for number in (signal.SIGINT, signal.SIGTERM):
         process.send_signal(number)
         time.sleep(0.2)
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 137 and "once more kills it" in errors
