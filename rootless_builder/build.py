@@ -55,7 +55,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
         note_what_is_odd(script, request, emit)
         platform = request.platform or host_platform()
         automatic = platform_args(platform, request.target or last_name(script))
-        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.has)
+        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.replaced)
         graph.check()
         request = with_epoch(request, graph, contexts)
         bases = Bases(contexts, store, pull=pull, policy=request.pull, waiting=schedule.waiting,
@@ -72,7 +72,7 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
         check_devices(reachable, run.devices)
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=platform,
                         build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
-                        stages=frozenset(stage.index for stage in reachable), replaced=contexts.has,
+                        stages=frozenset(stage.index for stage in reachable), replaced=contexts.replaced,
                         effects=world.effects.found)
         with told_at_the_end(checks, fold, reachable, emit):
             check_names(graph, bases)

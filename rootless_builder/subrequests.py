@@ -122,12 +122,13 @@ class Inquiry:
         """The checks, and the stages that are asked about."""
         request = self._request
         automatic = platform_args(self._platform, request.target or last_name(script))
-        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.has)
+        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic,
+                              replaced=contexts.replaced)
         self._names = tuple(stage.name for stage in graph.stages if stage.name)
         stages = list(graph.stages) if request.target is None else graph.reachable(graph.target(request.target))
         checks = Checks(script=script, options=CheckOptions.of(script, request.build_args), platform=self._platform,
                         build_args=request.build_args, platform_args=automatic, ignore=file.ignore,
-                        stages=frozenset(stage.index for stage in stages), replaced=contexts.has)
+                        stages=frozenset(stage.index for stage in stages), replaced=contexts.replaced)
         return checks, graph, stages
 
     # -- base images -----------------------------------------------------------------------------------

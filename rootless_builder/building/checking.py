@@ -30,7 +30,7 @@ Configs = Callable[[str, Platform], ImageConfig | None]  # (name of an image, pl
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checks:
     """One file and how it is built. stages: those that are built, None for all. platform_args: TARGETPLATFORM and
-    its like. replaced: of stages, by named contexts. effects: what was found in what the build did until now."""
+    its like. replaced: see StageGraph.of. effects: what was found in what the build did until now."""
 
     script: Script
     options: CheckOptions
@@ -39,7 +39,7 @@ class Checks:
     platform_args: Mapping[str, str]
     ignore: IgnorePatterns | None
     stages: frozenset[int] | None = None
-    replaced: Callable[[str], bool] = lambda name: False
+    replaced: Callable[[str], str | None] = lambda name: None
     effects: Callable[[], Sequence[Finding]] = tuple
 
     def given(self, configs: Configs) -> Given:
@@ -54,7 +54,7 @@ class Checks:
             except IechorfileError:
                 triggers = ()  # the build says it
             return BaseFacts(env=dict(_pair(entry) for entry in image.config.env), triggers=triggers,
-                             platform=str(image.platform) if image.architecture and not self.replaced(name) else "",
+                             platform=str(image.platform) if image.architecture and self.replaced(name) is None else "",
                              own_shell=bool(image.config.shell))
 
         return Given(base=base, is_image=_is_image, platform_parts=_parts, platform=str(self.platform),

@@ -4,6 +4,7 @@
            | a git repository | the URL of a tar archive | the URL of an iEchorfile
     SOURCE = a folder | a tar archive | a git repository | a URL: one file, named "context"
            | oci-layout://PATH[:TAG|@DIGEST] | docker-image://NAME
+           | target:STAGE: a stage of the file itself, which plan/stages.py knows
 
 A path that is there is taken before a URL or repository of that spelling. Each is opened when first asked for and
 stays open until the build ends.
@@ -17,7 +18,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self, TypeVar
 
-from ..errors import DiskFull, IechorfileError, SourceError, UnsupportedError, UsageError
+from ..errors import DiskFull, IechorfileError, SourceError, UsageError
 from ..events import Emit, Notice
 from ..language.ignore import IgnorePatterns
 from ..layer.compress import is_tar
@@ -73,7 +74,7 @@ class Contexts:
         self._memory = memory
         self._open: dict[str, Source] = {}
         for _, source in self._named.values():  # one that is not there is told before anything is done
-            if not _is_image_place(source) and not source.startswith("target:"):
+            if not _is_image_place(source) and _stage(source) is None:
                 place_of(source)
         self._stack = ExitStack()
         self._lock = threading.Lock()
@@ -194,6 +195,10 @@ class Contexts:
                 self._opens(self._source(source), key)
             return self._open[key]
 
+    def replaced(self, name: str) -> str | None:
+        """What stands in for `name`: a stage of the file (in lower case), "" for a context, None for nothing."""
+        return (_stage(self.told(name)) or "") if self.has(name) else None
+
     def told(self, name: str) -> str:
         """What was given for `name`, as the user wrote it."""
         return self._named[_normal(name, self._default_registry)][1]
@@ -203,10 +208,6 @@ class Contexts:
         return self._stack.enter_context(opened)
 
     def _source(self, text: str) -> Source:
-        if text.startswith("target:") and not os.path.exists(text):
-            raise UnsupportedError(f"cannot use {text} as a build context: only a bake file can name a target",
-                                   hint="write the stage into this file, or build it first and give "
-                                        "docker-image://NAME")
         place = place_of(text)
         if isinstance(place, GitSource):
             return self._remotes.folder(place)
@@ -249,6 +250,12 @@ class Contexts:
 def _is_image_place(source: str) -> bool:
     kind, mark, _ = source.partition("://")
     return bool(mark) and kind in (*IMAGES, "oci-layout")
+
+
+def _stage(source: str) -> str | None:
+    """STAGE of target:STAGE, in lower case; None for another kind of context."""
+    kind, mark, name = source.partition(":")
+    return name.lower() if mark and kind == "target" and not os.path.exists(source) else None
 
 
 def place_of(text: str) -> Path | GitSource | HttpSource:

@@ -4,6 +4,7 @@
     FROM a AS x   ──▶ Stage(0, "x", base="a")
     FROM x        ──▶ Stage(1, "",  base="x", base_stage=0)     base_stage: the earlier stage of that name
     FROM a AS y   ──▶ Stage(2, "y", base="y")                   where a named context stands in for all of the stage
+                      Stage(2, "y", base="x", base_stage=0)     where that context is target:x
     COPY --from=x ──▶ an edge, as RUN --mount=from= and FROM --after= are; all also take a stage's number
 """
 
@@ -42,27 +43,35 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageGraph:
-    """stages in the order of the file; global_args: what ARG before the first FROM and the platform args mean."""
+    """stages in the order of the file; global_args: what ARG before the first FROM and the platform args mean.
+
+    replaced: see `of`.
+    """
 
     stages: tuple[Stage, ...]
     global_args: Mapping[str, str]
+    replaced: Callable[[str], str | None] = lambda name: None
 
     @classmethod
     def of(cls, script: Script, *, build_args: Mapping[str, str], platform_args: Mapping[str, str],
-           replaced: Callable[[str], bool] = lambda name: False) -> "StageGraph":
-        """replaced: is there a named context of that name? Errors: IechorfileError at the FROM that cannot be
-        understood."""
+           replaced: Callable[[str], str | None] = lambda name: None) -> "StageGraph":
+        """replaced: what a named context puts in the place of that name: a stage, "" for what is not in the file, None
+        where there is no such context. Errors: IechorfileError at the FROM that cannot be understood.
+        """
         escape = script.directives.escape
         meta, blocks = _blocks(script)
         args = _global_args(meta, build_args, platform_args, escape)
         stages: list[Stage] = []
         for source, body in blocks:
             stage = _stage(source, body, stages, args, escape)
-            if stage.name and replaced(stage.name):
-                stage = replace(stage, base=stage.name, base_stage=None, instructions=(), replaced=True,
-                                after=None)
+            stand_in = replaced(stage.name) if stage.name else None
+            if stand_in is not None:
+                stage = replace(stage, base=stage.name, base_stage=None, instructions=(), replaced=True, after=None)
+            meant = stand_in or replaced(stage.base)
+            if meant:
+                stage = replace(stage, base=meant, base_stage=_above(meant, stages, source))
             stages.append(stage)
-        return cls(stages=tuple(stages), global_args=args)
+        return cls(stages=tuple(stages), global_args=args, replaced=replaced)
 
     def target(self, wanted: str | None) -> Stage:
         """The stage to build: the last one, or by name (any case) or number. Errors: UsageError."""
@@ -80,6 +89,7 @@ class StageGraph:
 
     def find(self, name: str) -> Stage | None:
         """By name, the last of that name as BuildKit has it; else by number."""
+        name = self.replaced(name) or name
         named = [stage for stage in self.stages if stage.name and stage.name == name.lower()]
         if named:
             return named[-1]
@@ -101,12 +111,15 @@ class StageGraph:
                     found = self.find(name)
                     if found is not None:
                         mine[found.index] = instruction
-                    elif isinstance(instruction, Copy):
-                        self._check_number(name, instruction)
+                    elif isinstance(instruction, Copy) or self.replaced(name):
+                        self._check_name(name, instruction)
         if any(index <= read for index, read in ((index, max(mine)) for index, mine in edges.items() if mine)):
             self._check_circle(edges)
 
-    def _check_number(self, name: str, instruction: Instruction) -> None:
+    def _check_name(self, name: str, instruction: Instruction) -> None:
+        stage = self.replaced(name)
+        if stage:
+            raise _no_stage(stage, "", self.stages, instruction, name)
         if name.lstrip("+-").isdigit():
             raise IechorfileError(f"invalid stage index {name}", span=instruction.span, mark=name,
                                   hint=f"this file has the stages 0 to {len(self.stages) - 1}")
@@ -133,7 +146,7 @@ class StageGraph:
         """
         found = self.find(name)
         if found is None:
-            self._check_number(name, instruction)
+            self._check_name(name, instruction)
             return name
         if found.index == user.index:
             raise IechorfileError(f'circular dependency detected on stage: "{found.title}"', span=instruction.span,
@@ -234,6 +247,21 @@ def _stage(source: From, body: list[Instruction], earlier: list[Stage], args: Ma
     return Stage(index=len(earlier), name=source.name, base=base, base_stage=named[-1] if named else None,
                  platform=platform, source=source, instructions=tuple(body),
                  after=_after(source, earlier, args, escape) if source.after else None)
+
+
+def _above(name: str, earlier: list[Stage], source: From) -> int:
+    """The stage that a named context is. Errors: IechorfileError for one that is not above."""
+    for stage in reversed(earlier):
+        if stage.name == name:
+            return stage.index
+    raise _no_stage(name, " above", earlier, source, source.image)
+
+
+def _no_stage(name: str, where: str, stages: Iterable[Stage], instruction: Instruction, mark: str) -> IechorfileError:
+    """A named context is the stage `name`, which is not among `stages`."""
+    return IechorfileError(f'the build context target:{name} stands in here, and there is no stage "{name}"{where}',
+                           span=instruction.span, mark=mark, hint="name a stage that stands above",
+                           notes=suggest.notes(name, [stage.name for stage in stages if stage.name]))
 
 
 def _after(source: From, earlier: list[Stage], args: Mapping[str, str], escape: str) -> int:

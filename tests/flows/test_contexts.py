@@ -264,7 +264,7 @@ def test_named_contexts_of_every_kind(user: Person, web: Web, repositories: str,
     built(user, user.home / "c", *(f"--build-context={name}={value}" for name, value in given.items()))
     assert {"o", "o2", "g", "t", "passwd", "dir/f", "context"} <= set(members(user))
     assert "dir/skipped" not in members(user) and "A=b" in config(user)["Config"]["Env"]  # type: ignore[index]
-    for value, said, code in (("target:base", "only a bake file", 4), ("alpine", "docker-image://alpine", 5),
+    for value, said, code in (("target:base", 'no stage "base" above', 3), ("alpine", "docker-image://alpine", 5),
                               ("oci-layout:///none", "there is no such folder", 7), ("./no", "No such file", 5),
                               ("s3://x", "no such kind of URL", 5)):
         assert said in built(user, user.home / "c", f"--build-context=oci={value}", code=code), value
@@ -293,6 +293,40 @@ def test_a_named_context_stands_in_for_a_stage(user: Person) -> None:
     assert set(members(user)) == {"f"}
     checked = user.iechor("build", "--check", "--build-context=base=docker-image://busybox", user.home / "c")
     assert "no warnings" in checked.stdout
+
+
+TARGETS = """\
+FROM busybox AS first
+RUN echo 1 > /f
+FROM nowhere.invalid/none AS other
+RUN false
+FROM nowhere.invalid/image
+COPY --from=other f /copied
+COPY --from=docker.io/library/alpine:latest f /again
+RUN --mount=from=alpine,target=/m cat /m/f > /mounted
+"""
+
+
+def test_a_stage_of_the_file_stands_in_for_another_and_for_images(user: Person) -> None:
+    place = user.write("c/iEchorfile", TARGETS).parent
+    names = ("other", "nowhere.invalid/image", "alpine")
+    given = [f"--build-context={name}=target:First" for name in names]
+    built(user, place, *given)
+    for path in ("/f", "/copied", "/again", "/mounted"):
+        assert text_of(user, path) == "1\n", path
+    assert "no warnings" in user.iechor("build", "--check", *given, place).stdout
+    built(user, place, *given, "--target=other", "--no-cache-filter=first")
+    assert "f" in members(user)
+
+
+def test_a_stage_that_cannot_stand_in(user: Person) -> None:
+    place = user.write("c/iEchorfile", "FROM busybox AS base\nCOPY --from=x f /\nFROM base AS later\n").parent
+    for stage, said in (("bass", 'no stage "bass"'), ("later", "needs to be defined before"),
+                        ("base", "circular dependency")):
+        shown = built(user, place, f"--build-context=x=target:{stage}", "--target=base", code=3)
+        assert said in shown and "iEchorfile:2" in shown, stage
+    shown = built(user, place, "--build-context=busybox=target:later", code=3)
+    assert 'no stage "later" above' in shown and "iEchorfile:1" in shown
 
 
 def test_a_stage_that_is_stood_in_for_is_not_checked(user: Person) -> None:

@@ -98,8 +98,9 @@ def walk_stages(script: Script, given: Given) -> Walked:
     names: dict[str, int] = {}
     froms = list(_froms(script, args, given, walked, escape))
     for number, (this, base, platform, body) in enumerate(froms):
-        replaced = bool(this.name) and given.replaced(this.name)
-        below = None if replaced else names.get(base.text)
+        stage = given.replaced(this.name) if this.name else None
+        replaced = stage is not None
+        below = names.get(stage if stage is not None else given.replaced(base.text) or base.text)
         if this.name:
             names[this.name] = number
         if given.stages is not None and number not in given.stages:
@@ -107,7 +108,7 @@ def walk_stages(script: Script, given: Given) -> Walked:
         walk = walked.stages.get(below) if below is not None else None
         if walk is not None:
             scope = Scope.of(walk.scope, given, args, escape)
-            triggers = walk.scope.triggers
+            triggers = () if replaced else walk.scope.triggers
         else:
             named = this.name if replaced else base.text
             facts = BaseFacts(env={}) if named == "scratch" else given.base(named, platform.text)

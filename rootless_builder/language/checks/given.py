@@ -26,7 +26,8 @@ class Given:
     """platform: the one to build for. base: (name of an image, platform or "") → its facts, None where it is not
     known; what depends on it is not checked then. stages: those that are built, None for all of them.
 
-    replaced: does a named context stand in for the stage of that name? Its FROM and instructions count for nothing.
+    replaced: what a named context puts in the place of that name: a stage, "" for what is not in the file, None where
+    there is no such context. FROM and instructions of a stage that has that name count for nothing.
     is_image: is this the name of an image? platform_parts: "linux/arm64" → ("linux", "arm64"), None for nonsense.
     """
 
@@ -39,4 +40,4 @@ class Given:
     ignore: IgnorePatterns | None = None
     options: CheckOptions = field(default_factory=CheckOptions)
     stages: frozenset[int] | None = None
-    replaced: Callable[[str], bool] = lambda name: False
+    replaced: Callable[[str], str | None] = lambda name: None
