@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from .bases.pulling import Puller
     from .steps.runsettings import DeviceAccess, RunSettings
 
-RESERVED_ARGS = frozenset({EPOCH, "BUILDKIT_SYNTAX", BUILD_ARG, KEEP_GIT_DIR, "BUILDKIT_BUILD_NAME",
+SYNTAX = "BUILDKIT_SYNTAX"
+RESERVED_ARGS = frozenset({EPOCH, SYNTAX, BUILD_ARG, KEEP_GIT_DIR, "BUILDKIT_BUILD_NAME",
                            "BUILDKIT_CACHE_MOUNT_NS", "BUILDKIT_INLINE_CACHE", "BUILDKIT_MULTI_PLATFORM",
                            "BUILDKIT_SANDBOX_HOSTNAME"})
 
@@ -133,10 +134,13 @@ def told_at_the_end(checks: Checks, fold: Fold, stages: Sequence[Stage], emit: E
 
 def note_what_is_odd(script: Script, request: BuildRequest, emit: Emit) -> None:
     """Says what the user should know before anything is done."""
-    syntax = script.directives.syntax
-    if syntax is not None and not is_builtin_syntax(syntax.value):
-        emit(Notice(level="warning", text=f"{syntax.span}: # syntax={syntax.value} is not built in; the file is read "
-                                          "as iechor/iechorfile:1, and no frontend image is fetched"))
+    directive, name = script.directives.syntax, request.build_args.get(SYNTAX, "").partition(" ")[0]
+    asked = f"--build-arg {SYNTAX}={name}" if name else ""
+    if directive is not None and not name:
+        asked, name = f"{directive.span}: # syntax={directive.value}", directive.value
+    if name and not is_builtin_syntax(name):
+        emit(Notice(level="warning", text=f"{asked} is not built in; the file is read as iechor/iechorfile:1, and no "
+                                          "frontend image is fetched"))
     declared = {name for one in script.instructions if isinstance(one, Arg) for name, _ in one.args}
     known = declared | RESERVED_ARGS | platform_args(host_platform(), "").keys()
     unused = [name for name in request.build_args if name not in known and name.lower() not in PROXIES]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SourceError, UnsupportedError, UsageError
+from ..language.numbers import is_true
 from ..values import replace
 from .build_cache import CacheOptions, carried, ttl
 from .build_compat import platform, translated
@@ -45,7 +46,8 @@ def build(call: Call) -> int:
         if chosen.name != "build":
             return ask(call, chosen, request(call, settings))
     caching = CacheOptions.of(call, settings)
-    found = destinations(call, settings)
+    own = build_args(call)
+    found = destinations(call, settings, indexed=is_true(own.get("BUILDKIT_MULTI_PLATFORM", "")))
     if found.pushed_to and call.options.creds:  # the registries of base images need not see them
         settings = replace(settings, access=replace(settings.access, hosts=found.pushed_to))
     scratch = call.scratch(settings)  # before anything is imported: in subuid mode all begins anew here
@@ -53,7 +55,6 @@ def build(call: Call) -> int:
     from ..bases.pulling import Puller
     from ..contexts.remotes import Remotes
     from ..events import Notice
-    from ..language.numbers import is_true
     from ..outputs.exporting import Warnings, export, metadata
     from .build_inputs import fetch_auth
     from .noting import Noting
@@ -66,7 +67,7 @@ def build(call: Call) -> int:
             emit(Notice(text=text))
         run = run_settings(call, settings, announced(scratch, emit, stack), launching(stack))
         asked = request(call, settings, found)
-        inline = caching.inline or is_true(asked.build_args.get("BUILDKIT_INLINE_CACHE", ""))
+        inline = caching.inline or is_true(own.get("BUILDKIT_INLINE_CACHE", ""))
         asked = replace(asked, inline_cache=inline)
         with carried(caching, settings, store, asked.platform, now=asked.now / 1e9, emit=emit) as carrying:
             image = carrying.built(lambda: flow.build(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DiskFull, UsageError
+from ..errors import DiskFull, UnsupportedError, UsageError
 from .build_compat import platform
 from .call import Call
 
@@ -50,15 +50,18 @@ def compression_of(call: Call) -> str | None:
 
 
 def annotations(call: Call) -> "Annotations":
-    """What --annotation asks for. Errors: UsageError, UnsupportedError."""
+    """What --annotation asks for. Errors: UsageError."""
     from ..oci.platform import host_platform
     from ..outputs.annotating import annotations_of
 
     return annotations_of(call.options.annotation, platform(call.options) or host_platform())
 
 
-def destinations(call: Call, settings: "Settings") -> "Destinations":
-    """Checked, as far as that can be done before anything is built. Errors: UsageError, UnsupportedError."""
+def destinations(call: Call, settings: "Settings", *, indexed: bool) -> "Destinations":
+    """Checked, as far as that can be done before anything is built. indexed: see OutputDefaults.
+
+    Errors: UsageError, UnsupportedError.
+    """
     from ..oci.reference import Reference
     from ..outputs.exporting import Destinations
 
@@ -68,7 +71,11 @@ def destinations(call: Call, settings: "Settings") -> "Destinations":
             raise UsageError(f"cannot write {path}: there is no such folder", hint="name a file in one that is there")
     tags = tuple(dict.fromkeys(Reference.parse(name, default_registry=settings.default_registry)
                                for name in options.tag))
+    annotated = annotations(call)
     if not (options.output or options.push or options.load):
+        if annotated.index or annotated.index_descriptor:
+            raise UnsupportedError("cannot annotate the index: images of the store have none",
+                                   hint="write one with --push or --output type=oci, or annotate the manifest")
         return Destinations(tags=tags)
     from ..oci.platform import host_platform
     from ..outputs.specs import COMPRESSIONS, OutputDefaults, parse_outputs
@@ -77,7 +84,7 @@ def destinations(call: Call, settings: "Settings") -> "Destinations":
     found = Destinations(tags=tags, outputs=parse_outputs(options.output, OutputDefaults(
         names=tags, settings=settings, compression=COMPRESSIONS[asked] if asked else None,
         level=options.compression_level, force=options.force_compression,
-        platform=platform(options) or host_platform(), described=annotations(call).descriptor,
+        platform=platform(options) or host_platform(), annotations=annotated, indexed=indexed,
         keep=(settings.store, settings.scratch, Path(call.environ.get("HOME") or "/"), *context_of(options.context)),
     ), push=options.push, load=options.load))
     found.check(terminal=os.isatty(1))

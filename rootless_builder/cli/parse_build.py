@@ -76,8 +76,8 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
                        help="a name for the image (repeatable)")
     group.add_argument("--label", metavar="KEY=VALUE", action="append", default=[], help="a label (repeatable)")
     group.add_argument("--annotation", metavar="[WHERE:]KEY=VALUE", action="append", default=[],
-                       help="an annotation of the manifest, or of WHERE: manifest, manifest-descriptor (in the index "
-                            "of a layout or an archive), each with [PLATFORM] behind it (repeatable)")
+                       help="an annotation of the manifest, or of WHERE: manifest or manifest-descriptor, each with "
+                            "[PLATFORM] behind it, index or index-descriptor (in outputs: see OUTPUTS) (repeatable)")
     group.add_argument("--squash", action="store_true", help="make one layer of those this build adds to its base")
     group.add_argument("--squash-all", action="store_true", help="make one layer of everything")
     group.add_argument("--iidfile", metavar="FILE", help="write the image id to FILE")

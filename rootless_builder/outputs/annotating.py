@@ -4,13 +4,14 @@
     --annotation [WHERE[,WHERE][[PLATFORM]]:]KEY=VALUE
 
     manifest                   (the default) the image's own manifest
-    manifest-descriptor        what points at it, in the index of a layout or an archive
-    index, index-descriptor    of several images: here is one alone, and BuildKit refuses them then as well
+    manifest-descriptor        what points at it, in the image's index or that of a layout or an archive
+    index                      the image's own index, which it has then (of one manifest)
+    index-descriptor           what points at that, in the index of a layout or an archive
 """
 
 import re
 
-from ..errors import UnsupportedError, UsageError
+from ..errors import UsageError
 from ..language.suggest import nearest
 from ..oci.platform import Platform
 from ..values import dataclass, field
@@ -26,28 +27,31 @@ class Annotations:
 
     manifest: dict[str, str] = field(default_factory=dict)
     descriptor: dict[str, str] = field(default_factory=dict)
+    index: dict[str, str] = field(default_factory=dict)
+    index_descriptor: dict[str, str] = field(default_factory=dict)
 
     def put(self, where: str, platform: str | None, key: str, value: str, *, built: Platform) -> None:
         """where: one of PLACES, "" for the first; built: the one platform that there is.
 
-        Errors: UsageError, UnsupportedError.
+        Errors: UsageError.
         """
         where = where or PLACES[0]
         if where not in PLACES:
             near = nearest(where, PLACES)
             raise UsageError(f'cannot annotate the {where} with {key}: there is no such place',
                              hint=f"did you mean {near}?" if near else f"there are {', '.join(PLACES)}")
-        if where.startswith("index"):
-            raise UnsupportedError(f"cannot annotate the {where} with {key}: one image has a manifest and no index",
-                                   hint="annotate the manifest, or its descriptor (manifest-descriptor)")
+        if where.startswith("index") and platform is not None:
+            raise UsageError(f"cannot annotate the {where} of {platform} with {key}: it is of every platform",
+                             hint="leave the platform out")
         if platform is not None and Platform.parse(platform) != built:
             raise UsageError(f"cannot annotate the {where} of {platform} with {key}: {built} is built",
                              hint="leave the annotation out, or build for that platform")
-        (self.manifest if where == "manifest" else self.descriptor)[key] = value
+        places = (self.manifest, self.descriptor, self.index, self.index_descriptor)
+        places[PLACES.index(where)][key] = value
 
 
 def annotations_of(texts: list[str], built: Platform) -> Annotations:
-    """Every --annotation. Errors: UsageError, UnsupportedError."""
+    """Every --annotation. Errors: UsageError."""
     found = Annotations()
     for text in texts:
         match = _OPTION.fullmatch(text)

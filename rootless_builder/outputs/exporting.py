@@ -10,6 +10,7 @@ from typing import Any
 from ..config import Settings
 from ..errors import UsageError
 from ..events import CheckFound, Emit, Event, Notice
+from ..oci.manifest import INDEX_TYPES
 from ..oci.reference import Reference
 from ..store.images import Image
 from ..store.store import Store
@@ -121,7 +122,8 @@ def metadata(image: Image, exported: Sequence[Exported], destinations: Destinati
     if written:
         manifest = written[-1].manifest
         assert manifest is not None
-        described = replace(manifest, platform=image.config.platform)
+        described = manifest if manifest.media_type in INDEX_TYPES else \
+            replace(manifest, platform=image.config.platform)
         told |= {"containerimage.digest": str(manifest.digest), "containerimage.descriptor": described.to_json()}
     names = tuple(dict.fromkeys(name for one in written for name in one.names))
     return told | ({"image.name": ",".join(names)} if names else {})

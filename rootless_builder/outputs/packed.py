@@ -8,7 +8,7 @@ from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.platform import Platform
 from ..store.images import Image
-from ..store.packing import PackedLayer, Packing, manifest_of, packed
+from ..store.packing import PackedLayer, Packing, index_of, manifest_of, packed
 from ..store.store import Store
 from ..tree.node import Content, File, Inline, Meta
 from ..values import dataclass
@@ -37,12 +37,12 @@ class HeldContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedImage:
-    """manifest: described by `descriptor`. blobs: manifest, config and layers, each once."""
+    """descriptor: of the manifest, or of the index around it, which has no platform. blobs: each once."""
 
     id: Digest
     descriptor: Descriptor
     layers: tuple[Descriptor, ...]
-    platform: Platform
+    platform: Platform | None
     blobs: Mapping[Digest, File]
 
 
@@ -55,12 +55,16 @@ def packed_image(image: Image, store: Store, packing: Packing, *, jobs: int) -> 
             if layer.blob.digest not in layers:
                 layers[layer.blob.digest] = stack.enter_context(packed(layer, store, packing, jobs=jobs))
         found = [layers[layer.blob.digest] for layer in image.layers]
+        platform = image.config.platform
         manifest, descriptor, data = manifest_of(image, [one.blob for one in found], store, packing)
+        index = index_of(descriptor, platform, packing)
+        documents = [(descriptor, data), index] if index else [(descriptor, data)]
         contents: dict[Digest, tuple[int, Content]] = {
-            descriptor.digest: (descriptor.size, Inline(data)),
+            **{told.digest: (told.size, Inline(text)) for told, text in documents},
             manifest.config.digest: (manifest.config.size, StoredContent(store, manifest.config.digest)),
             **{one.blob.digest: (one.blob.size, HeldContent(one.fd)) for one in found}}
-        yield PackedImage(id=image.id, descriptor=descriptor, layers=manifest.layers, platform=image.config.platform,
+        yield PackedImage(id=image.id, descriptor=documents[-1][0], layers=manifest.layers,
+                          platform=None if index else platform,
                           blobs={digest: File(Meta(0o644), content, size)
                                  for digest, (size, content) in contents.items()})
 

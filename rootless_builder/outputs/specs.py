@@ -50,7 +50,8 @@ _HARMLESS: Mapping[str, bool] = {"oci-artifact": False, "attestation-inline": Fa
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputDefaults:
     """What counts where an output does not say otherwise. names: of --tag; keep: folders no mode=delete may empty;
-    described: what descriptors of the manifest are annotated with.
+    annotations: of --annotation, of which the image itself has those of its manifest; indexed: as
+    BUILDKIT_MULTI_PLATFORM has it, the one platform is written as one of several would be.
     """
 
     names: tuple[Reference, ...] = ()
@@ -60,7 +61,8 @@ class OutputDefaults:
     level: int | None = None
     force: bool = False
     keep: tuple[Path, ...] = ()
-    described: Mapping[str, str] = field(default_factory=dict, hash=False)
+    annotations: Annotations = field(default_factory=Annotations, hash=False)
+    indexed: bool = False
 
 
 def parse_outputs(texts: Sequence[str], defaults: OutputDefaults, *, push: bool = False,
@@ -163,13 +165,17 @@ def _local(found: _Fields, defaults: OutputDefaults) -> Output:
         raise found.refused(f"there is no mode {mode}", "the modes are copy and delete")
     if not found.values.get("dest"):
         raise found.refused("type=local needs dest", "write --output type=local,dest=FOLDER")
-    part = str(defaults.platform).replace("/", "_") if found.flag("platform-split") else ""
+    part = _folder(defaults) if found.flag("platform-split", defaults.indexed) else ""
     return LocalOutput(dest=found.values["dest"], delete=mode == "delete", keep=defaults.keep, part=part)
 
 
+def _folder(defaults: OutputDefaults) -> str:
+    return str(defaults.platform).replace("/", "_")
+
+
 def _tar(found: _Fields, defaults: OutputDefaults) -> Output:
-    found.flag("platform-split")  # for several platforms: BuildKit passes it over when there is one
-    return TarOutput(dest=found.values.get("dest") or "-")
+    found.flag("platform-split")  # BuildKit passes it over: several platforms are always split, one never is
+    return TarOutput(dest=found.values.get("dest") or "-", part=_folder(defaults) if defaults.indexed else "")
 
 
 def _archive(found: _Fields, defaults: OutputDefaults) -> Output:
@@ -184,6 +190,9 @@ def _archive(found: _Fields, defaults: OutputDefaults) -> Output:
         return LayoutOutput(dest=found.values["dest"], packing=packing, names=names)
     if docker and "dest" not in found.values:
         return ImageOutput(packing=packing, names=names)
+    if docker and packing.index is not None:
+        raise found.refused("an archive for docker load has no index", "take type=oci, or leave "
+                            "BUILDKIT_MULTI_PLATFORM and annotations of the index out")
     return ArchiveOutput(dest=found.values.get("dest") or "-", packing=packing, docker=docker, names=names)
 
 
@@ -239,14 +248,20 @@ def _packing(found: _Fields, defaults: OutputDefaults, media: Literal["", "oci",
         if media == "docker" and kind == "zstd":
             raise found.refused("docker's media types know no zstd", "leave oci-mediatypes=false out, or take gzip")
     annotations = _annotations(found, defaults)
+    indexed = defaults.indexed or annotations.index or annotations.index_descriptor
+    if media == "docker" and annotations.index:
+        raise found.refused("docker's manifest lists have no annotations", "leave oci-mediatypes=false out")
     return Packing(compression=kind, level=level if kind != "none" else None, media=media,
                    force=found.flag("force-compression", defaults.force), annotations=annotations.manifest,
-                   described=annotations.descriptor)
+                   described=annotations.descriptor, index=annotations.index if indexed else None,
+                   index_described=annotations.index_descriptor)
 
 
 def _annotations(found: _Fields, defaults: OutputDefaults) -> Annotations:
-    """Those of this output; of --annotation only what is put on descriptors, the image has the others."""
-    kept = Annotations(descriptor=dict(defaults.described))
+    """Those of this output; of --annotation all but the manifest's, which the image has already."""
+    given = defaults.annotations
+    kept = Annotations(descriptor=dict(given.descriptor), index=dict(given.index),
+                       index_descriptor=dict(given.index_descriptor))
     for key, value in found.values.items():
         match = IN_OUTPUT.fullmatch(key)
         if match is not None:

@@ -5,6 +5,7 @@ They come from the image's tree in memory: nothing is unpacked, so the plain use
 
 from ..layer.writer import write_layer
 from ..oci.reference import Reference
+from ..paths import ImagePath
 from ..store.images import Image
 from ..tree.changes import ChangeSet, Put
 from ..values import dataclass
@@ -14,7 +15,10 @@ from .output import Exported, Exporting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarOutput:
+    """part: a folder within the tar, for the one platform; "" for its top."""
+
     dest: str
+    part: str = ""
     names: tuple[Reference, ...] = ()
     named_here: bool = False
     sends: bool = False
@@ -29,7 +33,8 @@ class TarOutput:
     def export(self, image: Image, world: Exporting) -> Exported:
         """Errors: DiskFull, UsageError, StoreError."""
         tree = world.store.trees.load(image.layers)
-        files = ChangeSet(tuple(Put(path, node) for path, node in tree.walk() if path))  # the root is the reader's own
+        places = ((ImagePath("/".join(filter(None, (self.part, path)))), node) for path, node in tree.walk())
+        files = ChangeSet(tuple(Put(place, node) for place, node in places if place))  # the root is the reader's own
         with whole_file(self.dest) as fd:
             write_layer(files, fd, clamp=world.clamp, forced=world.forced)
         return Exported()

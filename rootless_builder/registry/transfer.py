@@ -22,7 +22,7 @@ from ..oci.platform import Platform, best, host_platform
 from ..oci.reference import Reference
 from ..store.images import Image, LayerRef
 from ..store.making import Making, NotMade
-from ..store.packing import Packing, being_packed, known, manifest_of
+from ..store.packing import Packing, being_packed, index_of, known, manifest_of
 from ..store.store import Store
 from ..threads import side_by_side
 from ..values import replace
@@ -70,7 +70,7 @@ def fetch_config(reference: Reference, *, platform: Platform, client: RegistryCl
 
 def push(image: Image, reference: Reference, store: Store, *, client: RegistryClient, emit: Emit = quiet,
          packing: Packing = DEFAULT, by_digest: bool = False, jobs: int = 4) -> Descriptor:
-    """Sends the image to where `reference` says; the descriptor of its manifest there.
+    """Sends the image to where `reference` says; the descriptor of its manifest, or index, there.
 
     Layers go out as `packing` says; blobs that are there already are not sent. by_digest: no tag is set there.
     Errors: AuthError, RegistryError, UsageError, StoreError, DiskFull.
@@ -84,6 +84,10 @@ def push(image: Image, reference: Reference, store: Store, *, client: RegistryCl
         sent = dict(zip(distinct, _side_by_side(sender.layer, distinct.values(), jobs, told, client), strict=True))
         sender.stored(image.manifest.config)
         _, descriptor, data = manifest_of(image, [sent[layer.blob.digest] for layer in image.layers], store, packing)
+        index = index_of(descriptor, image.config.platform, packing)
+        if index is not None:
+            client.put_manifest(Reference(reference.domain, reference.path), data, descriptor)
+            descriptor, data = index
         client.put_manifest(reference, data, descriptor)
         return descriptor
 

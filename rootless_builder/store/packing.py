@@ -16,7 +16,8 @@ from ..errors import UsageError
 from ..layer.compress import Buffer, compress
 from ..oci import descriptor as media
 from ..oci.descriptor import Descriptor, compression_of
-from ..oci.manifest import MANIFEST_LIMIT, Manifest
+from ..oci.manifest import MANIFEST_LIMIT, Index, Manifest
+from ..oci.platform import Platform
 from ..values import dataclass, field, replace
 from .atomic import write_all
 from .images import Image, LayerRef
@@ -38,7 +39,8 @@ class Packing:
     """compression: "gzip", "zstd" or "none", of layers that are stored uncompressed, by `force` of the others too.
 
     level: None for the default (gzip 2, zstd 3). media: whose media types the manifest has, "" for those of the image.
-    annotations: of the manifest, beside those it has; described: of its descriptor.
+    annotations: of the manifest, beside those it has; described: of its descriptor. index: the annotations of an index
+    that has the manifest as its only one, None when the image has none; index_described: of its descriptor.
     """
 
     compression: str = "gzip"
@@ -47,6 +49,8 @@ class Packing:
     media: Literal["", "oci", "docker"] = ""
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     described: Mapping[str, str] = field(default_factory=dict, hash=False)
+    index: Mapping[str, str] | None = field(default=None, hash=False)
+    index_described: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def check(self) -> None:
         """Errors: UsageError for what cannot be."""
@@ -126,6 +130,15 @@ def manifest_of(image: Image, layers: Sequence[Descriptor], store: Store,
         digest = image.manifest_descriptor.digest
         return stored, _described(image.manifest_descriptor, packing), store.blobs.read(digest, MANIFEST_LIMIT)
     return told, _described(told.descriptor(), packing), told.to_json()
+
+
+def index_of(manifest: Descriptor, platform: Platform, packing: Packing) -> tuple[Descriptor, bytes] | None:
+    """The index around that manifest, where the image has one."""
+    if packing.index is None:
+        return None
+    kind = media.DOCKER_MANIFEST_LIST if manifest.media_type == media.DOCKER_MANIFEST else media.MEDIA_TYPE_IMAGE_INDEX
+    index = Index(manifests=(replace(manifest, platform=platform),), annotations=packing.index, media_type=kind)
+    return replace(index.descriptor(), annotations=packing.index_described), index.to_json()
 
 
 def _described(manifest: Descriptor, packing: Packing) -> Descriptor:

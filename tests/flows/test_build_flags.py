@@ -140,6 +140,10 @@ def test_what_buildkit_takes_as_build_args(user: Person) -> None:
     shown = build(user, text, "--build-arg=BUILDKIT_SANDBOX_HOSTNAME=other", "--build-arg=BUILDKIT_INLINE_CACHE=1",
                   "--build-arg=BUILDKIT_BUILD_NAME=n")
     assert " other" in shown and "not consumed" not in shown
+    shown = build(user, "# syntax=docker/dockerfile:1\nFROM busybox\n", "--build-arg=BUILDKIT_SYNTAX=example/it:2 more")
+    assert "--build-arg BUILDKIT_SYNTAX=example/it:2 is not built in" in shown
+    shown = build(user, "# syntax=example/it:2\nFROM busybox\n", "--build-arg=BUILDKIT_SYNTAX=docker/dockerfile:1.7")
+    assert "not built in" not in shown
     assert " iechor" in (shown := build(user, text)) and "[here]" in shown
     assert "[]" in build(user, text, "--no-cache", "--build-arg=BUILDKIT_CACHE_MOUNT_NS=apart")
 

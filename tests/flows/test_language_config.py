@@ -71,4 +71,4 @@ def test_annotations_are_in_the_manifest(user: Person) -> None:
     digest = index["manifests"][0]["digest"].partition(":")[2]
     manifest = json.loads((user.home / "oci/blobs/sha256" / digest).read_text())
     assert manifest["annotations"] == {"a.b": "c", "d": "e"}
-    assert "one image has a manifest and no index" in build(user, "FROM busybox\n", "--annotation=index:a=b", code=4)
+    assert "images of the store have none" in build(user, "FROM busybox\n", "--annotation=index:a=b", code=4)

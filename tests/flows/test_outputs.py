@@ -10,6 +10,7 @@ import tarfile
 
 import pytest
 
+from tests import images
 from tests.conftest import Person
 from tests.registry_server import Registry, skopeo
 
@@ -133,6 +134,38 @@ def test_an_oci_archive_for_skopeo(user: Person, attributes: str, media_type: st
     assert meta["containerimage.config.digest"] == manifest["config"]["digest"] == (user.home / "iid").read_text()
     assert len(json.loads(skopeo("inspect", f"oci-archive:{user.home}/x.tar"))["Layers"]) == 2
     skopeo("copy", "-q", f"oci-archive:{user.home}/x.tar", f"dir:{user.home}/copied")  # every blob has its digest
+
+
+@pytest.mark.parametrize("options", [
+    ("--build-arg=BUILDKIT_MULTI_PLATFORM=1",), ("--annotation=index:org.i=1", "--annotation=index-descriptor:org.d=2")])
+def test_one_platform_as_one_of_several(user: Person, registry: Registry, options: tuple[str, ...]) -> None:
+    name = f"{registry.host}/outputs/index:1"
+    user.iechor("build", "-t", name, "--push", "-o", "type=oci,dest=x.tar", "--metadata-file=m",
+                "--annotation=manifest-descriptor:org.m=3", *options, file(user, COPIED))
+    raw = skopeo("inspect", "--raw", f"docker://{name}", *registry.skopeo_flags())
+    assert raw == skopeo("inspect", "--raw", f"oci-archive:{user.home}/x.tar"), "one digest everywhere"
+    told, meta = json.loads(raw), json.loads((user.home / "m").read_text())
+    [manifest] = told["manifests"]
+    assert manifest["platform"] == {"architecture": images.ARCHITECTURE, "os": "linux"}
+    assert manifest["annotations"] == {"org.m": "3"}
+    assert meta["containerimage.digest"] == f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}"
+    annotated = len(options) == 2
+    assert told.get("annotations") == ({"org.i": "1"} if annotated else None)
+    assert meta["containerimage.descriptor"].get("annotations") == ({"org.d": "2"} if annotated else None)
+    assert "platform" not in meta["containerimage.descriptor"]
+    for place in (("pull", name), ("load", "-i", "x.tar")):
+        before = user.iechor("rmi", name).stdout
+        user.iechor(*place)
+        assert kept(user) == [name], before
+
+
+def test_files_of_one_platform_as_of_several(user: Person) -> None:
+    several, folder = "--build-arg=BUILDKIT_MULTI_PLATFORM=1", f"linux_{images.ARCHITECTURE}"
+    user.iechor("build", several, "-o", "out", "-o", "type=tar,dest=x.tar", file(user, COPIED))
+    assert os.listdir(user.home / "out") == [folder] and (user.home / "out" / folder / "b/a").is_file()
+    assert sorted(listing(str(user.home / "x.tar"))) == [f"{folder}/", f"{folder}/b/", f"{folder}/b/a"]
+    user.iechor("build", several, "-o", "type=local,dest=flat,platform-split=false", "ctx")
+    assert os.listdir(user.home / "flat") == ["b"]
 
 
 def test_a_docker_archive_for_docker_podman_and_us(user: Person) -> None:

@@ -76,9 +76,15 @@ def test_annotations_for_this_platform():
                   "annotation-manifest-descriptor[linux/amd64].org.e=5").packing
     assert dict(packing.annotations) == {"org.a": "1", "org.b": "2", "Org.D": "4"}
     assert dict(packing.described) == {"org.e": "5"}
-    for where in ("index", "index-descriptor"):
-        with pytest.raises(UnsupportedError, match=f"cannot annotate the {where} with org.a: one image has"):
-            one(f"type=oci,dest=x,annotation-{where}.org.a=1")
+    assert packing.index is None
+    packing = one("type=oci,dest=x,annotation-index.org.a=1,annotation-index-descriptor.org.b=2").packing
+    assert (packing.index, packing.index_described) == ({"org.a": "1"}, {"org.b": "2"})
+    with pytest.raises(UsageError, match="of every platform"):
+        one("type=oci,dest=x,annotation-index[linux/amd64].org.a=1")
+    with pytest.raises(UsageError, match="manifest lists have no annotations"):
+        one("type=oci,dest=x,annotation-index.org.a=1,oci-mediatypes=false")
+    with pytest.raises(UsageError, match="an archive for docker load has no index"):
+        one("type=docker,dest=x,annotation-index.org.a=1,oci-mediatypes=true")
     with pytest.raises(UsageError, match="of linux/arm64 with org.a: linux/amd64 is built"):
         one("type=oci,dest=x,annotation[linux/arm64].org.a=1")
     with pytest.raises(UsageError, match="no such place") as error:
