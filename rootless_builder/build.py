@@ -56,7 +56,8 @@ def build(request: BuildRequest, store: Store, run: "RunSettings", pull: "Puller
         note_what_is_odd(script, request, emit)
         platform = request.platform or host_platform()
         automatic = platform_args(platform, request.target or last_name(script))
-        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic, replaced=contexts.replaced)
+        graph = StageGraph.of(script, build_args=request.build_args, platform_args=automatic,
+                              replaced=contexts.replaced)
         graph.check()
         request = with_epoch(request, graph, contexts)
         bases = Bases(contexts, store, pull=pull, policy=request.pull, waiting=schedule.waiting,

@@ -55,8 +55,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--build-context", metavar="NAME=SOURCE", action="append", default=[],
                        help="another context for COPY --from=NAME, FROM NAME and instead of a stage called NAME: a "
                             "folder, a tar archive of a root file system, a git repository, a URL (one file, called "
-                            "context), docker-image://IMAGE, oci-layout://PATH[:TAG|@DIGEST], or target:STAGE, a stage of "
-                            "the file that stands above (repeatable)")
+                            "context), docker-image://IMAGE, oci-layout://PATH[:TAG|@DIGEST], or target:STAGE, a stage "
+                            "of the file that stands above (repeatable)")
     group.add_argument("--ignorefile", metavar="FILE",
                        help="read this instead of .iechorignore, whatever the context is")
     group.add_argument("--cpp-flag", metavar="FLAG", action="append", default=[],

@@ -137,8 +137,9 @@ def test_an_oci_archive_for_skopeo(user: Person, attributes: str, media_type: st
 
 
 @pytest.mark.parametrize("options", [
-    ("--build-arg=BUILDKIT_MULTI_PLATFORM=1",), ("--annotation=index:org.i=1", "--annotation=index-descriptor:org.d=2")])
-def test_one_platform_as_one_of_several(user: Person, registry: Registry, options: tuple[str, ...]) -> None:
+    ["--build-arg=BUILDKIT_MULTI_PLATFORM=1"],
+    ["--annotation=index:org.i=1", "--annotation=index-descriptor:org.d=2"]])
+def test_one_platform_as_one_of_several(user: Person, registry: Registry, options: list[str]) -> None:
     name = f"{registry.host}/outputs/index:1"
     user.iechor("build", "-t", name, "--push", "-o", "type=oci,dest=x.tar", "--metadata-file=m",
                 "--annotation=manifest-descriptor:org.m=3", *options, file(user, COPIED))
