@@ -1,5 +1,6 @@
 """Scratch: disposable at any moment but while it is in use; kills, prunes, strangers, a full disk."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -240,3 +241,28 @@ def test_an_answer_of_the_kernel_about_overlays_is_remembered(tmp_path: Path, st
     assert scratch.fallback is not None and "Operation not permitted" in scratch.fallback
     (scratch.places.own / "overlay.json").write_text(json.dumps(known | {"errno": 1, "boot": "another"}))
     assert scratch.fallback is None or known["errno"]
+
+
+def flags(folder: Path, add: int = 0) -> int:
+    """What lsattr shows, once `add` is among it: 0 where the file system has no such thing."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        packed = bytearray(8)
+        fcntl.ioctl(fd, 0x80086601, packed)
+        number = int.from_bytes(packed[:4], sys.byteorder)
+        if add:
+            fcntl.ioctl(fd, 0x40086602, (number | add).to_bytes(4, sys.byteorder))
+        return number | add
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
+
+
+def test_trees_begin_in_empty_parts_of_the_disk(tmp_path: Path) -> None:
+    """Where the file system knows of it, as ext4 does: chattr +T. Not what lies in a tree, which stays together."""
+    top = 0x20000
+    known = bool(flags(tmp_path, add=top) & top)
+    places = Scratch.open(tmp_path / "scratch", mode=IdMode.FAKEROOT, overlay=0).places
+    (places.tmp / "tree").mkdir()
+    assert [bool(flags(path) & top) for path in (places.runs, places.tmp, places.tmp / "tree")] == [known, known, False]
