@@ -6,7 +6,7 @@
     in and out    outputs ▸ registry · sources · containers
     on a disk     scratch ▸ store · sandbox
     the model     plan · layer ▸ language · oci · tree · cdi
-    ground        errors, span, events, paths, once, threads, schedule, removing, processes, signals, config,
+    ground        errors, span, events, paths, once, threads, schedule, removing, processes, signals, urls, config,
                   values, layercore
 
 A room knows only what stands below it or to its right, and of that only what the table says.
@@ -20,7 +20,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rootless_builder"
 GROUND = {"__init__", "errors", "span", "events", "paths", "once", "threads", "schedule", "removing", "values",
-          "layercore", "processes", "signals"}
+          "layercore", "processes", "signals", "urls"}
 # A room may import itself, the ground, and what stands here: a room, or a module of one.
 ROOMS: dict[str, set[str]] = {
     "cli": {"flows", "config", "language.numbers", "oci.reference", "oci.platform", "oci.digest",
@@ -56,14 +56,14 @@ ROOMS: dict[str, set[str]] = {
     "config": {"errors", "span"},
     "errors": {"span"}, "schedule": {"errors", "events", "threads"}, "threads": set(),
     "span": set(), "paths": set(), "events": set(), "once": set(), "removing": set(), "values": set(),
-    "processes": set(), "signals": set(),
+    "processes": set(), "signals": set(), "urls": set(),
     "layercore": {"_layercore", "_layercore_py"},
     "_layercore_py": {"_survey_py", "_opening_py"},
     "_survey_py": {"_opening_py", "layer.header", "tree.node"},  # headers: C has its own, and tests hold them together
     "_opening_py": set(),
 }
 ONLY_ITS_OWN = {"sandbox", "errors", "span", "paths", "events", "once", "threads", "schedule", "removing",
-                "processes", "signals",
+                "processes", "signals", "urls",
                 "_layercore_py", "layercore"}  # no free ground
 PURE = ("language", "oci", "tree", "plan", "layer")
 IMPURE = {"subprocess", "ctypes", "prctl", "psutil", "socket", "multiprocessing", "threading", "urllib3"}

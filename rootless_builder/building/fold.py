@@ -247,7 +247,7 @@ class Fold:
         world = self._world
         position = f"{self._script.file} {place.stage.title} {place.number}"
         told = [*([] if is_independent(step) else [("the steps before it", state.key)]),
-                *((name, digest_of(value)) for name, value in describe(step).items()), *given]
+                *((name, digest_of(value)) for name, value in [*describe(step).items(), *given])]
         world.emit(StepMissed(step=place.step, reason=place.cache.explain(position, told)))
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
         with perform(step, state, world, place.step) as done:

@@ -7,13 +7,13 @@
     hint: …
 """
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import IechorError, Interrupted
 from ..span import Span
+from ..urls import redacted
 from .terminal import clean
 
 CONTEXT = 2  # lines shown above and below
@@ -41,7 +41,7 @@ def text(known: IechorError, places: Sequence[Path], *, prefix: str = "iechor: "
     lines += known.notes
     if known.hint:
         lines.append(f"hint: {known.hint}")
-    return "\n".join(lines)
+    return redacted("\n".join(lines))
 
 
 def excerpt(span: Span, text: Sequence[str], first: int = 1, *, mark: str = "") -> list[str]:
@@ -60,7 +60,7 @@ def excerpt(span: Span, text: Sequence[str], first: int = 1, *, mark: str = "") 
     shown = []
     for number in range(max(first, span.line - CONTEXT), min(end, last + CONTEXT) + 1):
         sign = ">" if span.line <= number <= last else " "
-        shown.append(f" {sign} {number:4} | {text[number - first]}".rstrip())
+        shown.append(f" {sign} {number:4} | {redacted(text[number - first])}".rstrip())
         if number == line and column and width >= 0:
             before = "".join(char if char == "\t" else " " for char in text[number - first][: column - 1])
             shown.append(" " * 8 + "| " + before + "^" * max(1, width))
@@ -110,4 +110,4 @@ def hidden(text: str, words: Sequence[str]) -> str:
             value = value if equals else "".join(words[number + 1:number + 2])
             for secret in (value, value.partition("=")[2], value.partition(":")[2]):
                 text = text.replace(secret, "***") if len(secret) >= SHORTEST else text
-    return re.sub(r"(?<=://)[^/\s@]*:[^/\s@]*(?=@)", "***", text)
+    return redacted(text)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from ..config import Settings
 from ..errors import RegistryError, SourceError
@@ -31,6 +31,7 @@ from ..store.buildcache import StepRecord
 from ..store.store import Store
 from ..tree.node import Directory, File, Meta
 from ..tree.tree import IMPLIED, SymlinkLoop, Tree
+from ..urls import apart
 from ..values import dataclass
 from .fetchauth import FetchAuth
 
@@ -154,7 +155,7 @@ class Remotes:
             try:
                 known = self._get(source, record)
             except RegistryError as error:
-                raise SourceError(f"cannot fetch {_shown(source.url)}: {error.message}", hint=error.hint) from error
+                raise SourceError(f"cannot fetch {apart(source.url)[0]}: {error.message}", hint=error.hint) from error
             self._answers[source.url] = known
         if known.file is not None and source.checksum:
             self._verify(source, known)
@@ -205,7 +206,7 @@ class Remotes:
             with open(answer.file.content.open()[0], "rb") as stream:
                 found = f"{wanted.algorithm}:{hashlib.file_digest(stream, wanted.algorithm).hexdigest()}"
         if found != source.checksum:
-            raise SourceError(f"digest mismatch of {_shown(source.url)}: {found}, and expected {source.checksum}",
+            raise SourceError(f"digest mismatch of {apart(source.url)[0]}: {found}, and expected {source.checksum}",
                               hint="the file is not what --checksum was made for: look at it before you trust it")
 
 
@@ -222,27 +223,23 @@ def _inside(tree: Tree, source: GitSource) -> ImagePath:
 
 
 def _url_key(url: str) -> str:
-    return digest_of({"url": url})
+    """Without the password: no key lets one be guessed, and whoever gives another is asked for it by the server."""
+    return digest_of({"url": apart(url)[0]})
 
 
 def _authorized(url: str) -> tuple[dict[str, str], str]:
     """USER:PASSWORD of the URL as a header, and the URL without it."""
-    parts = urlsplit(url)
+    plain, user, password = apart(url)
     headers: dict[str, str] = {}
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    return headers, parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    if user is not None:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password or ''}".encode()).decode()
+    return headers, urlsplit(plain)._replace(fragment="").geturl()
 
 
 def _remedy(status: int, url: str) -> str:
     if status not in (401, 403):
         return "is the URL right?"
     return f"it wants to know who asks: --secret id=HTTP_AUTH_TOKEN_{urlsplit(url).hostname},env=NAME gives a token"
-
-
-def _shown(url: str) -> str:
-    return urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
 
 
 def _time(modified: str) -> int:

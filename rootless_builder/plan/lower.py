@@ -14,6 +14,7 @@ from ..language.words import expand, expand_words
 from ..oci.config import Healthcheck, ImageConfig, RunConfig
 from ..paths import absolute, image_path
 from ..signals import is_signal
+from ..urls import redacted
 from ..values import dataclass, replace
 from .durations import spoken
 from .lower_copy import copy_step
@@ -81,7 +82,7 @@ class Lowering:
         return self.image.config
 
     def shown(self, instruction: i.Instruction, created_by: str) -> Shown:
-        return Shown(text=" ".join(instruction.text.split()), created_by=created_by, span=instruction.span)
+        return Shown(text=redacted(" ".join(instruction.text.split())), created_by=created_by, span=instruction.span)
 
     def config_step(self, instruction: i.Instruction, created_by: str) -> ConfigStep:
         return ConfigStep(shown=self.shown(instruction, created_by), image=self.image)
@@ -121,7 +122,7 @@ def _arg(low: Lowering, this: i.Arg) -> Step:
             low.env[name] = value
         low.args.append((name, value))
         shown.append(name if value is None else f"{name}={value}")
-    return low.config_step(this, "ARG " + " ".join(shown))
+    return low.config_step(this, redacted("ARG " + " ".join(shown)))
 
 
 def _user(low: Lowering, this: i.User) -> Step:

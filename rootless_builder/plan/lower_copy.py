@@ -7,6 +7,7 @@ from ..language import instructions as i
 from ..language.ignore import IgnorePatterns
 from ..language.words import expand_raw
 from ..paths import absolute, image_path
+from ..urls import redacted
 from .filemode import FileMode
 from .remotes import GitSource, HttpSource, git_source, http_source
 from .steps import CopySource, CopyStep, InlineFile
@@ -30,7 +31,7 @@ def copy_step(low: "Lowering", this: "i.Copy | i.Add") -> CopyStep:
     told = [word, *(["--parents"] if parents else []), *([f"--chown={owner}"] if owner else []),
             *([f"--chmod={chmod}"] if chmod else []), *texts, *(f"<<{file.name}" for file in this.files), dest]
     return CopyStep(
-        shown=low.shown(this, f"{' '.join(told)} # iechor"), image=low.image,
+        shown=low.shown(this, redacted(f"{' '.join(told)} # iechor")), image=low.image,
         sources=_sources(low, this, texts), inline=tuple(_inline(low, file) for file in this.files),
         dest=_destination(dest, low.config.working_dir), origin=origin, owner=owner, mode=_mode(chmod),
         excludes=_excludes(this), parents=parents, unpack=unpack, link=_links(this.link, owner, chmod))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..language import instructions as i
 from ..paths import absolute, image_path
+from ..urls import redacted
 from .mounts import step_mounts
 from .steps import InlineFile, RunStep
 
@@ -27,7 +28,7 @@ def run_step(low: "Lowering", this: i.Run) -> RunStep:
         argv = low.in_shell(text) if this.shell or this.heredocs else this.argv
     network = this.network if this.network != "default" else low.arguments.default_network
     return RunStep(
-        shown=low.shown(this, f"RUN {_with_args(low, argv)} # iechor"), image=low.image, argv=argv,
+        shown=low.shown(this, redacted(f"RUN {_with_args(low, argv)} # iechor")), image=low.image, argv=argv,
         env=tuple(f"{key}={value}" for key, value in low.env.items()), proxies=tuple(_proxies(low)),
         user=low.config.user, cwd=absolute(image_path(low.config.working_dir)), script=script, network=network,
         devices=this.devices,

@@ -11,12 +11,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import SourceError
+from ..urls import apart, redacted
 from ..values import dataclass
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ALWAYS = ("-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false", "-c", "core.attributesFile=/dev/null",
            "-c", "core.symlinks=true", "-c", "advice.detachedHead=false", "-c", "gc.auto=0",
            "-c", "protocol.file.allow=never", "-c", "protocol.ext.allow=never")
+_LOGIN = ("!login() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$IECHOR_USER\" "
+          "\"$IECHOR_PASSWORD\"; }; login")  # a credential helper: git asks it where a server wants to know who asks
 _ONE_SCOPE = ("https://github.com/", "https://www.github.com/")  # one token for submodules too, as BuildKit has it
 
 
@@ -41,7 +44,7 @@ class Git:
         if _COMMIT.fullmatch(ref):
             return Commit(commit=ref, ref=ref)
         wanted = ref or "HEAD"
-        listed = self._run(["ls-remote", "--", remote, wanted, f"{wanted}^{{}}"], what=f"ask {shown(remote)}",
+        listed = self._run(["ls-remote", "--", shown(remote), wanted, f"{wanted}^{{}}"], what=f"ask {shown(remote)}",
                            remote=remote)
         found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())
                  if _COMMIT.fullmatch(commit)}
@@ -55,13 +58,13 @@ class Git:
 
     def check_out(self, remote: str, commit: Commit, folder: Path, *, submodules: bool, keep: bool,
                   dated: bool = False) -> None:
-        """The commit's files in `folder`, made here; keep: with .git, which tells no password; dated: every file has
-        the time of the commit. Errors: SourceError.
+        """The commit's files in `folder`, made here; keep: with .git; dated: every file has the time of the commit.
+        Errors: SourceError.
         """
         folder.mkdir(mode=0o755)
         inside = ["-C", str(folder)]
         self._run([*inside, "init", "-q"], what="make a repository")
-        self._run([*inside, "remote", "add", "origin", remote], what="make a repository")
+        self._run([*inside, "remote", "add", "origin", shown(remote)], what="make a repository")
         self._fetch(inside, remote, commit)
         self._run([*inside, "checkout", "-q", commit.commit], what=f"check out {commit.commit} of {shown(remote)}")
         if submodules and (folder / ".gitmodules").is_file():
@@ -69,7 +72,6 @@ class Git:
                       what=f"fetch the submodules of {shown(remote)}", remote=remote)
         told = self._run([*inside, "show", "-s", "--format=%ct", commit.commit], what=f"read {commit.commit}")
         if keep:
-            self._run([*inside, "remote", "set-url", "origin", shown(remote)], what="name the repository")
             self._run([*inside, "reflog", "expire", "--all", "--expire=now"], what="clear the reflog")
             (folder / ".git" / "FETCH_HEAD").unlink(missing_ok=True)
         else:
@@ -94,16 +96,27 @@ class Git:
                           notes=(last.message,))
 
     def _granted(self, remote: str) -> dict[str, str]:
-        """The header for this remote and what lies below it, in the environment: others see a command line. Where it
-        redirects is not followed, for git would take the header along.
-        """
-        header = self.authorization(remote) if remote else None
-        if header is None:
+        """What opens this remote, in the environment: others see a command line, and a step may read .git/config."""
+        if not remote:
             return {}
-        scope = next((host for host in _ONE_SCOPE if remote.startswith(host)), remote)
-        return {"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": f"http.{scope}.extraHeader",
-                "GIT_CONFIG_VALUE_0": f"Authorization: {header}",
-                "GIT_CONFIG_KEY_1": f"http.{scope}.followRedirects", "GIT_CONFIG_VALUE_1": "false"}
+        login = _login(remote)
+        settings = [*self._header(remote), *login]
+        named = {"GIT_CONFIG_COUNT": str(len(settings))}
+        for number, (key, value) in enumerate(settings):
+            named |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        if login:
+            _, user, password = apart(remote)
+            named |= {"IECHOR_USER": user or "", "IECHOR_PASSWORD": password or ""}
+        return named
+
+    def _header(self, remote: str) -> list[tuple[str, str]]:
+        """For this remote and what lies below it. Where it redirects is not followed, for git would take it along."""
+        header = self.authorization(remote)
+        if header is None:
+            return []
+        plain = shown(remote)
+        scope = next((host for host in _ONE_SCOPE if plain.startswith(host)), plain)
+        return [(f"http.{scope}.extraHeader", f"Authorization: {header}"), (f"http.{scope}.followRedirects", "false")]
 
     def _run(self, arguments: list[str], *, what: str, remote: str = "") -> str:
         """remote: whom git will talk to, "" for nobody."""
@@ -118,7 +131,7 @@ class Git:
         except FileNotFoundError:
             raise SourceError(f"cannot {what}: git is not installed", hint="install git") from None
         if done.returncode:
-            said = [_without_password(line) for line in done.stderr.splitlines() if line.strip()]
+            said = [redacted(line) for line in done.stderr.splitlines() if line.strip()]
             raise SourceError(f"cannot {what}: {said[0] if said else 'git failed'}",
                               notes=tuple(f"git: {line}" for line in said[1:10]))
         return done.stdout
@@ -130,15 +143,23 @@ def is_commit(text: str) -> bool:
 
 
 def shown(remote: str) -> str:
-    """The URL without its user and password."""
-    parts = urlsplit(remote) if "://" in remote else None
-    if parts is None or parts.password is None:
-        return remote
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    """The URL without a password, and without its user where it has one."""
+    return apart(remote)[0] if "://" in remote and urlsplit(remote).password is not None else remote
 
 
-def _without_password(line: str) -> str:
-    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:xxxxx@", line)
+def _login(remote: str) -> list[tuple[str, str]]:
+    """The settings by which git learns USER:PASSWORD of the remote, and keeps it nowhere. The user's own credential
+    helpers have no say in it. Errors: SourceError.
+    """
+    plain, user, password = apart(remote) if remote.lower().startswith(("http://", "https://")) else (remote, "", None)
+    if password is None:
+        return []
+    if any(letter < " " for letter in f"{user}{password}"):
+        raise SourceError(f"cannot use the password of {plain}: it is more than one line",
+                          hint="what comes after a % in a URL is the number of a letter; a % itself is %25")
+    parts = urlsplit(plain)
+    key = f"credential.{parts.scheme}://{parts.netloc}.helper"
+    return [(key, ""), (key, _LOGIN)]
 
 
 def _date(folder: Path, seconds: int) -> None:

@@ -23,6 +23,7 @@ from ..tree.changes import Put
 from ..tree.node import Directory, File, Inline, Meta, Node
 from ..tree.overlay import Overlay
 from ..tree.tree import Tree
+from ..urls import redacted
 from ..values import dataclass
 from .copying import EVERYTHING, Copier, CopyRules, Selection, find_sources, resolve
 from .origins import Digested, LayeredTree, label, layers_digest, layers_of, source_of, told, tree_of
@@ -65,7 +66,7 @@ def copy(step: CopyStep, overlay: Overlay, world: World) -> None:
 
 def copy_inputs(step: CopyStep, world: World) -> list[tuple[str, str]]:
     """(label, digest) of everything the step reads besides the state before it."""
-    remote = [(source.name if isinstance(source, HttpSource) else source.remote, world.remotes.digest(source))
+    remote = [(source.name if isinstance(source, HttpSource) else redacted(source.remote), world.remotes.digest(source))
               for source in step.sources if not isinstance(source, str)]
     if not step.patterns:
         return remote

@@ -48,6 +48,8 @@ def guarded() -> Iterator[Guarded]:
             known = found.wanted in ("", self.headers.get("Authorization"))
             there = 200 if path in found.files else 404
             self.send_response(302 if path in found.moved else there if known else 401)
+            if not known:
+                self.send_header("WWW-Authenticate", 'Basic realm="guarded"')
             if path in found.moved:
                 self.send_header("Location", found.moved[path])
             self.send_header("Content-Length", str(len(body) if known else 0))

@@ -72,5 +72,5 @@ def test_a_report_of_a_bug_repeats_no_secret(capsys: pytest.CaptureFixture[str],
     written, = tmp_path.iterdir()
     assert written.stat().st_mode & 0o077 == 0
     shown = written.read_text() + capsys.readouterr().err
-    assert "ValueError: *** *** https://***@example.com/x" in shown
+    assert "ValueError: *** *** https://xxxxx@example.com/x" in shown
     assert not [secret for secret in ("hunter22", "abcdef99", "pass5678") if secret in shown]
