@@ -20,13 +20,13 @@ from ..language.parser import parse_trigger
 from ..oci.config import History, ImageConfig
 from ..oci.platform import Platform
 from ..once import Once
-from ..plan.cachekey import base_key, describe, digest_of
+from ..plan.cachekey import base_key, digest_of, explained
 from ..plan.lower import Arguments, Inherited, Lowering
 from ..plan.stages import Stage, StageGraph
 from ..plan.steps import ConfigStep, Step, origins_of
 from ..steps.foreign import check_runs
 from ..steps.keys import look_up, record_alias
-from ..steps.perform import inputs, is_independent, perform
+from ..steps.perform import inputs, is_independent, parts_of, perform
 from ..steps.world import StageState, World
 from ..store.buildcache import Cache, NoCache, StepRecord
 from ..store.claims import claimed
@@ -247,7 +247,8 @@ class Fold:
         world = self._world
         position = f"{self._script.file} {place.stage.title} {place.number}"
         told = [*([] if is_independent(step) else [("the steps before it", state.key)]),
-                *((name, digest_of(value)) for name, value in [*describe(step).items(), *given])]
+                *explained(step),
+                *((name, digest_of(value)) for name, value in (*parts_of(step, world), *given))]
         world.emit(StepMissed(step=place.step, reason=place.cache.explain(position, told)))
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
         with perform(step, state, world, place.step) as done:

@@ -18,7 +18,7 @@ VERSION = 1
 def cache_key(parent: str, step: Step, inputs: Sequence[str] = ()) -> str:
     """64 hex digits. parent: the key before this step; inputs: digests of what it reads besides, in order."""
     return digest_of({"version": VERSION, "parent": parent, "step": type(step).__name__,
-                      "is": describe(step), "inputs": list(inputs)})
+                      "is": _described(step), "inputs": list(inputs)})
 
 
 def base_key(layers: Sequence[str], platform: str) -> str:
@@ -26,9 +26,18 @@ def base_key(layers: Sequence[str], platform: str) -> str:
     return digest_of({"version": VERSION, "layers": list(layers), "platform": platform})
 
 
-def describe(step: Step) -> dict[str, Any]:
-    """Every field of the step that decides what it does, by name: what a key is made of, and a miss explained by."""
+def _described(step: Step) -> dict[str, Any]:
+    """Every field of the step that decides what it does, by name: what a key is made of."""
     return dict(_fields(step))
+
+
+def explained(step: Step) -> Iterator[tuple[str, str]]:
+    """(label, digest) of the same, each variable of the environment by itself: what a miss is explained by."""
+    for name, value in _described(step).items():
+        if name == "env":
+            yield from ((f"env {one.partition('=')[0]}", digest_of(one)) for one in value)
+        else:
+            yield name, digest_of(value)
 
 
 def digest_of(value: object) -> str:

@@ -17,7 +17,7 @@ from ..paths import ROOT, ImagePath, decode, encode, join
 from ..tree.node import Device, Directory, File, HostFile, Meta, Node, Symlink
 from ..tree.tree import Tree
 from .pruned import Ignore
-from .selection import on_host, selection_digest, survey_digest
+from .selection import on_host, selection_digest, survey_digest, survey_parts
 from .survey import Memory, NotWhole, Survey, skipped_below
 from .umask import umask_of
 
@@ -64,6 +64,18 @@ class DirectorySource:
                 return survey_digest([(named, survey) for (named, _), survey in
                                                   zip(found, surveys, strict=True) if survey is not None], self._umask)
         return selection_digest(part or self._tree, on_host(self._fd), found, self._umask)
+
+    def parts(self, found: Iterable[tuple[ImagePath, ImagePath]], most: int) -> list[tuple[ImagePath, str]]:
+        """(path as named, digest) of each file that `found` names or leads to; none where they are more than `most`,
+        or have to be taken file by file. Errors: SourceError.
+        """
+        surveys = [(named, survey) for named, path in found if (survey := self.survey(path)) is not None]
+        if sum(survey.files for _, survey in surveys) > most:
+            return []
+        with contextlib.suppress(NotWhole):
+            return [(join(named, path) if path else named, digest) for named, survey in surveys
+                    for path, digest in survey_parts(survey, self._umask)]
+        return []
 
     @functools.cached_property
     def _umask(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import SourceError
 from ..layercore import hash_files
-from ..paths import ImagePath, encode
+from ..paths import ImagePath, decode, encode
 from ..tree.node import Device, Directory, File, HostFile, Node, Symlink
 from ..tree.tree import Tree
 from .survey import Survey
@@ -47,16 +47,30 @@ def selection_digest(tree: Tree, hashes: Hashes, found: Iterable[tuple[ImagePath
 def survey_digest(found: Iterable[tuple[ImagePath, Survey]], umask: int) -> str:
     """The same digest of what was surveyed. Errors: NotWhole, SourceError."""
     digest = hashlib.sha256()
-    modes = struct.pack(f"={PERMISSIONS}I", *(counted(mode, umask) for mode in range(PERMISSIONS)))
     contents = []
     for named, survey in found:
         digest.update(b"source\0" + encode(named) + b"\0" + (b"" if survey.path else b"\0d\0"))
-        text, files = survey.told(modes)
+        text, files = survey.told(_counted(umask))
         digest.update(text)
         contents.append(files)
     for files in contents:
         digest.update(files)
     return digest.hexdigest()
+
+
+def survey_parts(survey: Survey, umask: int) -> Iterator[tuple[ImagePath, str]]:
+    """(path below what was surveyed, "" for itself; digest of all that counts of it), in the order of a walk.
+
+    Errors: NotWhole, SourceError.
+    """
+    text, contents = survey.told(_counted(umask))
+    pieces, files = iter(text.split(b"\0")[:-1]), memoryview(contents)
+    for path, told in zip(pieces, pieces, strict=False):
+        if told.startswith(b"l"):
+            next(pieces)  # a target ends with a byte of its own
+        elif told.startswith(b"f"):
+            told, files = told + files[:32], files[32:]
+        yield ImagePath(decode(path)), hashlib.sha256(told).hexdigest()
 
 
 def on_host(root_fd: int) -> Hashes:
@@ -91,6 +105,11 @@ def _hashed(root_fd: int, files: list[bytes]) -> list[bytes]:
         name = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
         raise SourceError(f"cannot read {name or 'a source file'}: {error.strerror}",
                           hint="make it readable, or exclude it in .iechorignore") from error
+
+
+def _counted(umask: int) -> bytes:
+    """What of each mode counts, as Survey.told takes it."""
+    return struct.pack(f"={PERMISSIONS}I", *(counted(mode, umask) for mode in range(PERMISSIONS)))
 
 
 def _told(node: Node, umask: int) -> bytes:

@@ -6,6 +6,7 @@
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..contexts.contexts import near_names
@@ -31,8 +32,9 @@ from .ownership import find_owner
 from .world import World
 
 HEAD = 1 << 20  # bytes that tell an archive from other files: a bzip2 block is up to 900 kB
-
+EXPLAINED = 1000  # so many files are remembered one by one
 FEW = 16  # sources of one step that are surveyed each by itself
+
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -81,6 +83,19 @@ def copy_contents(step: CopyStep, world: World) -> list[tuple[str, str]]:
     """The same by the files that are taken, where they come from a stage or an image too: their bytes are read."""
     source: Digested = source_of(step.origin, world) or LayeredTree(tree_of(step.origin, world))
     return _digests(step, source, world)
+
+
+def copy_parts(step: CopyStep, world: World) -> Sequence[tuple[str, str]]:
+    """(label, digest) of the single files that it takes from a folder of the host, where those are few: they explain
+    a miss, and are in no key. Errors: SourceError.
+    """
+    source = source_of(step.origin, world) if step.patterns and not (step.excludes or step.parents) else None
+    if not isinstance(source, DirectorySource):
+        return []
+    tree = source.tree()
+    found = [(path, resolve(tree, path)) for pattern in step.patterns
+             for path in _found(tree, _wanted(pattern, step), step, world)]
+    return source.parts(found, EXPLAINED)
 
 
 def _digests(step: CopyStep, source: Digested, world: World) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 COPY, ADD (copystep.py) and WORKDIR happen on trees, in memory; no namespace, no unpacking. RUN is in runstep.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from ..tree.overlay import Overlay
 from ..tree.tree import Tree
 from ..values import dataclass
 from .copying import Copier, CopyRules
-from .copystep import copy, copy_inputs, surveyed
+from .copystep import copy, copy_inputs, copy_parts, surveyed
 from .mountsources import mount_inputs
 from .ownership import find_owner
 from .world import StageState, World
@@ -92,6 +92,11 @@ def inputs(step: Step, world: World, state: StageState | None = None) -> list[tu
         if ready is not None:
             world.packed[id(step)] = world.contexts.keep(ready)
     return copy_inputs(step, world)
+
+
+def parts_of(step: Step, world: World) -> Sequence[tuple[str, str]]:
+    """(label, digest) of what some of the inputs are made of, to explain a miss by. Errors: SourceError."""
+    return copy_parts(step, world) if isinstance(step, CopyStep) else []
 
 
 def below(step: CopyStep, state: StageState) -> tuple[LayerRef, ...] | None:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,15 +91,7 @@ class BuildCache:
         if record is None:
             return "this step was not built here before"
         last = [(str(pair[0]), str(pair[1])) for pair in record.get("inputs", ()) if len(pair) == 2]
-        for (label, digest), before in zip(inputs, last, strict=False):
-            if label != before[0]:
-                return f"{label} is here instead of {before[0]}"
-            if digest != before[1]:
-                return f"{label} changed"
-        if len(inputs) != len(last):
-            more = inputs[len(last):] or last[len(inputs):]
-            return f"{more[0][0]} {'was added' if len(inputs) > len(last) else 'is gone'}"
-        return "its result was removed from the store"
+        return _difference(last, inputs) or "its result was removed from the store"
 
     def entries(self) -> "Iterator[tuple[Path, StepRecord, int, int]]":
         """(file, record, last use in ns, bytes of the file) of every record; damaged ones are passed over."""
@@ -137,6 +130,23 @@ class NoCache:
 
     def remember_inputs(self, position: str, inputs: Sequence[tuple[str, str]]) -> None:
         self._cache.remember_inputs(position, inputs)
+
+
+def _difference(last: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> str:
+    """The first one of (label, digest) pairs, in words; "" for none."""
+    for one, before in zip_longest(now, last, fillvalue=("", "")):
+        if one == before:
+            continue
+        if one[0] == before[0]:
+            return f"{one[0]} changed"
+        added = one[0] not in dict(last) and one[0]
+        gone = before[0] not in dict(now) and before[0]
+        if added and gone:
+            return f"{added} is here instead of {gone}"
+        if added:
+            return f"{added} was added"
+        return f"{gone} is gone" if gone else f"{one[0]} stands elsewhere"
+    return ""
 
 
 def step_of(path: Path) -> StepRecord | None:

@@ -146,7 +146,7 @@ def test_cache(user: Person) -> None:
     shown = build(user, text, a="1", b="changed")
     assert ran(shown) == ["COPY", "RUN"] and "not cached: b changed" in shown
     shown = build(user, text, "--build-arg=A=2", a="1", b="changed")
-    assert ran(shown) == ["RUN", "COPY", "RUN"] and "not cached: env changed" in shown
+    assert ran(shown) == ["RUN", "COPY", "RUN"] and "not cached: env A changed" in shown
     assert ran(build(user, text, "--no-cache", a="1", b="changed")) == ["RUN", "COPY", "RUN"]
     assert ran(build(user, text.replace("cat", "wc"), a="1", b="changed")) == ["RUN"]
     os.utime(user.home / "c/a", (1, 1))
@@ -155,6 +155,22 @@ def test_cache(user: Person) -> None:
     assert ran(build(user, text.replace("cat", "wc"))) == [], "neither time nor umask counts"
     (user.home / "c/a").chmod(0o755)
     assert ran(build(user, text.replace("cat", "wc"))) == ["COPY", "RUN"], "the executable bit does"
+
+
+def test_a_miss_names_the_file_and_the_variable(user: Person) -> None:
+    text = "FROM busybox\nENV A=1 C=3\nCOPY src /d/\nRUN true\n"
+
+    def reasons(text: str = text, **files: str) -> list[str]:
+        return re.findall("not cached: (.*)", build(user, text, **files))
+
+    reasons(**{"src/app.py": "app", "src/inner/b.py": "b"})
+    (user.home / "c/src/link").symlink_to("app.py")
+    assert reasons() == ["src/link was added", "the steps before it changed"]
+    assert reasons(**{"src/inner/b.py": "other"})[0] == "src/inner/b.py changed"
+    assert reasons(**{"src/inner/c.py": ""})[0] == "src/inner/c.py was added"
+    (user.home / "c/src/app.py").unlink()
+    assert reasons()[0] == "src/app.py is gone"
+    assert reasons(text.replace("A=1", "A=1 B=2")) == ["env B was added"]
 
 
 def test_stages(user: Person) -> None:

@@ -55,6 +55,9 @@ def test_a_miss_is_explained_by_the_first_input_that_differs(store: Store) -> No
     assert store.cache.explain(place, [("base", "1"), ("other.py", "3")]) == "other.py is here instead of hello.py"
     assert store.cache.explain(place, [("base", "1"), ("hello.py", "2")]) == "chown is gone"
     assert store.cache.explain(place, [("base", "1"), ("hello.py", "2"), ("chown", ""), ("z", "")]) == "z was added"
+    assert store.cache.explain(place, [("base", "1"), ("a.py", "2"), ("hello.py", "2")]) == "a.py was added"
+    assert store.cache.explain(place, [("hello.py", "3"), ("chown", "x")]) == "base is gone"
+    assert store.cache.explain(place, [("hello.py", "2"), ("base", "1"), ("chown", "")]) == "hello.py stands elsewhere"
     assert store.cache.explain(place, [("base", "1"), ("hello.py", "2"), ("chown", "")]) == \
         "its result was removed from the store"
 
