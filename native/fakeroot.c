@@ -38,6 +38,7 @@ static handler *const HANDLERS[OP_COUNT] = {
     [OP_TRUNCATE] = fr_do_truncate, [OP_BIND] = fr_do_bind, [OP_SOCKETCALL] = fr_do_socketcall,
     [OP_UNLINK] = fr_do_unlink, [OP_UNLINKAT] = fr_do_unlink, [OP_RMDIR] = fr_do_unlink,
     [OP_RENAME] = fr_do_rename, [OP_RENAMEAT] = fr_do_rename, [OP_RENAMEAT2] = fr_do_rename,
+    [OP_UNMOUNT] = fr_do_unmount,
     [OP_ACCESS] = fr_do_access, [OP_FACCESSAT] = fr_do_access, [OP_FACCESSAT2] = fr_do_access,
     [OP_SETXATTR] = fr_do_xattr, [OP_LSETXATTR] = fr_do_xattr, [OP_FSETXATTR] = fr_do_xattr,
     [OP_SETXATTRAT] = fr_do_xattr, [OP_GETXATTR] = fr_do_xattr, [OP_LGETXATTR] = fr_do_xattr,

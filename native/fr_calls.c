@@ -81,6 +81,8 @@ const struct fr_call_rule fr_call_rules[] = {
     {OP_RENAME, FORM_NATIVE, RULE_UNMARKED, 0, 0, {82, 38, -1}}, /* rename */
     {OP_RENAMEAT, FORM_NATIVE, RULE_UNMARKED, 0, 0, {264, 302, 38}}, /* renameat */
     {OP_RENAMEAT2, FORM_NATIVE, RULE_UNMARKED, 0, 0, {316, 353, 276}}, /* renameat2 */
+    {OP_UNMOUNT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 22, -1}}, /* umount */
+    {OP_UNMOUNT, FORM_NATIVE, RULE_NOTIFY, 0, 0, {166, 52, 39}}, /* umount2 */
     {OP_TRUNCATE, FORM_NATIVE, RULE_NOTIFY, 0, 0, {-1, 193, -1}}, /* truncate64 */
     {OP_UTIME, FORM_NATIVE, RULE_NOTIFY, 0, 0, {132, 30, -1}}, /* utime */
     {OP_UTIMES, FORM_NATIVE, RULE_NOTIFY, 0, 0, {235, 271, -1}}, /* utimes */

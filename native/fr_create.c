@@ -73,7 +73,8 @@ static void inherit_acl(struct fr_super *super, const struct stat *st, const str
         return;
     if (fr_entry(super, st) == NULL) { /* a default one, for the ACLs to hang on */
         fresh = (struct ot_entry){.ino = st->st_ino, .dev = (uint16_t)dev, .mode = birth->owner.mode,
-                                  .uid = birth->owner.uid, .gid = birth->owner.gid, .rdev = birth->owner.rdev};
+                                  .uid = birth->owner.uid, .gid = birth->owner.gid, .rdev = birth->owner.rdev,
+                                  .flags = st->st_nlink == 0 ? OT_DEAD : 0};
         if (ot_put(&super->table, &fresh) < 0)
             return;
     }
@@ -84,15 +85,13 @@ static void inherit_acl(struct fr_super *super, const struct stat *st, const str
         ot_xattr_set(&super->table, entry, FR_ACL_DEFAULT, birth->acl, birth->acl_length);
 }
 
-int fr_record_new(struct fr_call *call, int dir, const char *name, struct birth *birth, uint32_t mode,
-                      uint32_t asked)
+static int record(struct fr_super *super, int fd, struct birth *birth, uint32_t mode, uint32_t asked)
 {
-    struct fr_super *super = call->super;
     struct stat st;
-    int rc;
+    int rc = fr_stat_fd(fd, &st);
 
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW | (name[0] == 0 ? AT_EMPTY_PATH : 0)) < 0)
-        return -errno;
+    if (rc < 0)
+        return rc;
     birth->owner.mode = (uint16_t)mode;
     if (!S_ISCHR(mode) && !S_ISBLK(mode))
         birth->owner.rdev = (uint32_t)st.st_rdev;
@@ -100,6 +99,23 @@ int fr_record_new(struct fr_call *call, int dir, const char *name, struct birth 
     rc = fr_record(super, &st, &birth->owner);
     if (rc == 0 && birth->acl_length != 0 && !S_ISLNK(mode))
         inherit_acl(super, &st, birth, asked);
+    return rc;
+}
+
+int fr_record_new(struct fr_call *call, int dir, const char *name, struct birth *birth, uint32_t mode, uint32_t asked)
+{
+    struct fr_super *super = call->super;
+    char path[32];
+    int fd, rc;
+
+    if (name[0] != 0)
+        fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    else
+        fd = openat(super->proc_fd, fr_self_path(dir, path), O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    rc = record(super, fd, birth, mode, asked);
+    fr_watch(super, fd);
     return rc;
 }
 
@@ -152,9 +168,11 @@ long fr_do_mkdir(struct fr_call *call)
         rc = FR_CONTINUE;
     } else {
         mode = S_IFDIR | fr_born_mode(call, &birth, asked) | (birth.set_gid ? S_ISGID : 0);
+        ot_begin_change(&call->super->table); /* whoever sees it sees whose it is */
         rc = mkdirat(place.dir, place.name, fr_disk_mode(mode)) < 0 ? -errno : 0;
         if (rc == 0)
             rc = fr_record_new(call, place.dir, place.name, &birth, mode, asked);
+        ot_end_change(&call->super->table);
     }
     close(place.dir);
     return rc;
@@ -166,15 +184,20 @@ static long make_node(struct fr_call *call, const struct fr_place *place, struct
 {
     bool device = S_ISCHR(asked) || S_ISBLK(asked);
     uint32_t mode = (asked & S_IFMT) | fr_born_mode(call, birth, asked);
+    long rc;
 
     if (!birth->differs && !device && (asked & 0400))
         return FR_CONTINUE;
     if (place->slash)
         return -ENOENT;
-    if (mknodat(place->dir, place->name, (device ? S_IFREG : asked & S_IFMT) | fr_disk_mode(mode & 07777), 0) < 0)
-        return -errno;
     birth->owner.rdev = device ? dev : 0;
-    return fr_record_new(call, place->dir, place->name, birth, mode, asked);
+    ot_begin_change(&call->super->table);
+    if (mknodat(place->dir, place->name, (device ? S_IFREG : asked & S_IFMT) | fr_disk_mode(mode & 07777), 0) < 0)
+        rc = -errno;
+    else
+        rc = fr_record_new(call, place->dir, place->name, birth, mode, asked);
+    ot_end_change(&call->super->table);
+    return rc;
 }
 
 long fr_do_mknod(struct fr_call *call)
@@ -202,6 +225,21 @@ long fr_do_mknod(struct fr_call *call)
     return rc;
 }
 
+static long make_symlink(struct fr_call *call, const char *target, const struct fr_place *place, struct birth *birth)
+{
+    long rc;
+
+    if (!fr_still_there(call))
+        return -ESRCH;
+    ot_begin_change(&call->super->table);
+    if (symlinkat(target, place->dir, place->name) < 0)
+        rc = -errno;
+    else
+        rc = fr_record_new(call, place->dir, place->name, birth, S_IFLNK | 0777, 0777);
+    ot_end_change(&call->super->table);
+    return rc;
+}
+
 long fr_do_symlink(struct fr_call *call)
 {
     bool at = call->op == OP_SYMLINKAT;
@@ -218,8 +256,7 @@ long fr_do_symlink(struct fr_call *call)
     if ((birth.owner.uid == 0 && birth.owner.gid == 0) || place.slash)
         rc = FR_CONTINUE;
     else if ((target = fr_path(call, call->args[0], 1, &rc)) != NULL)
-        rc = !fr_still_there(call) ? -ESRCH : symlinkat(target, place.dir, place.name) < 0 ? -errno
-             : fr_record_new(call, place.dir, place.name, &birth, S_IFLNK | 0777, 0777);
+        rc = make_symlink(call, target, &place, &birth);
     close(place.dir);
     return rc;
 }
@@ -238,8 +275,7 @@ long fr_do_link(struct fr_call *call)
 
     if (at && (call->args[4] & FR_AT_EMPTY_PATH))
         flags |= FR_EMPTY_OK;
-    if (super->table.count == 0 || (!super->overlay && super->table.dead == 0) ||
-        (text = fr_path(call, call->args[at ? 1 : 0], 0, &error)) == NULL ||
+    if (super->table.count == 0 || (text = fr_path(call, call->args[at ? 1 : 0], 0, &error)) == NULL ||
         fr_stat_path(call, dirfd, text, flags, &st) < 0 || (entry = fr_entry(super, &st)) == NULL)
         return FR_CONTINUE;
     if (entry->flags & OT_DEAD) {
@@ -249,5 +285,6 @@ long fr_do_link(struct fr_call *call)
     } else {
         fr_copy_up_known(call, dirfd, text, flags);
     }
+    fr_watch(super, fr_open_path(call, dirfd, text, flags));
     return FR_CONTINUE;
 }

@@ -122,21 +122,31 @@ static long hand_over(struct fr_call *call, int fd, uint64_t flags)
     return rc;
 }
 
+/* Makes a file and its record as one; its fd, -errno. */
+static int make_file(struct fr_call *call, int dir, const char *name, int flags, uint32_t mode, uint32_t asked,
+                     struct birth *birth)
+{
+    int fd, rc;
+
+    ot_begin_change(&call->super->table);
+    fd = openat(dir, name, flags | O_CLOEXEC, fr_disk_mode(mode));
+    rc = fd < 0 ? -errno : fr_record_new(call, fd, "", birth, mode, asked);
+    ot_end_change(&call->super->table);
+    if (rc == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 static long open_nameless(struct fr_call *call, int dir, const struct opening *opening, struct birth *birth)
 {
     uint32_t mode = S_IFREG | fr_born_mode(call, birth, opening->mode);
     char path[32];
-    int fd, rc;
+    int fd = make_file(call, call->super->proc_fd, fr_self_path(dir, path), (int)opening->flags, mode, opening->mode,
+                       birth);
 
-    fd = openat(call->super->proc_fd, fr_self_path(dir, path), (int)(opening->flags | O_CLOEXEC), fr_disk_mode(mode));
-    if (fd < 0)
-        return -errno;
-    rc = fr_record_new(call, fd, "", birth, mode, opening->mode);
-    if (rc < 0) {
-        close(fd);
-        return rc;
-    }
-    return hand_over(call, fd, opening->flags);
+    return fd < 0 ? fd : hand_over(call, fd, opening->flags);
 }
 
 /* A new file at place: made here, recorded, handed over open. EEXIST: another was quicker. */
@@ -144,17 +154,10 @@ static long open_new(struct fr_call *call, const struct fr_place *place, const s
                      struct birth *birth)
 {
     uint32_t mode = S_IFREG | fr_born_mode(call, birth, opening->mode);
-    int fd, rc, flags = (int)(opening->flags | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY);
+    int flags = (int)(opening->flags | O_CREAT | O_EXCL | O_NOCTTY);
+    int fd = make_file(call, place->dir, place->name, flags, mode, opening->mode, birth);
 
-    fd = openat(place->dir, place->name, flags, fr_disk_mode(mode));
-    if (fd < 0)
-        return -errno;
-    rc = fr_record_new(call, fd, "", birth, mode, opening->mode);
-    if (rc < 0) {
-        close(fd);
-        return rc;
-    }
-    return hand_over(call, fd, opening->flags);
+    return fd < 0 ? fd : hand_over(call, fd, opening->flags);
 }
 
 /* Follows dangling symlinks to where the new file will be; 0, FR_CONTINUE when something is there or must not be. */

@@ -101,7 +101,7 @@ static long change_owner(struct fr_call *call, int fd, uint32_t uid, uint32_t gi
     rc = fr_record(super, &st, &seen);
     fr_note_upper(super, fd, &st);
     if (entry == NULL)
-        fr_watch(super, fd, &st);
+        fr_watch_first(super, fd, &st);
     return rc;
 }
 
@@ -141,6 +141,23 @@ long fr_do_chown(struct fr_call *call)
 
 /* --- modes --- */
 
+/* mode: its permissions. The disk's and the record's change as one to who looks by himself (fr_shared.h). */
+static int set_mode(struct fr_super *super, int fd, uint32_t mode, const struct fr_seen *seen, struct stat *st)
+{
+    char path[32];
+    int rc = 0;
+
+    ot_begin_change(&super->table);
+    if (fchmodat(super->proc_fd, fr_self_path(fd, path), fr_disk_mode((st->st_mode & S_IFMT) | mode), 0) < 0)
+        rc = -errno;
+    if (rc == 0)
+        rc = fr_stat_fd(fd, st);
+    if (rc == 0)
+        rc = fr_record(super, st, seen);
+    ot_end_change(&super->table);
+    return rc;
+}
+
 static long change_mode(struct fr_call *call, int fd, uint32_t mode)
 {
     const struct fr_cred *cred = fr_caller(call);
@@ -148,7 +165,6 @@ static long change_mode(struct fr_call *call, int fd, uint32_t mode)
     struct ot_entry *entry;
     struct fr_seen seen;
     bool is_new;
-    char path[32];
     struct stat st;
     int rc = fr_stat_fd(fd, &st);
 
@@ -164,18 +180,16 @@ static long change_mode(struct fr_call *call, int fd, uint32_t mode)
     if (super->table.linked != 0 && (rc = fr_copy_up(super, fd, &st)) < 0)
         return rc;
     seen.mode = (uint16_t)((seen.mode & S_IFMT) | (mode & 07777));
-    if (fchmodat(super->proc_fd, fr_self_path(fd, path), fr_disk_mode((st.st_mode & S_IFMT) | (mode & 07777)), 0) < 0)
-        return -errno;
-    rc = fr_stat_fd(fd, &st);
-    is_new = rc == 0 && fr_entry(super, &st) == NULL;
-    if (rc == 0)
-        rc = fr_record(super, &st, &seen);
+    is_new = fr_entry(super, &st) == NULL;
+    rc = set_mode(super, fd, mode & 07777, &seen, &st);
+    if (rc < 0)
+        return rc;
     fr_note_upper(super, fd, &st);
     if (is_new)
-        fr_watch(super, fd, &st);
-    if (rc == 0 && (entry = fr_entry(super, &st)) != NULL && entry->xattrs != 0)
+        fr_watch_first(super, fd, &st);
+    if ((entry = fr_entry(super, &st)) != NULL && entry->xattrs != 0)
         fr_acl_chmod(super, entry, mode);
-    return rc;
+    return 0;
 }
 
 long fr_do_chmod(struct fr_call *call)

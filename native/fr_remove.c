@@ -1,5 +1,7 @@
 /* Removal: ext4 gives an inode number out again at once, so the table must hear when a file's last name goes.
- * Files that it does not know are the kernel's to remove (and see fr_watch).
+ * Files that it does not know are the kernel's to remove (and see fr_watch). What it knows is removed here, be it the
+ * last name or not: two names may go at once. The file is held meanwhile, so that its number is not given out before
+ * the table knows.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,12 +14,6 @@
 
 #define MOVE_EXCHANGE 2U /* RENAME_EXCHANGE */
 #define MOVE_WHITEOUT 4U /* RENAME_WHITEOUT */
-
-/* Is this the last name of a file that the table knows? */
-static bool is_last_name(struct fr_call *call, const struct stat *st)
-{
-    return fr_entry(call->super, st) != NULL && (S_ISDIR(st->st_mode) || st->st_nlink <= 1);
-}
 
 /* May the caller take this name out of its folder, or (puts) put one in? 0, -EACCES, -EPERM: unlink(2), rename(2). */
 static long may_change(struct fr_call *call, int dirfd, const char *text, bool puts)
@@ -53,6 +49,7 @@ long fr_do_unlink(struct fr_call *call)
     const char *text;
     struct stat st;
     long rc;
+    int fd;
 
     if (call->op == OP_RMDIR)
         flags = FR_AT_REMOVEDIR;
@@ -61,20 +58,21 @@ long fr_do_unlink(struct fr_call *call)
     text = fr_path(call, call->args[at ? 1 : 0], 0, &rc);
     if (text != NULL && (rc = may_change(call, dirfd, text, false)) < 0)
         return rc;
-    if (text == NULL || fr_stat_path(call, dirfd, text, 0, &st) < 0 || !is_last_name(call, &st))
+    if (text == NULL || fr_stat_path(call, dirfd, text, 0, &st) < 0 || fr_entry(call->super, &st) == NULL)
         return FR_CONTINUE;
     rc = fr_open_parent(call, dirfd, text, &place);
     if (rc != 0)
         return FR_CONTINUE;
-    if ((place.slash && flags == 0) || fstatat(place.dir, place.name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+    fd = openat(place.dir, place.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if ((place.slash && flags == 0) || fd < 0) {
         rc = FR_CONTINUE; /* ENOTDIR, EISDIR: the kernel tells them apart */
     } else {
         rc = unlinkat(place.dir, place.name, flags) < 0 ? -errno : 0;
-        if (rc == 0) {
-            st.st_nlink = 0;
-            fr_forget(call->super, &st);
-        }
+        if (rc == 0)
+            fr_forget_gone(call->super, fd);
     }
+    if (fd >= 0)
+        close(fd);
     close(place.dir);
     return rc;
 }
@@ -100,6 +98,7 @@ static long rename_over(struct fr_call *call, const struct move *move, const cha
     struct fr_place old, new;
     struct stat st, same;
     long rc = fr_open_parent(call, move->old_dirfd, from, &old);
+    int fd;
 
     if (rc != 0)
         return FR_CONTINUE;
@@ -108,20 +107,30 @@ static long rename_over(struct fr_call *call, const struct move *move, const cha
         close(old.dir);
         return FR_CONTINUE;
     }
-    if (old.slash || new.slash || fstatat(new.dir, new.name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+    fd = openat(new.dir, new.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (old.slash || new.slash || fd < 0 || fr_stat_fd(fd, &st) < 0 ||
         fstatat(old.dir, old.name, &same, AT_SYMLINK_NOFOLLOW) < 0 ||
         (same.st_ino == st.st_ino && same.st_dev == st.st_dev)) {
         rc = FR_CONTINUE; /* two names of one file: nothing happens */
     } else {
         rc = syscall(SYS_renameat2, old.dir, old.name, new.dir, new.name, move->flags) < 0 ? -errno : 0;
-        if (rc == 0) {
-            st.st_nlink = 0;
-            fr_forget(call->super, &st);
-        }
+        if (rc == 0)
+            fr_forget_gone(call->super, fd);
     }
+    if (fd >= 0)
+        close(fd);
     close(old.dir);
     close(new.dir);
     return rc;
+}
+
+/* It comes to be where it is not expected: who is about to remove that name has looked at it already. */
+static void watch_known(struct fr_call *call, int dirfd, const char *text)
+{
+    struct stat st;
+
+    if (fr_stat_path(call, dirfd, text, 0, &st) == 0 && fr_entry(call->super, &st) != NULL)
+        fr_watch(call->super, fr_open_path(call, dirfd, text, 0));
 }
 
 long fr_do_rename(struct fr_call *call)
@@ -144,11 +153,21 @@ long fr_do_rename(struct fr_call *call)
     if (error < 0)
         return error;
     fr_copy_up_known(call, move.old_dirfd, from, 0);
-    if (move.flags & MOVE_EXCHANGE)
+    watch_known(call, move.old_dirfd, from);
+    if (move.flags & MOVE_EXCHANGE) {
         fr_copy_up_known(call, move.new_dirfd, to, 0);
+        watch_known(call, move.new_dirfd, to);
+    }
     if (move.flags & ~MOVE_WHITEOUT)
         return FR_CONTINUE; /* exchanged or never replaced: no name goes */
-    if (fr_stat_path(call, move.new_dirfd, to, 0, &st) < 0 || !is_last_name(call, &st))
+    if (fr_stat_path(call, move.new_dirfd, to, 0, &st) < 0 || fr_entry(super, &st) == NULL)
         return FR_CONTINUE;
     return rename_over(call, &move, from, to);
+}
+
+/* What we hold would keep it busy. */
+long fr_do_unmount(struct fr_call *call)
+{
+    fr_end_watch(call->super);
+    return FR_CONTINUE;
 }

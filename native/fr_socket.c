@@ -45,6 +45,21 @@ static long bind_for(struct fr_call *call, int socket, const struct sockaddr_un 
     return rc;
 }
 
+static long record_socket(struct fr_super *super, const struct fr_place *place, struct fr_seen *seen)
+{
+    int fd = openat(place->dir, place->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    long rc = 0;
+
+    if (fd >= 0 && fr_stat_fd(fd, &st) == 0) {
+        seen->mode = (uint16_t)st.st_mode;
+        ot_remove(&super->table, ot_device(&super->table, st.st_dev, false), st.st_ino);
+        rc = fr_record(super, &st, seen);
+    }
+    fr_watch(super, fd);
+    return rc;
+}
+
 static long bind_path(struct fr_call *call, int fd, const struct sockaddr_un *address, socklen_t length)
 {
     const struct fr_cred *cred = fr_caller(call);
@@ -67,13 +82,12 @@ static long bind_path(struct fr_call *call, int fd, const struct sockaddr_un *ad
     socket = take_fd(call, fd);
     if (socket < 0)
         goto out; /* the socket's file will be root's; EBADF is the kernel's to say */
+    ot_begin_change(&call->super->table); /* whoever sees it sees whose it is */
     rc = fr_still_there(call) ? bind_for(call, socket, address, length) : -ESRCH;
     close(socket);
-    if (rc == 0 && fstatat(place.dir, place.name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        seen.mode = (uint16_t)st.st_mode;
-        ot_remove(&call->super->table, ot_device(&call->super->table, st.st_dev, false), st.st_ino);
-        rc = fr_record(call->super, &st, &seen);
-    }
+    if (rc == 0)
+        rc = record_socket(call->super, &place, &seen);
+    ot_end_change(&call->super->table);
 out:
     close(place.dir);
     return rc;

@@ -43,10 +43,10 @@ struct fr_lender {
     struct ot_shared *shared;
 };
 
-/* A file that was given a record a moment ago (fr_watch); fd 0: none. */
+/* A file that had a record or a further name a moment ago (fr_watch); fd 0: none. */
 struct fr_watched {
     int fd;
-    uint64_t ino;
+    uint64_t dev, ino;
 };
 
 struct fr_super {
@@ -134,9 +134,12 @@ int fr_stat_fd(int fd, struct stat *st);
 struct ot_entry *fr_entry(struct fr_super *super, const struct stat *st); /* NULL: default illusion */
 void fr_see(struct fr_super *super, const struct stat *st, struct fr_seen *seen);
 int fr_record(struct fr_super *super, const struct stat *st, const struct fr_seen *seen); /* 0, -errno */
-void fr_forget(struct fr_super *super, const struct stat *st);
-/* fd's file has a record that it had not before. Its last name may go meanwhile, unseen: we look again, later. */
-void fr_watch(struct fr_super *super, int fd, const struct stat *st);
+void fr_forget_gone(struct fr_super *super, int fd); /* the record of fd's file, if that has no name any more */
+/* fd's file has a record or a name that it had not before. Its last name may go meanwhile, unseen: we look again, later.
+ * Takes the O_PATH fd over; -1 is none. */
+void fr_watch(struct fr_super *super, int fd);
+/* The same after its first record (if that made one), where the disk's mode is the image's but for set-id bits. */
+void fr_watch_first(struct fr_super *super, int fd, const struct stat *st);
 void fr_end_watch(struct fr_super *super); /* looks at all of them */
 int fr_copy_up(struct fr_super *super, int fd, struct stat *st); /* without other effect; st is filled anew */
 /* May the caller do `mask` (R_OK …) to this file, by what the image says? Only the acts that we see are asked. */
@@ -210,6 +213,7 @@ long fr_do_symlink(struct fr_call *call);
 long fr_do_link(struct fr_call *call);
 long fr_do_unlink(struct fr_call *call);
 long fr_do_rename(struct fr_call *call);
+long fr_do_unmount(struct fr_call *call);
 long fr_do_bind(struct fr_call *call);
 long fr_do_getsockopt(struct fr_call *call);
 long fr_do_socketcall(struct fr_call *call);

@@ -18,6 +18,15 @@ static bool same_kind(uint32_t entry_mode, uint32_t disk_mode)
     return (entry_mode & S_IFMT) == (disk_mode & S_IFMT);
 }
 
+/* A chmod that was the kernel's to do, since the table did not know the file yet, has come after our record. */
+static void adopt_mode(struct fr_super *super, const struct ot_entry *entry, uint32_t mode)
+{
+    struct ot_entry changed = *entry;
+
+    changed.mode = (uint16_t)((entry->mode & S_IFMT) | (mode & 07777));
+    ot_put(&super->table, &changed); /* in its place: there is room */
+}
+
 struct ot_entry *fr_entry(struct fr_super *super, const struct stat *st)
 {
     int dev = ot_device(&super->table, st->st_dev, false);
@@ -30,6 +39,8 @@ struct ot_entry *fr_entry(struct fr_super *super, const struct stat *st)
         ot_remove(&super->table, dev, st->st_ino);
         return NULL;
     }
+    if ((entry->flags & OT_HELD) && ((fr_disk_mode(entry->mode) ^ st->st_mode) & 01777)) /* set-id bits may be refused */
+        adopt_mode(super, entry, st->st_mode);
     return entry;
 }
 
@@ -71,21 +82,28 @@ int fr_record(struct fr_super *super, const struct stat *st, const struct fr_see
 }
 
 /* Gone by our own doing: its disk space shall be free at once. */
-static void release(struct fr_super *super, uint64_t ino)
+static void release(struct fr_super *super, const struct stat *st)
 {
-    for (size_t i = 0; i < FR_WATCHED; i++)
-        if (super->watched[i].fd != 0 && super->watched[i].ino == ino) {
-            close(super->watched[i].fd);
-            super->watched[i].fd = 0;
+    for (size_t i = 0; i < FR_WATCHED; i++) {
+        struct fr_watched *watched = &super->watched[i];
+
+        if (watched->fd != 0 && watched->ino == st->st_ino && watched->dev == st->st_dev) {
+            close(watched->fd);
+            watched->fd = 0;
         }
+    }
 }
 
-void fr_forget(struct fr_super *super, const struct stat *st)
+void fr_forget_gone(struct fr_super *super, int fd)
 {
-    const struct ot_entry *entry = fr_entry(super, st);
+    const struct ot_entry *entry;
     struct ot_entry dead;
+    struct stat st;
 
-    release(super, st->st_ino);
+    if (fr_stat_fd(fd, &st) < 0 || st.st_nlink != 0)
+        return;
+    entry = fr_entry(super, &st);
+    release(super, &st);
     if (entry == NULL)
         return;
     dead = *entry;
@@ -98,30 +116,45 @@ void fr_forget(struct fr_super *super, const struct stat *st)
 static void look_again(struct fr_super *super, struct fr_watched *watched)
 {
     int fd = watched->fd;
+    struct ot_entry *entry;
     struct stat st;
 
     watched->fd = 0;
     if (fd == 0)
         return;
-    if (fr_stat_fd(fd, &st) == 0 && st.st_nlink == 0)
-        fr_forget(super, &st);
+    if (fr_stat_fd(fd, &st) == 0 && (entry = fr_entry(super, &st)) != NULL)
+        entry->flags &= ~OT_HELD;
+    fr_forget_gone(super, fd);
     close(fd);
 }
 
-/* Who removes a file that the table does not know asks nobody, or was told to go on: between its look and its act comes
- * our record, of which it knows nothing; and the next file with that number would have it. As long as we hold the file,
- * its number is not given out again. (What is mounted in the image is left alone: it shall not be busy for our sake.) */
-void fr_watch(struct fr_super *super, int fd, const struct stat *st)
+/* Who removes a file that the table does not know asks nobody, or was told to go on, and so was who removes a name that
+ * was not there: between its look and its act comes our record or another's rename, of which it knows nothing; and the
+ * next file with that number would have the record. As long as we hold the file, its number is not given out again. */
+void fr_watch(struct fr_super *super, int fd)
 {
     struct fr_watched *watched = &super->watched[super->next_watched++ % FR_WATCHED];
+    const struct ot_entry *entry;
+    struct stat st;
 
     look_again(super, watched);
-    if (!S_ISREG(st->st_mode) || st->st_dev != super->table.devs[0])
+    if (fd < 0)
         return;
-    watched->ino = st->st_ino;
-    watched->fd = fcntl(fd, F_DUPFD_CLOEXEC, 1);
-    if (watched->fd < 0)
-        watched->fd = 0;
+    if (fr_stat_fd(fd, &st) < 0 || (entry = fr_entry(super, &st)) == NULL || (entry->flags & OT_DEAD)) {
+        close(fd);
+        return;
+    }
+    *watched = (struct fr_watched){fd, st.st_dev, st.st_ino};
+}
+
+void fr_watch_first(struct fr_super *super, int fd, const struct stat *st)
+{
+    struct ot_entry *entry = fr_entry(super, st);
+
+    if (entry == NULL)
+        return;
+    entry->flags |= OT_HELD;
+    fr_watch(super, fcntl(fd, F_DUPFD_CLOEXEC, 1));
 }
 
 void fr_end_watch(struct fr_super *super)
@@ -163,7 +196,7 @@ static int follow_number(struct fr_super *super, const struct stat *before, cons
     return old != NULL ? ot_xattr_copy(&super->table, old, ot_find(&super->table, dev, copy.ino)) : 0;
 }
 
-int fr_copy_up(struct fr_super *super, int fd, struct stat *st)
+static int copy_up(struct fr_super *super, int fd, struct stat *st)
 {
     struct stat before;
     char path[32];
@@ -182,6 +215,16 @@ int fr_copy_up(struct fr_super *super, int fd, struct stat *st)
         rc = follow_number(super, &before, st);
     if (rc == 0)
         fr_note_upper(super, fd, st);
+    return rc;
+}
+
+int fr_copy_up(struct fr_super *super, int fd, struct stat *st)
+{
+    int rc;
+
+    ot_begin_change(&super->table);
+    rc = copy_up(super, fd, st);
+    ot_end_change(&super->table);
     return rc;
 }
 

@@ -132,6 +132,8 @@ static long store(struct fr_super *super, const struct stat *st, const struct fr
     struct ot_entry fresh = {.ino = st->st_ino, .dev = (uint16_t)dev, .uid = seen->uid, .gid = seen->gid,
                              .rdev = seen->rdev, .mode = seen->mode, .flags = entry != NULL ? entry->flags : 0};
 
+    if (st->st_nlink == 0)
+        fresh.flags |= OT_DEAD; /* as in fr_record */
     if (dev < 0 || (rc = ot_put(&super->table, &fresh)) < 0)
         return rc < 0 ? rc : -ENOSPC;
     entry = fr_entry(super, st);
@@ -158,7 +160,7 @@ static long set_acl(struct fr_call *call, int fd, struct fr_seen *seen, const ch
         return rc;
     if (!access) {
         call->super->default_acls = true;
-    fr_publish(call->super);
+        fr_publish(call->super);
         return S_ISDIR(seen->mode) ? 0 : -EACCES;
     }
     *plain = !extended; /* what the mode can say is said by the mode */
@@ -218,7 +220,7 @@ static long set(struct fr_call *call, const struct request *request, int fd, con
     struct fr_super *super = call->super;
     unsigned char *value;
     struct fr_seen seen;
-    bool plain = false;
+    bool plain = false, is_new;
     struct stat st;
     long rc = fr_stat_fd(fd, &st);
 
@@ -233,8 +235,13 @@ static long set(struct fr_call *call, const struct request *request, int fd, con
         rc = set_acl(call, fd, &seen, name, value, (size_t)request->size, &plain);
     if (rc == 0)
         rc = fr_stat_fd(fd, &st);
+    is_new = rc == 0 && fr_entry(super, &st) == NULL;
     if (rc == 0)
         rc = store(super, &st, &seen, name, plain ? NULL : value, (size_t)request->size);
+    if (is_new)
+        fr_watch_first(super, fd, &st);
+    if (rc == 0 && strcmp(name, FR_CAPABILITY) == 0)
+        fr_mark(super, fd, fr_entry(super, &st)); /* somebody may have it open for writing already */
     free(value);
     return plain && rc == -ENODATA ? 0 : rc;
 }

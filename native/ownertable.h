@@ -22,6 +22,7 @@
 #define OT_LINKED 2U /* several names in a lower layer: a copy-up gives it another inode number */
 #define OT_UPPER 4U  /* known to lie in the overlay's upper directory, under all numbers that it may show */
 #define OT_MARKED 16U /* its file capabilities are there as long as the disk has the mark (fr_upper.c) */
+#define OT_HELD 32U  /* new to the table: who did not find it there may still change the disk's mode (fr_watch) */
 #define OT_ALIAS 8U  /* no record: another number of the inode whose number uid (low half) and gid hold */
 
 #define OT_HEADER_SIZE 16

@@ -77,6 +77,8 @@ static inline enum found look(uint64_t dev, uint64_t ino, uint64_t links, uint32
         kind = out->mode & S_FMT; /* a number that was used again is the supervisor's to find out */
         if ((out->flags & OT_DEAD) && links > 0)
             return ASK;
+        if ((out->flags & OT_HELD) && ((out->mode ^ mode) & 01777)) /* perhaps only what the disk has instead */
+            return ASK;
         if (kind == (mode & S_FMT) || ((kind == S_CHAR || kind == S_BLOCK) && (mode & S_FMT) == S_REG))
             return RECORD;
         return ASK;

@@ -1,10 +1,11 @@
 """Runs as one of the tests' users: one command in a sandbox on a root file system, as the image's root sees it.
 
-    argument  {"lower", "work", "argv", "user", "overlay", "table" (hex), "fsync", "timeout", "init", "view"} as JSON
+    argument  {"lower", "work", "argv", "user", "overlay", "table" (hex), "fsync", "timeout", "init", "view",
+              "binds"} as JSON
     stdout    {"code", "signal", "timed_out", "out", "err", "table" (hex, null without the supervisor), "seconds"}
 
 fakeroot for a plain user, the kernel's own owners for root. overlay: an upper directory over `lower` at work/upper;
-else `lower` itself is the root.
+else `lower` itself is the root. binds: target → folder of the host.
 """
 
 import json
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from rootless_builder.sandbox.idmap import IdMap
 from rootless_builder.sandbox.launcher import Launcher
-from rootless_builder.sandbox.mounts import KernelOverlay, standard
+from rootless_builder.sandbox.mounts import Bind, KernelOverlay, standard
 from rootless_builder.sandbox.spec import FakerootSpec, Network, SandboxSpec
 from rootless_builder.sandbox.supervise import supervise
 
@@ -32,6 +33,7 @@ def main() -> None:
         root = str(work / "root")
         mounts = (KernelOverlay(lowers=(request["lower"],), upper=str(work / "upper"), work=str(work / "work"),
                                 userxattr=not is_root, target="/"), *mounts)
+    mounts += tuple(Bind(source=source, target=target) for target, source in request["binds"].items())
     table = work / "table"
     table.write_bytes(bytes.fromhex(request["table"]))
     spec = SandboxSpec(

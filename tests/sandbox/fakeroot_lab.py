@@ -85,7 +85,8 @@ class Lab:
     def request(self, *argv: str, **fields: Any) -> str:
         table = encode(self.records.values())
         return json.dumps({"lower": str(self.lower), "work": str(self.work), "argv": argv, "user": "", "overlay": True,
-                           "table": table.hex(), "fsync": False, "timeout": 120, "init": True, "view": True, **fields})
+                           "table": table.hex(), "fsync": False, "timeout": 120, "init": True, "view": True,
+                           "binds": {}, **fields})
 
     def run(self, *argv: str, **fields: Any) -> Ran:
         done = self.person.run(sys.executable, self.person.write("drive.py", DRIVE.read_text()),

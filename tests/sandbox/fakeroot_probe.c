@@ -30,6 +30,7 @@
         }                                                                                                              \
     } while (0)
 
+static const unsigned char RAW[20] = {1, 0, 0, 2, 0, 0x20}; /* revision 2, effective: cap_net_raw */
 static struct stat st;
 
 static void make(const char *path)
@@ -120,6 +121,29 @@ static void check_paths(void)
     CHECK(mkdir("f/x", 0755) == -1 && errno == ENOTDIR);
 }
 
+/* Files without a name that had an owner or capabilities, and never get one: the next with their number has neither. */
+static void check_nameless(void)
+{
+    char name[64];
+    int fd;
+
+    for (int i = 0; i < 20; i++) {
+        CHECK((fd = open("/tmp", O_TMPFILE | O_RDWR, 0600)) >= 0 && fchown(fd, 17, 17) == 0);
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        CHECK(linkat(AT_FDCWD, name, AT_FDCWD, "/tmp/named", AT_SYMLINK_FOLLOW) == -1 && errno == EEXIST);
+        CHECK(close(fd) == 0);
+        CHECK((fd = open("/tmp/gone", O_CREAT | O_RDWR, 0600)) >= 0 && unlink("/tmp/gone") == 0);
+        CHECK(fsetxattr(fd, "security.capability", RAW, sizeof RAW, 0) == 0 && close(fd) == 0);
+        for (int next = 0; next < 2; next++) {
+            snprintf(name, sizeof name, "/tmp/next%d", next);
+            make(name);
+            expect_owner(name, 0, 0);
+            CHECK(getxattr(name, "security.capability", NULL, 0) == -1 && errno == ENODATA);
+        }
+        CHECK(unlink("/tmp/next0") == 0 && unlink("/tmp/next1") == 0);
+    }
+}
+
 /* One inode number after another: what is made anew is root's, whatever had its number before. */
 static void check_reuse(void)
 {
@@ -160,6 +184,7 @@ static void check_reuse(void)
     CHECK(fchown(fd, 18, 18) == 0 && fstat(fd, &st) == 0 && st.st_uid == 18 && close(fd) == 0);
     make("/tmp/named"); /* the number that the nameless one had */
     expect_owner("/tmp/named", 0, 0);
+    check_nameless();
 }
 
 static void *stat_forever(void *stop)
@@ -463,6 +488,8 @@ int main(int argc, char **argv)
             check_fuzz(atol(word + 5), i + 1 < argc ? strtoull(argv[++i], NULL, 10) : 1);
         else if (strncmp(word, "create=", 7) == 0)
             check_create(atol(word + 7));
+        else if (strncmp(word, "caps=", 5) == 0)
+            CHECK(setxattr(word + 5, "security.capability", RAW, sizeof RAW, 0) == 0);
         else if (strncmp(word, "many=", 5) == 0)
             check_many(atol(word + 5));
         else

@@ -185,6 +185,16 @@ def test_capabilities_go_with_the_first_write(lab: Lab, oracle: Lab) -> None:
     assert "security.capability" not in os.listxattr(lab.work / "upper/etc/kept")
 
 
+def test_capabilities_go_with_a_write_by_who_had_it_open_before(lab: Lab, oracle: Lab) -> None:
+    images = []
+    for one in (lab, oracle):
+        ran = one.sh("cd /root; exec 3>>written 4>>kept; /t/probe caps=written caps=kept; echo x >&3; ls -l /root")
+        assert (ran.code, ran.err) == (0, "")
+        images.append(one.image(ran))
+    assert images[0] == images[1]
+    assert "security" in str(images[0]["root/kept"]) and "security" not in str(images[0]["root/written"])
+
+
 def test_no_path_reaches_the_host(lab: Lab) -> None:
     """A relative path through an absolute symlink, "..", another root: all end inside."""
     outside = lab.person.write("outside/secret", "text", mode=0o600).parent

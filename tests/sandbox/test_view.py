@@ -122,19 +122,6 @@ def test_a_process_that_changes_files_and_then_its_rights(lab: Lab, oracle: Lab,
 
 
 @pytest.mark.parametrize("view", [True, False])
-def test_who_removes_a_file_that_another_gives_away_leaves_no_owner_behind(lab: Lab, tmp_path: Path,
-                                                                          view: bool) -> None:
-    """Each of them looks before it acts, and neither waits for the other."""
-    source = Path(__file__).with_name("removal_race.c")
-    subprocess.run(["gcc", "-O1", "-o", tmp_path / "removal_race", source], check=True)
-    add_programs(lab, [tmp_path / "removal_race"])
-    ran = lab.run("removal_race", "4000", view=view)
-    assert (ran.out, ran.err) == ("0 wrong\n", "")
-    given = {name: entry[1] for name, entry in lab.image(ran).items() if entry[1] == 5}
-    assert given == {}
-
-
-@pytest.mark.parametrize("view", [True, False])
 def test_who_root_is(lab: Lab, oracle: Lab, view: bool) -> None:
     """What the view keeps of /etc/passwd and /etc/group is never older than these, nor what a program wrote into it."""
     for one in (lab, oracle):
