@@ -7,13 +7,16 @@
     fakeroot(1)  Debian's, LD_PRELOAD and a daemon, in the same sandbox with one id         proot   ptrace, likewise
     buildah      rootless with the same range, `buildah run`, fsync as it always is done there
 
-    install      apt-get install of packages already downloaded, fsync answered 0 by a filter in all but buildah
+    install      apt-get install of packages already downloaded, fsync answered 0 by a filter in all but buildah; the
+                 host keys of ssh are there (searching for primes takes a fifth of it, or nothing, by chance)
     install-plain   less of it, for those who cannot carry out the whole      install-fsync   fsync really done in all
     find         find -ls over 100,000 files of root             find-owned      the same, each with an odd owner
     compile      a C file of 2,000 functions, -O2                compile-many    120 small ones, by gcc each
 
-The modes are run in turn, in every round. A figure is the median of the rounds' ratios: wall-clock time, and CPU time
-of the whole tree, supervisor included; the start of an empty sandbox is taken off both.
+The modes are run in turn, in every round, forwards and backwards. A figure is the median of the rounds' ratios:
+wall-clock time, and CPU time of the whole tree, supervisor included; the start of an empty sandbox is taken off both.
+No mode's figure has a commit or a scan in it. What the runs leave is removed at the end only: ext4 walks past every
+inode number that was freed in the last five minutes for each file that it makes, so let these pass between two runs.
 """
 
 import argparse
@@ -49,10 +52,14 @@ WORK = {
     "compile-many": "for i in $(seq 120); do gcc -O2 -c -o /tmp/a$i.o /tmp/b.c; done",
 }
 ONE = "int f$i(int x) { int s = 0; for (int i = 0; i < x; i++) s += i * $i % 7; return s; }"
+SSH_KEYS = "mkdir -p /etc/ssh; for i in rsa ecdsa ed25519; do echo >/etc/ssh/ssh_host_${i}_key; done; "
 PREPARE = {
+    "install": SSH_KEYS,
+    "install-fsync": SSH_KEYS,
     "compile": f'for i in $(seq 2000); do echo "{ONE}"; done >/tmp/a.c; ',
     "compile-many": f'for i in $(seq 5); do echo "#include <stdio.h>\n{ONE}"; done >/tmp/b.c; ',
 }
+FRONTEND = "DEBIAN_FRONTEND=noninteractive"
 LOAD, JUMP_EQUAL, RETURN, ALLOW, ANSWER_ZERO = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000
 DURABLE = {"x86_64": (74, 75, 162, 306, 277, 26), "aarch64": (82, 83, 81, 267, 84, 227)}
 
@@ -86,18 +93,18 @@ def child(request: dict[str, object]) -> None:
     started = time.monotonic()
     if mode == "buildah":
         argv: list[str] = request["argv"]  # type: ignore[assignment]
-        done = subprocess.run(["buildah", "run", "--isolation=chroot", str(request["container"]), *argv], check=False)
+        done = subprocess.run(["buildah", "run", "--isolation=chroot", f"--env={FRONTEND}", str(request["container"]),
+                               "--", *argv], check=False)
         return tell(done.returncode, started)
-    # Not removed yet: ext4 walks past every inode number freed in the last minutes for each file that it makes.
     work = tempfile.mkdtemp(dir=Path(str(request["lower"])).parent, prefix="work-")
     for name in ("upper", "work", "root"):
         Path(work, name).mkdir()
     overlay = KernelOverlay(lowers=(str(request["lower"]),), upper=f"{work}/upper", work=f"{work}/work",
-                            userxattr=True, target="/")
+                            userxattr=True, volatile=not request["fsync"], target="/")
     spec = SandboxSpec(
         root=f"{work}/root", mounts=(overlay, *standard(hosts="127.0.0.1 localhost\n")),
         argv=tuple(request["argv"]),  # type: ignore[arg-type]
-        env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"),
+        env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", FRONTEND),
         ids=IdMap.nested() if mode == "subuid" else IdMap.single(os.getuid(), os.getgid()), hostname="bench",
         network=Network.NONE, init=True,
         fakeroot=FakerootSpec(table=str(request["table"]), fsync=bool(request["fsync"])) if mode == "fakeroot"
@@ -141,12 +148,18 @@ class Bench:
         wrap = [] if mode in ("subuid", "buildah", "fakeroot") else ["setpriv", "--no-new-privs"]
         done = subprocess.run([*wrap, sys.executable, __file__, "--child", json.dumps(request)],
                               check=False, capture_output=True, text=True, **who)
-        if mode == "buildah":
-            subprocess.run(["buildah", "rm", request["container"]], check=True, capture_output=True, **who)
         if done.returncode:
             raise SystemExit(f"{mode}, {work}: {done.stderr}")
         told = json.loads(done.stdout.splitlines()[-1])
         return Figure(told["wall"], told["cpu"], told["code"] != 0)
+
+    def remove(self) -> None:
+        """What the runs have left."""
+        places.remove_works()
+        if self.image:
+            account = pwd.getpwnam(self.users["buildah"])
+            subprocess.run(["buildah", "rm", "--all"], check=True, capture_output=True, user=account.pw_uid,
+                           group=account.pw_gid, extra_groups=(), cwd="/", env=places.environment(account.pw_name))
 
     def net(self, mode: str, work: str) -> Figure:
         """A workload, less its preparation and an empty sandbox."""
@@ -163,9 +176,9 @@ class Bench:
 def compare(bench: Bench, work: str, modes: Iterable[str], rounds: int) -> Iterable[str]:
     """Lines of a table: the medians of the ratios to the first mode."""
     figures: dict[str, list[Figure]] = {mode: [] for mode in modes}
-    for _ in range(rounds):
-        for mode, list_ in figures.items():
-            list_.append(bench.net(mode, work))
+    for number in range(rounds):
+        for mode in list(figures)[::-1 if number % 2 else 1]:
+            figures[mode].append(bench.net(mode, work))
     first = next(iter(figures))
     for mode, list_ in figures.items():
         if any(one.failed for one in list_):
@@ -191,13 +204,12 @@ def main() -> None:
         child(json.loads(options.child))
         return
     bench = Bench(options)
-    places.remove_works()
     print(f"{'work':14} {'mode':12} {'wall':>9} {'CPU':>9} {'CPU seconds':>13}")
     for work in options.work:
         modes = [mode for mode in options.mode if mode != "buildah" or work.startswith("install")]
         for line in compare(bench, work, modes, options.rounds):
             print(line, flush=True)
-    places.remove_works()
+    bench.remove()
 
 
 if __name__ == "__main__":

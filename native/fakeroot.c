@@ -433,7 +433,7 @@ unsigned fr_probe(void)
         found |= FR_HAS_PIDFD_GETFD;
     if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == 1)
         found |= FR_HAS_VM_READ;
-    if (syscall(SYS_prlimit64, 0, FR_RLIMIT_LOCKS, NULL, &limit) == 0 && limit.max > (FR_CRED_MARK | UINT32_MAX))
+    if (syscall(SYS_prlimit64, 0, FR_RLIMIT_LOCKS, NULL, &limit) == 0 && limit.max > (FR_CRED_MARK | ~FR_CRED_MARK_MASK))
         found |= FR_HAS_LOCKS_LIMIT;
     return found;
 }

@@ -15,7 +15,7 @@ bool fr_is_looked_at(struct fr_call *call, uint32_t mode, uint32_t needed)
 {
     const struct fr_cred *cred = fr_caller(call);
 
-    return cred->fsuid != 0 || cred->fsgid != 0 || call->super->table.sgid_dirs != 0 || (call->super->harsh_umask & needed) ||
+    return cred->fsuid != 0 || cred->fsgid != 0 || call->super->table.sgid_dirs != 0 || (call->harsh_umask & needed) ||
            call->super->default_acls || (mode & needed) != needed;
 }
 
@@ -46,7 +46,7 @@ long fr_begin(struct fr_call *call, int dir, uint32_t needed, struct birth *birt
     if (birth->acl_length != 0)
         memcpy(birth->acl, acl, birth->acl_length);
     birth->differs =
-        birth->owner.uid != 0 || birth->owner.gid != 0 || birth->acl_length != 0 || (call->super->harsh_umask & needed);
+        birth->owner.uid != 0 || birth->owner.gid != 0 || birth->acl_length != 0 || (call->harsh_umask & needed);
     return 0;
 }
 

@@ -5,6 +5,7 @@
  * which no kernel since 2.4 acts on. So the kernel itself hands credentials on at fork and keeps them over execve,
  * shares them among threads and forgets them with the process: a daemon that forks twice, a parent killed before
  * its child was ever seen and a reused pid all read right, with no table of processes and no look at /proc.
+ * Beside the index lie the rights of an owner that the process's umask takes: what it makes must be looked at.
  *
  * Index 0, or a limit without our mark, is plain root: ids 0, no groups, all capabilities of the bounding set.
  * Pure: no system calls. Tested alone.
@@ -18,6 +19,8 @@
 
 #define FR_CRED_MARK 0x6672000000000000ULL
 #define FR_CRED_MARK_MASK 0xffff000000000000ULL
+#define FR_HARSH_SHIFT 32 /* 9 bits: umask & 0700 */
+#define FR_HARSH_MASK 0700U
 #define FR_GROUPS_MAX 65536
 #define FR_NO_ID UINT32_MAX
 

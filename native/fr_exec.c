@@ -162,14 +162,14 @@ long fr_do_root(struct fr_call *call)
 }
 
 /* RLIMIT_LOCKS as a program expects to find it: no limit, and setting it has no effect. Marked, it is the view's way of
- * asking whether its process is plain root. */
+ * asking whether its process is plain root, and may be left to make files alone. */
 long fr_do_limit(struct fr_call *call)
 {
     uint64_t wide[2] = {UINT64_MAX, UINT64_MAX}, out = call->args[call->op == OP_PRLIMIT ? 3 : 1];
     uint32_t narrow[2] = {UINT32_MAX, UINT32_MAX};
 
     if (call->op == OP_PRLIMIT && call->args[5] == FR_MARKED)
-        return fr_is_plain(call, fr_caller(call));
+        return fr_is_plain(call, fr_caller(call)) && call->harsh_umask == 0;
     if (out == 0)
         return 0;
     if (!fr_still_there(call))

@@ -41,7 +41,12 @@ static int by_numbers(const void *left, const void *right)
     return (a->to > b->to) - (a->to < b->to);
 }
 
-/* A file that its owner may not read: the disk gets what the layer's writer needs, the table the truth. */
+static bool locks_out(mode_t mode)
+{
+    return (S_ISREG(mode) && !(mode & 0400)) || (S_ISDIR(mode) && (mode & 0700) != 0700);
+}
+
+/* A file or folder that locks its owner out: the disk gets what the layer's writer and rm need, the table the truth. */
 static int make_readable(struct fr_super *super, int upper, const char *name, const struct stat *up,
                          const struct stat *seen)
 {
@@ -65,7 +70,7 @@ static int compare(struct fr_super *super, int upper, int merged, const char *na
         return 0; /* a whiteout */
     if (seen.st_dev != super->table.devs[0])
         return 0; /* something is mounted there */
-    if (super->unreadable && S_ISREG(up.st_mode) && !(up.st_mode & 0400)) {
+    if (super->unreadable && locks_out(up.st_mode)) {
         int rc = make_readable(super, upper, name, &up, &seen);
 
         if (rc < 0)

@@ -10,28 +10,25 @@
 
 #include "fr_super.h"
 
-const struct fr_cred *fr_cred_of(struct fr_super *super, pid_t pid, uint32_t *index)
+const struct fr_cred *fr_cred_of(struct fr_super *super, pid_t pid, uint32_t *harsh_umask)
 {
     struct fr_rlimit64 limit;
-    const struct fr_cred *cred;
+    const struct fr_cred *cred = NULL;
 
-    *index = 0;
+    *harsh_umask = 0;
     if (syscall(SYS_prlimit64, pid, FR_RLIMIT_LOCKS, NULL, &limit) < 0)
         return NULL;
-    if ((limit.cur & FR_CRED_MARK_MASK) == FR_CRED_MARK)
-        *index = (uint32_t)limit.cur;
-    cred = fr_creds_get(&super->creds, *index);
-    if (cred == NULL) { /* a number of the process's own making */
-        *index = 0;
-        cred = fr_creds_get(&super->creds, 0);
+    if ((limit.cur & FR_CRED_MARK_MASK) == FR_CRED_MARK) {
+        *harsh_umask = (uint32_t)(limit.cur >> FR_HARSH_SHIFT) & FR_HARSH_MASK;
+        cred = fr_creds_get(&super->creds, (uint32_t)limit.cur);
     }
-    return cred;
+    return cred != NULL ? cred : fr_creds_get(&super->creds, 0); /* no mark, or a number of the process's own making */
 }
 
 const struct fr_cred *fr_caller(struct fr_call *call)
 {
     if (call->cred == NULL)
-        call->cred = fr_cred_of(call->super, call->tid, &call->cred_index);
+        call->cred = fr_cred_of(call->super, call->tid, &call->harsh_umask);
     if (call->cred == NULL) /* it is dying: what we answer reaches nobody */
         call->cred = fr_creds_get(&call->super->creds, 0);
     return call->cred;
@@ -127,11 +124,12 @@ long fr_assign(struct fr_call *call, const struct fr_cred *cred)
         return -ESRCH;
     if (syscall(SYS_prlimit64, call->tid, FR_RLIMIT_LOCKS, NULL, &limit) < 0)
         return -errno;
-    limit.cur = index == 0 ? limit.max : FR_CRED_MARK | (uint64_t)index;
+    limit.cur = index == 0 && call->harsh_umask == 0
+                    ? limit.max
+                    : FR_CRED_MARK | (uint64_t)call->harsh_umask << FR_HARSH_SHIFT | (uint64_t)index;
     if (syscall(SYS_prlimit64, call->tid, FR_RLIMIT_LOCKS, &limit, NULL) < 0)
         return -errno;
     call->cred = fr_creds_get(&call->super->creds, (uint32_t)index);
-    call->cred_index = (uint32_t)index;
     call->super->cred_epoch += call->super->cred_epoch == UINT32_MAX ? 2 : 1;
     fr_publish(call->super);
     return 0;
@@ -440,14 +438,16 @@ long fr_do_prctl(struct fr_call *call)
 
 long fr_do_umask(struct fr_call *call)
 {
-    const struct fr_cred *now = fr_caller(call);
-    struct fr_cred cred;
+    struct fr_cred cred = *fr_caller(call);
+    uint32_t harsh = (uint32_t)call->args[0] & FR_HARSH_MASK;
 
-    call->super->harsh_umask |= (uint32_t)call->args[0] & 0700;
-    fr_publish(call->super);
-    if (!fr_is_plain(call, now) && fr_caller_copy(call, &cred) == 0) {
+    if (!fr_is_plain(call, call->cred))
         cred.umask = (uint32_t)call->args[0] & 0777;
-        fr_assign(call, &cred);
-    }
+    else if (harsh == call->harsh_umask)
+        return FR_CONTINUE;
+    if (harsh != 0) /* who shares its umask, but not its limits, is not told */
+        call->super->unreadable = true;
+    call->harsh_umask = harsh;
+    fr_assign(call, &cred);
     return FR_CONTINUE;
 }

@@ -113,7 +113,6 @@ void fr_publish(struct fr_super *super)
 
     if (shared == NULL)
         return;
-    __atomic_store_n(&shared->harsh_umask, super->harsh_umask, __ATOMIC_RELAXED);
     __atomic_store_n(&shared->default_acls, super->default_acls, __ATOMIC_RELAXED);
     __atomic_store_n(&shared->mends, super->overlay && super->upper_fd >= 0, __ATOMIC_RELAXED);
     __atomic_store_n(&shared->cred_epoch, super->cred_epoch, __ATOMIC_RELEASE);

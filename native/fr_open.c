@@ -239,7 +239,7 @@ static bool is_plain_birth(struct fr_call *call, const struct opening *opening, 
     char *folder = super->text[1];
     struct stat st;
 
-    if (!fr_is_plain(call, fr_caller(call)) || (super->harsh_umask & 0400) || super->default_acls ||
+    if (!fr_is_plain(call, fr_caller(call)) || (call->harsh_umask & 0400) || super->default_acls ||
         opening->resolve != 0 || (opening->flags & FR_O_TMPFILE) || *text == 0 || (slash != NULL && slash[1] == 0))
         return false;
     if (!(opening->flags & O_EXCL) && fr_stat_path(call, opening->dirfd, text, 0, &st) != -ENOENT)

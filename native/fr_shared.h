@@ -30,10 +30,8 @@ struct ot_shared {
     uint32_t count;
     uint32_t dev_count;
     uint32_t cred_epoch;   /* counts the changes of any process's credentials */
-    uint32_t harsh_umask;  /* as in struct fr_super */
     uint32_t default_acls;
     uint32_t mends;        /* files that their owner may not read are mended at the end, on the first device */
-    uint32_t reserved;
     uint64_t devs[SHARED_DEVS];
     uint64_t lent_dev, lent_ino;    /* the file that holds the view and this table */
     uint64_t list_inos[SHARED_LISTS]; /* [n]: the file that names descriptor n to ld.so; same device */

@@ -138,7 +138,7 @@ static long do_peer(struct fr_call *call, int fd, int option, uint64_t value, ui
     socklen_t size = sizeof kernel;
     const struct fr_cred *peer;
     struct fr_status status;
-    uint32_t index, room;
+    uint32_t harsh_umask, room;
     int socket = take_fd(call, fd), rc;
 
     if (socket < 0)
@@ -147,7 +147,7 @@ static long do_peer(struct fr_call *call, int fd, int option, uint64_t value, ui
     close(socket);
     if (rc < 0 || kernel.pid <= 0) /* not connected, or its peer is not of our namespaces */
         return FR_CONTINUE;
-    peer = fr_cred_of(call->super, kernel.pid, &index);
+    peer = fr_cred_of(call->super, kernel.pid, &harsh_umask);
     if (peer == NULL || fr_status_of(call->super, kernel.pid, &status) < 0)
         return FR_CONTINUE;
     if (fr_read(call, length_at, &room, sizeof room) < 0 || !fr_still_there(call))

@@ -57,9 +57,8 @@ struct fr_super {
     bool self_is_ours;  /* the container's /proc is of our own pid namespace: its "self" would be us */
     bool roots_vary;    /* some process has (had) another root or mount namespace */
     bool default_acls;  /* some folder has a default ACL: creation must be looked at */
-    uint32_t harsh_umask; /* rights that some process takes from itself: creation that needs them must be looked at */
     bool recv_tells_end; /* SECCOMP_IOCTL_NOTIF_RECV returns when the last process is gone (6.11): no poll needed */
-    bool unreadable;     /* plain root made a file that its owner may not read: mended at the end (fr_export.c) */
+    bool unreadable;     /* files that lock their owner out may have been made: mended at the end (fr_export.c) */
     struct fr_root_id home, root; /* the container's root; the one we are in */
     struct fr_lender lender;
     uint32_t cred_epoch; /* counts the changes of any process's credentials */
@@ -86,7 +85,7 @@ struct fr_call {
     bool compat; /* 32-bit caller */
     uint64_t args[6];
     const struct fr_cred *cred; /* of fr_caller(), once asked for */
-    uint32_t cred_index;
+    uint32_t harsh_umask; /* likewise: rights of the owner that its umask takes; creation that needs them is looked at */
 };
 
 /* What the image says of a file. */
@@ -183,7 +182,7 @@ uint32_t fr_acl_born(unsigned char *acl, size_t length, uint32_t asked);
 const struct fr_cred *fr_caller(struct fr_call *call);
 int fr_caller_copy(struct fr_call *call, struct fr_cred *copy); /* plain root filled in from /proc; 0 or -errno */
 long fr_assign(struct fr_call *call, const struct fr_cred *cred);
-const struct fr_cred *fr_cred_of(struct fr_super *super, pid_t pid, uint32_t *index); /* NULL: no such process */
+const struct fr_cred *fr_cred_of(struct fr_super *super, pid_t pid, uint32_t *harsh_umask); /* NULL: no such process */
 bool fr_is_plain(const struct fr_call *call, const struct fr_cred *cred);
 uint32_t fr_umask(struct fr_call *call);
 

@@ -2,8 +2,8 @@
  * pass the filter. That is so where the process is plain root and the table knows none of the files named. Everything
  * else is made as it came.
  *
- * Whether its process is plain root only the supervisor knows. It is asked once, and again when any process has changed
- * its credentials since (cred_epoch), however it did that.
+ * Whether its process is plain root, with a harmless umask, only the supervisor knows. It is asked once, and again when any
+ * process has changed its credentials since (cred_epoch), however it did that.
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -100,7 +100,7 @@ static bool is_plain_birth(int dir, const char *path, unsigned mode, unsigned ne
 {
     struct view folder;
 
-    if ((table->harsh_umask & needed) || table->default_acls || !is_plain_folder(dir, path, &folder))
+    if (table->default_acls || !is_plain_folder(dir, path, &folder))
         return 0;
     return (mode & needed) == needed || (mended && table->mends && folder.dev == table->devs[0]);
 }

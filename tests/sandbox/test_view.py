@@ -182,6 +182,35 @@ def test_another_root(lab: Lab) -> None:
     assert (ran.out, ran.err) == ("42:43\n7:8\n42:43\n", "")
 
 
+@pytest.mark.parametrize("view", [True, False])
+def test_a_umask_is_of_its_own_process_and_its_children(lab: Lab, oracle: Lab, view: bool) -> None:
+    script = """
+        cd /tmp; (umask 777; mkdir a; touch b; sh -c 'mkdir c; busybox touch d; umask 27; mkdir e; touch f'); mkdir g
+        touch h; su app -c '(umask 377; mkdir /tmp/i; touch /tmp/j; busybox mkdir /tmp/k); mkdir /tmp/l; touch /tmp/m'
+        chown 5 a b; umask 700; mkfifo n; ln -s n o; umask 0; mkdir p; touch q; stat -c '%n %a %u' *"""
+    seen = []
+    for one in (lab, oracle):
+        ran = one.sh(script, view=view)
+        seen.append((ran.out, ran.err, one.image(ran)))
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("view", [True, False])
+def test_processes_that_share_a_umask(lab: Lab, oracle: Lab, tmp_path: Path, view: bool) -> None:
+    """One takes all rights from what the other makes: its user can read the layer and remove it all the same."""
+    source = Path(__file__).with_name("shared_umask.c")
+    subprocess.run(["gcc", "-O1", "-o", tmp_path / "shared_umask", source], check=True)
+    images = []
+    for one in (lab, oracle):
+        add_programs(one, [tmp_path / "shared_umask"])
+        ran = one.sh("cd /root; exec shared_umask", view=view)
+        assert (ran.code, ran.err) == (0, "")
+        images.append(one.image(ran))
+    assert images[0] == images[1]
+    done = lab.person.run("rm", "-rf", lab.work / "upper")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_file_that_its_owner_may_not_read(lab: Lab, oracle: Lab) -> None:
     """dpkg makes all its files so; the disk lets our own user read what stays so."""
     script = "cd /root; umask 377; touch a b; chmod 644 b; umask 777; touch c; busybox touch d; chown 5 d"
