@@ -5,15 +5,15 @@
     subuid       a range of ids mapped by newuidmap: the kernel keeps the owners; all figures are ratios to it
     fakeroot     our supervisor, one id
     fakeroot(1)  Debian's, LD_PRELOAD and a daemon, in the same sandbox with one id         proot   ptrace, likewise
-    buildah      rootless with the same range, `buildah run`, fsync as it always is done there
+    buildah      rootless with the same range, `buildah run`; its overlay is volatile, as a RUN's is
 
-    install      apt-get install of packages already downloaded, fsync answered 0 by a filter in all but buildah; the
-                 host keys of ssh are there (searching for primes takes a fifth of it, or nothing, by chance)
-    install-plain   less of it, for those who cannot carry out the whole      install-fsync   fsync really done in all
+    install      apt-get install of packages already downloaded, fsync answered 0; the host keys of ssh are there
+                 (to search for primes takes a fifth of it, or next to nothing, by chance)
+    install-plain   less of it, for those who cannot carry out the whole      install-fsync   fsync really done in all but buildah
     find         find -ls over 100,000 files of root             find-owned      the same, each with an odd owner
     compile      a C file of 2,000 functions, -O2                compile-many    120 small ones, by gcc each
 
-The modes are run in turn, in every round, forwards and backwards. A figure is the median of the rounds' ratios:
+The modes are run in turn, every second round from the last to the first. A figure is the median of the rounds' ratios:
 wall-clock time, and CPU time of the whole tree, supervisor included; the start of an empty sandbox is taken off both.
 No mode's figure has a commit or a scan in it. What the runs leave is removed at the end only: ext4 walks past every
 inode number that was freed in the last five minutes for each file that it makes, so let these pass between two runs.

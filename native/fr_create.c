@@ -56,7 +56,7 @@ uint32_t fr_born_mode(struct fr_call *call, struct birth *birth, uint32_t asked)
 
     asked &= 07777;
     if (birth->acl_length == 0)
-        return asked & ~fr_umask(call);
+        return asked & 0777 ? asked & ~fr_umask(call) : asked; /* dpkg makes its folders with no rights at all */
     memcpy(acl, birth->acl, birth->acl_length);
     return fr_acl_born(acl, birth->acl_length, asked);
 }
