@@ -9,7 +9,8 @@
 
     install      apt-get install of packages already downloaded, fsync answered 0; the host keys of ssh are there
                  (to search for primes takes a fifth of it, or next to nothing, by chance)
-    install-plain   less of it, for those who cannot carry out the whole      install-fsync   fsync really done in all but buildah
+    install-plain   less of it, for those who cannot carry out the whole
+    install-fsync   fsync really done in all but buildah
     find         find -ls over 100,000 files of root             find-owned      the same, each with an odd owner
     compile      a C file of 2,000 functions, -O2                compile-many    120 small ones, by gcc each
 
