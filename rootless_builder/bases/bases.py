@@ -16,9 +16,10 @@ from ..oci.config import History, ImageConfig, RunConfig
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..once import Once
-from ..paths import ROOT
+from ..paths import ROOT, image_path
 from ..plan.cachekey import digest_of
 from ..plan.lower import DEFAULT_PATH
+from ..sources.directory import DirectorySource
 from ..store.images import Image, LayerRef
 from ..store.store import Store
 from ..tree.changes import ChangeSet, Put
@@ -84,12 +85,23 @@ class Bases:
             return image_base(self._image(name, platform))
         self._emit(Notice(text=f"{name} is not pulled: the build context {self._contexts.told(name)} stands in for it"))
         if not isinstance(named, ImageSource):
+            self._warn_of_layout(name, named)
             return self._from_tree(named, platform)
         if named.place == "scratch":
             return scratch_base(platform)
         if named.kind == "docker-image":
             return image_base(self._image(named.place, platform))
         return image_base(load_layout(named.place, self._store, platform, self._default_registry))
+
+    def _warn_of_layout(self, name: str, source: Source) -> None:
+        """Files of an image's own form are hardly meant as a root file system."""
+        tree = source.tree()
+        if tree.lookup(image_path("oci-layout")) is None or tree.lookup(image_path("index.json")) is None:
+            return
+        told = self._contexts.told(name)
+        remedy = f"oci-layout://{told}" if isinstance(source, DirectorySource) else f"docker-image://oci-archive:{told}"
+        self._emit(Notice(level="warning", text=f"{told} holds an OCI image, and its files are taken as a root file "
+                                                f"system: the image itself is --build-context {name}={remedy}"))
 
     def check(self, name: str) -> None:
         """Whether `name` can be that of a base at all; nothing is looked for. Errors: ImageNotFound."""

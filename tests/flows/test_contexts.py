@@ -295,6 +295,14 @@ def test_a_named_context_stands_in_for_a_stage(user: Person) -> None:
     assert "no warnings" in checked.stdout
 
 
+def test_a_layout_given_as_a_plain_folder_is_noticed(user: Person) -> None:
+    layout = images.layout(user.home / "layout", tar(o="1"), {})
+    user.write("c/iEchorfile", "FROM base\n")
+    said = built(user, user.home / "c", f"--build-context=base={layout}")
+    assert f"--build-context base=oci-layout://{layout}" in said
+    assert "holds an OCI image" not in built(user, user.home / "c", f"--build-context=base=oci-layout://{layout}")
+
+
 TARGETS = """\
 FROM busybox AS first
 RUN echo 1 > /f
