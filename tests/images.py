@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ nogroup:x:65534:
 """
 
 
-def busybox(folder: Path) -> Path:
-    """Debian's static busybox with a link for each applet, four users, /tmp with its sticky bit."""
+def busybox(folder: Path, applets: Collection[str] = ()) -> Path:
+    """Debian's static busybox with a link for each applet, or for these; four users, /tmp with its sticky bit."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, mode, owner in (("bin", 0o755, 0), ("dev", 0o755, 0), ("etc", 0o755, 0), ("home", 0o755, 0),
@@ -41,7 +41,7 @@ def busybox(folder: Path) -> Path:
             _add(archive, name, tarfile.DIRTYPE, mode=mode, owner=owner)
         _add(archive, "bin/busybox", data=Path("/bin/busybox").read_bytes(), mode=0o755)
         listed = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout
-        for applet in sorted(set(listed.split()) - {"busybox"}):
+        for applet in sorted(applets or set(listed.split()) - {"busybox"}):
             _add(archive, f"bin/{applet}", tarfile.SYMTYPE, link="busybox")
         _add(archive, "etc/passwd", data=PASSWD.encode())
         _add(archive, "etc/group", data=GROUP.encode())

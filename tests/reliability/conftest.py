@@ -33,3 +33,4 @@ def bench(registry: Registry, library: Path, shared: Path) -> Iterator[Bench]:
             work.chmod(0o755)
             found.fill(work)
             yield found
+            found.close()

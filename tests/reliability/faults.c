@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum { COUNT, KILL_SELF, KILL_GROUP, FAIL_ONCE, FAIL_ON };
@@ -26,7 +27,7 @@ struct plan {
     uint64_t count;  /* calls so far */
     uint64_t at;     /* which one is hit; from 1 */
     uint64_t mode;
-    uint64_t error;  /* an errno, for FAIL_* */
+    uint64_t error;  /* an errno, for FAIL_*, and for COUNT of what can fail so */
     uint64_t hit;    /* how many were */
 };
 
@@ -41,9 +42,10 @@ __attribute__((constructor)) static void start(void) {
     close(fd);
 }
 
-/* grows: the call needs room on the disk; only such a call can fail for want of it. Returns an errno, or 0. */
+/* grows: the call needs room on the disk; no other can fail for want of it, so no other is counted then. Returns an
+ * errno, or 0. */
 static int strike(int grows) {
-    if (!plan) return 0;
+    if (!plan || (!grows && (plan->error == ENOSPC || plan->error == EDQUOT))) return 0;
     uint64_t number = __atomic_add_fetch(&plan->count, 1, __ATOMIC_SEQ_CST);
     if (plan->mode == COUNT || number < plan->at) return 0;
     if (plan->mode == KILL_SELF || plan->mode == KILL_GROUP) {
@@ -52,7 +54,7 @@ static int strike(int grows) {
         kill(plan->mode == KILL_GROUP ? 0 : getpid(), SIGKILL);
         return 0;
     }
-    if (!grows || (plan->mode == FAIL_ONCE && plan->hit)) return 0;
+    if (plan->mode == FAIL_ONCE && plan->hit) return 0;
     plan->hit++;
     return (int)plan->error;
 }
@@ -104,6 +106,15 @@ CALL(int, linkat, 1, (int a, const char *from, int b, const char *to, int flags)
 CALL(int, unlink, 0, (const char *path), (path))
 CALL(int, unlinkat, 0, (int dir, const char *path, int flags), (dir, path, flags))
 CALL(int, rmdir, 0, (const char *path), (path))
+CALL(int, mkfifo, 1, (const char *path, mode_t mode), (path, mode))
+CALL(int, mknod, 1, (const char *path, mode_t mode, dev_t device), (path, mode, device))
+CALL(int, setxattr, 1, (const char *path, const char *name, const void *value, size_t size, int flags),
+     (path, name, value, size, flags))
+CALL(int, lsetxattr, 1, (const char *path, const char *name, const void *value, size_t size, int flags),
+     (path, name, value, size, flags))
+ON_FD(int, fsetxattr, fd, 1, (int fd, const char *name, const void *value, size_t size, int flags),
+      (fd, name, value, size, flags))
+ON_FD(int, fchmod, fd, 0, (int fd, mode_t mode), (fd, mode))
 CALL(int, chmod, 0, (const char *path, mode_t mode), (path, mode))
 CALL(int, fchmodat, 0, (int dir, const char *path, mode_t mode, int flags), (dir, path, mode, flags))
 CALL(int, utimensat, 0, (int dir, const char *path, const struct timespec times[2], int flags),

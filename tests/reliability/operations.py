@@ -17,10 +17,12 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests import images
 from tests.conftest import Person
@@ -36,17 +38,38 @@ COPY one /last
 NAMES = ("base:1", "app:1", "old:1")
 NAMED = ("images", "--format", "{{.Repository}}:{{.Tag}}")
 CHECK = ("check", "--format", "json")
-SEVERAL = """
-import contextlib, io, json, sys
+APPLETS = ("cat", "chown", "echo", "head", "ln", "mkdir", "rm", "sh", "test", "true")  # each more is a call more
+SERVER = """
+import contextlib, importlib, io, json, os, pkgutil, sys
+import rootless_builder
 from rootless_builder.cli.main import main
-done = []
-for words in json.loads(sys.argv[1]):
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        code = main(words)
-    done.append((code, out.getvalue(), err.getvalue()))
-print(json.dumps(done))
+for found in pkgutil.walk_packages(rootless_builder.__path__, "rootless_builder."):
+    if not found.name.endswith(("__main__", "._view")):  # neither is a module to import
+        importlib.import_module(found.name)
+print(flush=True)
+for line in sys.stdin:
+    if os.fork():
+        os.wait()
+        continue
+    done = []
+    for words in json.loads(line):
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            code = main(words)
+        done.append((code, out.getvalue(), err.getvalue()))
+    print(json.dumps(done), flush=True)
+    os._exit(0)
 """
 COUNT, KILL_SELF, KILL_GROUP, FAIL_ONCE, FAIL_ON = range(5)
+Record = Callable[[str, object], None]  # pytest's record_property: what tests/soak.py adds up
+
+
+@contextmanager
+def noted(found: list[str]) -> Iterator[None]:
+    """What does not hold is told at the end, with all else that does not: a trial of hours goes on."""
+    try:
+        yield
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        found.append(str(error))
 
 
 class Plan(ctypes.Structure):
@@ -75,6 +98,10 @@ OPERATIONS = (
     Operation(name="prune", argv=("prune", "--cache")),
     Operation(name="rmi", argv=("rmi", "old:1"), gone=("old:1",), again=(0, 7)),
 )
+PARTS = {"build": 8, "prune": 2}  # tests that try all calls of an operation: each takes minutes
+every_call = pytest.mark.parametrize(("operation", "part"), [
+    pytest.param(operation, slice(number, None, parts), id=f"{operation.name}-{number}")
+    for operation in OPERATIONS for parts in (PARTS.get(operation.name, 1),) for number in range(parts)])
 
 
 class Bench:
@@ -86,11 +113,16 @@ class Bench:
         self._library = library
         self._template = template
         self._number = 0
+        # Who looks at the store afterwards: a process for each look, but Python is started and fed only once.
+        self._looks = person.start(sys.executable, "-c", SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+        assert self._looks.stdout is not None
+        assert self._looks.stdout.readline() == "\n", self._looks.stdout.read()
 
     def fill(self, work: Path) -> None:
         """The store of `before`, kept in the template."""
         user = self.person
-        layout = images.busybox(work / "box")
+        layout = images.busybox(work / "box", APPLETS)
         other = tiny_layout(work / "other", [{"hello": "hello\n", "random": os.urandom(400_000)}, {"more": "m"}])
         self.registry.fill(other, "library/other:1")
         user.mirror(self.registry)
@@ -148,6 +180,13 @@ class Bench:
             out, err = process.communicate(timeout=120)
         return process.returncode, out + err, Plan.from_buffer_copy((self.person.home / "plan").read_bytes())
 
+    def calls_of(self, operation: Operation, error: int = 0) -> range:
+        """The numbers of the calls that write; of those alone that can fail with this error, where one is named."""
+        self.reset()
+        code, said, plan = self.run(operation, mode=COUNT, error=error)
+        assert code == 0, said
+        return range(1, plan.count + 1)
+
     def holds(self, operation: Operation, after: str) -> None:
         """Everything promised, after whatever happened; `after` says what did."""
         user = self.person
@@ -166,11 +205,14 @@ class Bench:
         assert str(user.home) not in Path("/proc/self/mountinfo").read_text(), f"{after}: a mount is left"
 
     def _commands(self, *commands: Sequence[str]) -> list[tuple[int, str, str]]:
-        """(code, stdout, stderr) of several commands, in one process of the user: starting Python costs the most."""
-        done = self.person.run(sys.executable, "-c", SEVERAL, json.dumps(commands))
-        assert done.returncode == 0, done.stderr
-        found: list[tuple[int, str, str]] = json.loads(done.stdout)
+        """(code, stdout, stderr) of several commands, in one process of the user."""
+        assert self._looks.stdin is not None and self._looks.stdout is not None
+        print(json.dumps(commands), file=self._looks.stdin, flush=True)
+        found: list[tuple[int, str, str]] = json.loads(self._looks.stdout.readline())
         return found
+
+    def close(self) -> None:
+        self._looks.communicate()
 
     def left(self) -> list[str]:
         """Files that only a killed command can have left."""
@@ -183,9 +225,12 @@ class Bench:
     def living(self) -> list[Any]:
         """Processes of the user that outlive what they were started for; those that are about to end get a moment."""
         deadline = time.monotonic() + 10
-        while (found := self.person.processes()) and time.monotonic() < deadline:
+        while (found := self._started()) and time.monotonic() < deadline:
             time.sleep(0.02)
         return found
+
+    def _started(self) -> list[Any]:
+        return [process for process in self.person.processes() if process.pid != self._looks.pid]
 
     def _whole_output(self, after: str) -> None:
         """What has the name that the user asked for is whole."""

@@ -12,12 +12,21 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.reliability.operations import COUNT, KILL_GROUP, KILL_SELF, OPERATIONS, Bench, Operation
+from tests.reliability.operations import (
+    COUNT,
+    KILL_GROUP,
+    KILL_SELF,
+    OPERATIONS,
+    Bench,
+    Operation,
+    Record,
+    every_call,
+    noted,
+)
 
 IN_CI = 100
 SOAK = 1250  # tries, of which some four in five are killed before they are done
 EACH = 4  # of the calls that write, in CI
-PARTS = 8  # of the calls of a build, which makes a thousand
 
 operations = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 
@@ -39,6 +48,7 @@ def kill_at_random(bench: Bench, operation: Operation, times: int, seed: int) ->
     chance = random.Random(seed)
     longest = lasts(bench, operation)
     killed = 0
+    found: list[str] = []
     for number in range(times):
         bench.reset()
         instant = chance.uniform(0, longest * 1.05)
@@ -51,17 +61,11 @@ def kill_at_random(bench: Bench, operation: Operation, times: int, seed: int) ->
                 (os.killpg if group else os.kill)(process.pid, signal.SIGKILL)
             process.wait()
         bench.living()
-        bench.holds(operation, f"{operation.name} (seed {seed}, {number}) killed after {instant:.3f} s"
-                               f"{' with its group' if group else ''}")
+        with noted(found):
+            bench.holds(operation, f"{operation.name} (seed {seed}, {number}) killed after {instant:.3f} s"
+                                   f"{' with its group' if group else ''}")
+    assert not found, "\n".join(found)
     return killed
-
-
-def calls_of(bench: Bench, operation: Operation) -> range:
-    """The numbers of the calls that write."""
-    bench.reset()
-    code, said, plan = bench.run(operation, mode=COUNT)
-    assert code == 0, said
-    return range(1, plan.count + 1)
 
 
 def sample(calls: range, share: int) -> list[int]:
@@ -71,12 +75,15 @@ def sample(calls: range, share: int) -> list[int]:
 def kill_at_calls(bench: Bench, operation: Operation, calls: Sequence[int]) -> int:
     """Kills at each of these calls that write, the process and its group by turns; how often."""
     hits = 0
+    found: list[str] = []
     for at in calls:
         bench.reset()
-        _, _, plan = bench.run(operation, mode=KILL_GROUP if at % 2 else KILL_SELF, at=at)
-        hits += plan.hit
-        bench.living()
-        bench.holds(operation, f"{operation.name} killed at its call {at}")
+        with noted(found):
+            _, _, plan = bench.run(operation, mode=KILL_GROUP if at % 2 else KILL_SELF, at=at)
+            hits += plan.hit
+            bench.living()
+            bench.holds(operation, f"{operation.name} killed at its call {at}")
+    assert not found, "\n".join(found)
     return hits
 
 
@@ -88,32 +95,22 @@ def test_killed_at_a_random_instant(bench: Bench, operation: Operation) -> None:
 
 @operations
 def test_killed_at_a_call_that_writes(bench: Bench, operation: Operation) -> None:
-    assert kill_at_calls(bench, operation, sample(calls_of(bench, operation), EACH)) > 0
+    assert kill_at_calls(bench, operation, sample(bench.calls_of(operation), EACH)) > 0
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(36_000)
 @operations
-def test_killed_at_many_random_instants(bench: Bench, operation: Operation) -> None:
-    killed = kill_at_random(bench, operation, -(-SOAK // len(OPERATIONS)), seed=int(time.time()))
-    print(f"\n{operation.name}: killed {killed} times at random instants")
+def test_killed_at_many_random_instants(bench: Bench, operation: Operation, record_property: Record) -> None:
+    record_property("kills", kill_at_random(bench, operation, -(-SOAK // len(OPERATIONS)), seed=int(time.time())))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(36_000)
-@pytest.mark.parametrize("operation", OPERATIONS[1:], ids=lambda operation: operation.name)
-def test_killed_at_every_call_that_writes(bench: Bench, operation: Operation) -> None:
-    calls = calls_of(bench, operation)
-    print(f"\n{operation.name}: killed at {kill_at_calls(bench, operation, calls)} of {len(calls)} calls that write")
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(36_000)
-@pytest.mark.parametrize("part", range(PARTS))
-def test_a_build_killed_at_every_call_that_writes(bench: Bench, part: int) -> None:
-    calls = calls_of(bench, OPERATIONS[0])
-    hits = kill_at_calls(bench, OPERATIONS[0], calls[part::PARTS])
-    print(f"\nbuild, part {part}: killed at {hits} of {len(calls)} calls that write")
+@every_call
+def test_killed_at_every_call_that_writes(bench: Bench, operation: Operation, part: slice,
+                                          record_property: Record) -> None:
+    record_property("kills", kill_at_calls(bench, operation, bench.calls_of(operation)[part]))
 
 
 def test_a_build_that_is_wholly_cached_sweeps_too(bench: Bench) -> None:
