@@ -9,10 +9,8 @@ RELEASED = $(shell sed -n 's/^\#\# [^ ]* (\([0-9-]*\))$$/\1/p' CHANGELOG.md | he
 test:  ## every test; as root on a Debian machine, since it makes the plain users the tests run as
 	tests/run
 
-soak:  ## what takes minutes; all under the sanitizers; the whole-build tests ten times over, for what happens once in a while
-	tests/run -m soak -rP
-	tests/sanitized
-	for round in 1 2 3 4 5 6 7 8 9 10; do tests/run tests/flows tests/sandbox || exit 1; done
+soak:  ## what takes hours, and its figures at the end; PART=kill (fill, crowd, fuzz, fakeroot, sanitized, …) for one part
+	$(PYTHON) tests/soak.py $(PART)
 
 # BENCH='--buildkit FOLDER --base TAR': a BuildKit that is not docker's; a Debian that need not be made anew.
 bench:  ## iechor, the other builders and the machine itself, side by side; as root; takes more than an hour

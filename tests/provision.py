@@ -3,13 +3,16 @@
     python3 tests/provision.py [all]        everything
     python3 tests/provision.py packages     what apt installs
     python3 tests/provision.py slurm        not part of all: the cluster for `make soak`
+    python3 tests/provision.py sshfs        not part of all: the network file system for `make soak`
     python3 tests/provision.py users        iechor-sub (with a subordinate id range) and iechor-plain (without one)
     python3 tests/provision.py venv         the virtual environment with iechor and the tests' packages
     python3 tests/provision.py base         the Debian root file system that stands in for ubuntu:22.04
     python3 tests/provision.py sanitized    only when named: what tests/sanitized runs
+    python3 tests/provision.py tox          only when named: what tests/pythons runs
 
     /var/cache/iechor-tests/
     ├── venv/           readable by the plain users, whose tests run the iechor installed here
+    ├── tox/           tox, by itself
     ├── sanitized/      source/, a copy whose C is under the sanitizers, and venv/, a Python that loads theirs first
     ├── base-DAY.tar    made once a day: archives move on
     └── …               what fixtures keep (images made from the base)
@@ -43,6 +46,7 @@ PACKAGES = (
     "util-linux", "xz-utils", "zstd",
 )
 SLURM = ("slurm-client", "slurmctld", "slurmd")
+SSHFS = ("openssh-server", "sshfs")
 
 
 def run(*argv: str | Path, **kwargs: object) -> None:
@@ -56,6 +60,10 @@ def packages() -> None:
 
 def slurm() -> None:
     install(SLURM)
+
+
+def sshfs() -> None:
+    install(SSHFS)
 
 
 def install(wanted: tuple[str, ...]) -> None:
@@ -153,6 +161,12 @@ def sanitized() -> None:
     python.chmod(0o755)
 
 
+def tox() -> None:
+    if not (CACHE / "tox" / "bin" / "tox").exists():
+        run(PYTHON, "-m", "venv", CACHE / "tox")
+        run(CACHE / "tox" / "bin" / "pip", "install", "-q", "tox>=4")
+
+
 def _requirements() -> list[str]:
     """install_requires and the extra "test" of setup.cfg."""
     import configparser
@@ -183,7 +197,7 @@ def main(wanted: list[str]) -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     steps = {"packages": packages, "users": users, "venv": venv, "base": base}
     for name in steps if wanted in ([], ["all"]) else wanted:
-        (steps | {"sanitized": sanitized, "slurm": slurm})[name]()
+        (steps | {"sanitized": sanitized, "slurm": slurm, "sshfs": sshfs, "tox": tox})[name]()
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ import errno
 import gc
 import os
 import sys
+from _signal import SIG_IGN, getsignal, signal  # type: ignore[import-not-found]  # of which signal makes enums
 
 from ..errors import DiskFull, IechorError, Interrupted, StoreError
 
-TYPE_CHECKING = False  # typing, signal and what they import would cost a call that has nothing to do a quarter more
+TYPE_CHECKING = False  # typing and what it imports would cost a call that has nothing to do a quarter more
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 OF_THE_APPLICATION = ("run", "exec", "unshare")
 FAILED_BEFORE_IT_RAN = 125
-SIGINT, SIGPIPE = 2, 13  # on every Linux
+SIGHUP, SIGINT, SIGPIPE, SIGTERM = 1, 2, 13, 15  # on every Linux
 _NO_MEMORY = (b"iechor: cannot go on: there is not enough memory\n"
               b"hint: raise the limit (ulimit -v, or that of the job)\n")
 
@@ -40,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     gc.set_threshold(50_000)  # what we make is seldom garbage: the collector would only look at it again and again
     try:
+        _raise_on_signals()
         if words[:1] == ["build"]:
             from .again import again
 
             if (code := again(words)) is not None:
                 return code
-        _raise_on_signals()
         call = parse(words)
         debug = call.options.debug
         if getattr(call.options, "command", "") not in OF_THE_APPLICATION:  # those hand the caller's limit on
@@ -63,6 +64,7 @@ def command() -> NoReturn:
     command is a tenth of all. What has to end well has ended in main, but for threads, which are waited for as ever.
     """
     code = main()
+    _ignore_signals()
     if sys.gettrace() is not None or sys.getprofile() is not None:
         sys.exit(code)  # somebody wants to hear of the end
     if "threading" in sys.modules:
@@ -134,7 +136,7 @@ def as_known(error: BaseException) -> IechorError | None:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted(SIGINT)
-    if isinstance(error, MemoryError) or str(error) == "can't start new thread":
+    if _is_lack_of_memory(error):
         return IechorError("cannot go on: there is not enough memory, or no process more is allowed",
                            hint="raise the limit (ulimit -v, ulimit -u, or that of the job), or take fewer --jobs")
     if not isinstance(error, OSError):
@@ -153,6 +155,17 @@ def as_known(error: BaseException) -> IechorError | None:
                           hint="a disk or a network file system fails: see dmesg, or name another with --store and "
                                "--scratch; then iechor check")
     return None
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    """Not all that gets none says so plainly: CPython's import may return NULL without an error, which it then calls a
+    SystemError; OpenSSL and ld.so have words of their own."""
+    if isinstance(error, SystemError):
+        import resource
+
+        return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("can't start new thread", "malloc failure", "failed to map segment"))
 
 
 def _code(code: int, words: Sequence[str]) -> int:
@@ -187,22 +200,18 @@ def _leave_no_core() -> None:
 def _raise_on_signals() -> None:
     """Signals unwind the stack like any error: leases are given back, half-written files removed, children killed."""
 
-    import signal
-
     def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
         raise Interrupted(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
-            signal.signal(number, interrupt)
+    for number in (SIGHUP, SIGINT, SIGTERM):
+        if getsignal(number) is not SIG_IGN:  # nohup stays nohup
+            signal(number, interrupt)
 
 
 def _ignore_signals() -> None:
     """From here on we only say why we end; a second Ctrl-C must not tear the message."""
-    import signal
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for number in (SIGHUP, SIGINT, SIGTERM):
+        signal(number, SIG_IGN)
 
 
 def _pipe_closed() -> int:

@@ -16,6 +16,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from mmap import mmap
 from typing import Any, Protocol
 
 from ..errors import UnsafeArchive
@@ -33,6 +34,7 @@ _ZSTD_MAX_WINDOW = 1 << 27
 _ZSTD_SLICE = 1 << 10
 _XZ_MEMORY = 1 << 28  # bytes: enough for xz -9 with room to spare
 _READ = 1 << 16
+_ROOM = 4 << 20  # bytes of address space: twice what libdeflate takes for a block at any level, output included
 
 
 Buffer = bytes | bytearray | memoryview
@@ -134,7 +136,17 @@ def _gzip_packer(level: int) -> Callable[[Buffer], Buffer]:
         import deflate
     except ImportError:
         return partial(_gzip_member, lambda block, level: zlib.compress(block, level, wbits=31), level)
-    return partial(_gzip_member, deflate.gzip_compress, level)
+    return partial(_gzip_member, partial(_with_room, deflate.gzip_compress), level)
+
+
+def _with_room(pack: Callable[[Buffer, int], Buffer], block: Buffer, level: int) -> Buffer:
+    """`pack`, which does not look whether it got the memory for its compressor (deflate 0.9) and dies where it did not.
+    Errors: MemoryError."""
+    try:
+        mmap(-1, _ROOM).close()
+    except OSError as error:
+        raise MemoryError("no memory to compress a block") from error
+    return pack(block, level)
 
 
 def _gzip_member(pack: Callable[[Buffer, int], Buffer], level: int, block: Buffer) -> Buffer:

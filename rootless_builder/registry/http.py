@@ -146,7 +146,7 @@ class Transport:
         is called in the settings, if not the same (registry-1.docker.io is docker.io). sender: the host that told us
         this URL, if not its own.
 
-        Errors: Unreachable, TlsFailure, RegistryError (a redirect that must not be followed).
+        Errors: Unreachable, TlsFailure, RegistryError (a redirect that must not be followed), MemoryError.
         """
         given, origin = dict(headers or {}), _origin(url)
         for _ in range(_REDIRECTS):
@@ -240,6 +240,8 @@ class Transport:
                 preload_content=False, decode_content=False)
         except (HTTPError, OSError) as error:
             inner = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+            if "malloc failure" in str(inner):  # OpenSSL's
+                raise MemoryError(cause_of(inner)) from error
             if isinstance(inner, (SSLError, ssl.SSLError)) or isinstance(inner.__cause__, ssl.SSLError):
                 raise _tls_failure(host, inner) from error
             raise Unreachable(

@@ -50,6 +50,8 @@ def disk_error(error: OSError, doing: str, path: Path, *, remedy: str) -> Iechor
     hint = "check who owns it and its mode, as the user who runs iechor." if error.errno in _REFUSED else None
     if error.errno in (errno.EIO, errno.ESTALE):
         hint = "the disk or the network file system fails (see dmesg); afterwards `iechor check` tells what it cost."
+    if error.errno == errno.ENOENT:
+        hint = "has somebody removed or moved that folder meanwhile? The same command given again makes it anew."
     return StoreError(f"cannot {doing}: {cause}{place}", hint=hint)
 
 

@@ -1,9 +1,11 @@
 """A build that has nothing to do says what it said the last time; whatever it looks at is changed, it is built."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -111,6 +113,28 @@ def _timeless(shown: str) -> list[object]:
         lines = [json.loads(line) for line in shown.splitlines()]
         return [{key: value for key, value in line.items() if key not in ("time", "seconds")} for line in lines]
     return sorted(re.sub(r"\d+\.\ds", "", shown).splitlines())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_it_like_any_build(builder: Builder, number: int, code: int) -> None:
+    """It comes while the answer is being said: the pipe is full."""
+    builder.settle()
+    pipe, end = os.pipe()
+    os.set_blocking(end, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(end, b"\n" * 4096):
+            pass
+    os.set_blocking(end, True)
+    process = builder.person.start(*builder.person.command(*builder.words), stderr=end)
+    while Path(f"/proc/{process.pid}/syscall").read_text().split()[1:2] != ["0x2"]:  # write(2, …)
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    os.close(end)
+    with open(pipe) as shown:
+        assert shown.read().endswith("\niechor: interrupted\n")
+    assert process.wait(30) == code
+    assert builder.build()[0] is False
 
 
 Change = Callable[[Builder], object]

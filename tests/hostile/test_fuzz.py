@@ -1,6 +1,7 @@
 """Seconds of each fuzzer, always the same inputs; minutes of new ones in `make soak`; and all that ever crashed."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -57,7 +58,8 @@ def test_damage_is_refused_or_harmless(name: str) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(2 * SOAK_SECONDS)
 @pytest.mark.parametrize("name", TARGETS)
-def test_ten_minutes_of_damage_never_seen_before(name: str) -> None:
+def test_ten_minutes_of_damage_never_seen_before(name: str, record_property: Callable[[str, object], None]) -> None:
     tally = fuzz(TARGETS[name], seed=random.SystemRandom().randrange(1 << 32), seconds=SOAK_SECONDS)
-    print(f"{name}: {tally.executions} executions, slowest {tally.slowest:.2f} s")
+    record_property("executions", tally.executions)
+    record_property("refused", tally.refused)
     assert tally.crashes == {} and tally.slowest < SLOW

@@ -5,17 +5,21 @@ after the other, and nobody's work is taken away.
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from tests import provision
 from tests.conftest import Person
 from tests.registry_server import Registry, tiny_layout
-from tests.reliability.network import elsewhere, seen_by_two
+from tests.reliability.network import elsewhere, seen_by_two, seen_by_two_over_ssh
+from tests.reliability.operations import Record
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 KINDS = 5
+Mounted = Callable[[Person, str, int], AbstractContextManager[tuple[Path, Path]]]
 CROWD = {"build": 30, "pull": 12, "prune": 8}
 SOAK = 5  # of each crowd
 
@@ -92,15 +96,15 @@ def test_fifty_at_once_on_one_host(user: Person) -> None:
         assert os.listdir(user.store / left) == [], left
 
 
-def crowd_on_two_hosts(user: Person, seconds: int) -> None:
+def crowd_on_two_hosts(user: Person, seconds: int, mounted: Mounted = seen_by_two) -> None:
     """seconds: for which each host believes what it saw."""
     expected = alone(user)
-    with seen_by_two(user, "network", seconds) as (first, second):
+    with mounted(user, "network", seconds) as (first, second):
         hosts: list[tuple[dict[str, str], tuple[str, ...]]] = [
             ({"IECHOR_HOME": str(first / "store"), "IECHOR_SCRATCH": str(user.home / "scratch1")}, ()),
             ({"IECHOR_HOME": str(second / "store"), "IECHOR_SCRATCH": str(user.home / "scratch2")}, elsewhere(user))]
         all_at_once(user, hosts)
-    with seen_by_two(user, "network", seconds) as points:  # who mounts it now remembers nothing
+    with mounted(user, "network", seconds) as points:  # who mounts it now remembers nothing
         for point in points:
             env = {"IECHOR_HOME": str(point / "store"), "IECHOR_SCRATCH": str(user.home / "scratch3")}
             same_as_alone(user, names(user, env), expected)
@@ -119,13 +123,17 @@ def test_fifty_at_once_on_two_hosts_that_believe_what_they_saw_for_a_minute(user
 
 @pytest.mark.soak
 @pytest.mark.timeout(36_000)
-@pytest.mark.parametrize("hosts", ["one", "two", "two that remember"])
+@pytest.mark.parametrize("hosts", ["one", "two", "two that remember", "two over ssh"])
 @pytest.mark.parametrize("round", range(SOAK))
-def test_a_crowd_again_and_again(user: Person, hosts: str, round: int) -> None:
+def test_a_crowd_again_and_again(user: Person, hosts: str, round: int, record_property: Record) -> None:
     if hosts == "one":
         test_fifty_at_once_on_one_host(user)
+    elif hosts == "two over ssh":
+        provision.main(["sshfs"])
+        crowd_on_two_hosts(user, 20, seen_by_two_over_ssh)
     else:
         crowd_on_two_hosts(user, 60 if hosts == "two that remember" else 1)
+    record_property("crowded", sum(CROWD.values()))
 
 
 def test_the_same_step_is_made_once(user: Person) -> None:

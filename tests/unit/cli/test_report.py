@@ -1,5 +1,6 @@
 """How errors read."""
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,17 @@ def test_a_full_disk_is_no_bug() -> None:
     broken = as_known(OSError(errno.EIO, "broken", "/somewhere"))
     assert broken is not None and broken.exit_code == 14 and "/somewhere" in broken.message
     assert as_known(OSError(errno.ENOTDIR, "ours")) is None
+
+
+@pytest.mark.parametrize("error", [
+    MemoryError(), RuntimeError("can't start new thread"), ssl.SSLError("[CRYPTO] malloc failure (_ssl.c:3063)"),
+    ImportError("libssl.so.3: failed to map segment from shared object")])
+def test_a_lack_of_memory_is_no_bug(error: Exception) -> None:
+    from rootless_builder.cli.main import as_known
+
+    known = as_known(error)
+    assert known is not None and "memory" in known.message and "ulimit -v" in (known.hint or "")
+    assert as_known(SystemError("error return without exception set")) is None, "nobody limits us"
 
 
 def test_a_report_of_a_bug_repeats_no_secret(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,

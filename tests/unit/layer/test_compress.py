@@ -219,3 +219,26 @@ def test_other_files_are_none(data: bytes) -> None:
 
 def test_this_file_is_none() -> None:
     assert not is_tar(Path(__file__).read_bytes())
+
+
+CROWDED = """
+import os, re, resource, sys
+from rootless_builder.layer.compress import compress
+fd = os.memfd_create("source")
+os.write(fd, b"text" * 10_000)
+compress(fd, len, "gzip")  # all is imported
+spare = [bytearray(50_000) for _ in range(20)]  # room for what comes out, but none for the compressor
+del spare
+size = (int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) + 1100 << 10)  # what goes in fits
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+try:
+    compress(fd, len, "gzip")
+except MemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.lean
+def test_no_memory_for_the_compressor_is_an_error_and_no_crash() -> None:
+    done = subprocess.run([sys.executable, "-c", CROWDED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "no memory to compress a block\n"), done.stderr
