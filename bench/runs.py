@@ -102,7 +102,10 @@ class Touch(Anew):
 
 
 class Packages(Anew):
-    """base: a root file system of Debian that reaches a mirror and a package index, as examples/debian-base.sh makes
+    """Everybody's base is unpacked before, by a RUN on it: others unpack an archive when they ADD it, iechor when
+    something runs on it.
+
+    base: a root file system of Debian that reaches a mirror and a package index, as examples/debian-base.sh makes
     it (whatever this machine needs to reach them goes into it); None: it is made."""
 
     key = "packages"
@@ -111,7 +114,7 @@ class Packages(Anew):
     base: Path | None = None
 
     def make(self) -> None:
-        context = self._contexts("flask", ["ADD base.tar /"], [
+        context = self._contexts("flask", ["ADD base.tar /", "RUN true"], [
             "RUN : $ROUND; apt-get update && apt-get install -y --no-install-recommends python3-pip",
             "RUN pip install flask", "COPY app /app"])
         for folder in ("last", "stages"):

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..caching.records import effect, layers_of, write_step
 from ..errors import IechorError
@@ -23,9 +24,9 @@ from ..once import Once
 from ..plan.cachekey import base_key, digest_of, explained
 from ..plan.lower import Arguments, Inherited, Lowering
 from ..plan.stages import Stage, StageGraph
-from ..plan.steps import ConfigStep, Step, origins_of
+from ..plan.steps import ConfigStep, RunStep, Step, origins_of
 from ..steps.foreign import check_runs
-from ..steps.keys import look_up, record_alias
+from ..steps.keys import Keys, look_up, record_alias
 from ..steps.perform import inputs, is_independent, parts_of, perform
 from ..steps.world import StageState, World
 from ..store.buildcache import Cache, NoCache, StepRecord
@@ -36,19 +37,24 @@ from ..values import dataclass, replace
 from .committing import rfc3339
 from .request import BuildRequest
 
+if TYPE_CHECKING:
+    from ..steps.late import LateLayer
+
 COMMENT = "iechor.iechorfile.v1"
 Given = list[tuple[str, str]]  # (label, digest) of what a step reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where a step stands. step: its number in the whole file; number of total in its stage."""
+    """Where a step stands. step: its number in the whole file; number of total in its stage; later: what comes after
+    it there."""
 
     step: int
     stage: Stage
     number: int
     total: int
     cache: Cache
+    later: Sequence[Step]
 
 
 class Fold:
@@ -64,7 +70,7 @@ class Fold:
         waiting = world.schedule.waiting
         self._states: Once[int, StageState] = Once(waiting)
         self._inputs: Once[Step, Given] = Once(waiting)
-        self._records: Once[tuple[str, bool], StepRecord] = Once(waiting)
+        self._records: Once[tuple[str, bool], StepRecord | LateLayer] = Once(waiting)
         self._numbers: dict[int, Iterator[int]] = {}
         self._more: Iterator[int] = itertools.count(1)
 
@@ -113,9 +119,11 @@ class Fold:
                 state = _configured(state, step)
                 continue
             number += 1
-            place = _Place(step=self._next(stage), stage=stage, number=number, total=total, cache=cache)
+            place = _Place(step=self._next(stage), stage=stage, number=number, total=total, cache=cache,
+                           later=steps[at + 1:])
             try:
-                state = self._advance(state, step, place, steps[at + 1:])
+                with state.late or contextlib.nullcontext():
+                    state = self._advance(state, step, place)
             except IechorError as error:
                 self._world.schedule.check()
                 raise error.at(step.shown.span) from None
@@ -177,44 +185,59 @@ class Fold:
         """ONBUILD's steps, and stages it adds, are numbered as they come."""
         return next(self._numbers.get(stage.index, self._more), 0) or next(self._more)
 
-    def _advance(self, state: StageState, step: Step, place: _Place, later: Sequence[Step]) -> StageState:
+    def _advance(self, state: StageState, step: Step, place: _Place) -> StageState:
         for origin in origins_of(step):
             if isinstance(origin, int):
                 self.state(origin)
         with self._world.schedule.slot():
             self._world.emit(StepStarted(step=place.step, stage=place.stage.title, number=place.number,
                                          total=place.total, text=step.shown.text))
-            with self._told_if_cancelled(place.step):
-                after, record = self._result(state, step, place, later)
-        self._world.effects.note(step, record)
-        layers = layers_of(record)
-        return replace(state, key=after, image=step.image, layers=(*state.layers, *layers), history=(
-            *state.history, History(created=record.facts.get("created") or None, created_by=step.shown.created_by,
-                                    comment=COMMENT, empty_layer=not layers)))
+            with self._told_if_cancelled(place.step, state.late):
+                after, made = self._result(state, step, place)
+                state = self._settled(state)
+        if isinstance(made, StepRecord):
+            self._world.effects.note(step, made)
+            late, layers = None, layers_of(made)
+        else:
+            late, layers = made, ()
+        return replace(state, key=after, image=step.image, layers=(*state.layers, *layers), late=late, history=(
+            *state.history, History(created=made.facts.get("created") or None, created_by=step.shown.created_by,
+                                    comment=COMMENT, empty_layer=not layers and late is None)))
 
-    def _result(self, state: StageState, step: Step, place: _Place,
-                later: Sequence[Step]) -> tuple[str, StepRecord]:
+    def _settled(self, state: StageState) -> StageState:
+        """With the digest of a layer that was late, which is waited for. Errors: why it could not be written."""
+        if state.late is None:
+            return state
+        record = state.late.record()
+        self._world.effects.note(state.late.step, record)
+        return replace(state, late=None, layers=(*state.layers, *layers_of(record)))
+
+    def _result(self, state: StageState, step: Step, place: _Place) -> tuple[str, "StepRecord | LateLayer"]:
         """The key after the step, and what it made: from the cache, from an equal step of this build, or now."""
         began = self._clock()
         given = self._given(step, state)
         keys, found = look_up(step, state.key, given, self._world, place.cache)
-        made: list[StepRecord] = []
+        mine: list[StepRecord | LateLayer] = []
 
-        def make() -> StepRecord:
-            self._digest_ahead(later)
-            with self._claimed(keys.key, place):
+        def make() -> "StepRecord | LateLayer":
+            self._digest_ahead(place.later)
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(self._claimed(keys.key, place))
                 record = place.cache.get(keys.key)  # another build may have made it while we waited
-                if record is None:
-                    made.append(record := self._record(state, step, keys.key, place, given))
-            record_alias(keys, record, place.cache)
-            return record
+                if record is not None:
+                    record_alias(keys, record, place.cache)
+                    return record
+                mine.append(self._record(state, step, keys, place, given, stack))
+            return mine[0]
 
-        record = found or self._records.get((keys.key, isinstance(place.cache, NoCache)), make)
+        made = found or self._records.get((keys.key, isinstance(place.cache, NoCache)), make)
+        if not mine and not isinstance(made, StepRecord):
+            made = made.record()
         self._world.drop(step)
         self._world.emit(StepFinished(step=place.step, seconds=self._clock() - began,
-                                      effect=record.facts.get("effect", "")) if made else
+                                      effect=made.facts.get("effect", "")) if mine else
                          StepCached(step=place.step, key=keys.key))
-        return keys.after, record
+        return keys.after, made
 
     @contextlib.contextmanager
     def _claimed(self, key: str, place: _Place) -> Iterator[None]:
@@ -243,7 +266,9 @@ class Fold:
             if origins and not any(isinstance(origin, int) for origin in origins):
                 self._world.schedule.ahead(partial(self._given, step))
 
-    def _record(self, state: StageState, step: Step, key: str, place: _Place, given: Given) -> StepRecord:
+    def _record(self, state: StageState, step: Step, keys: Keys, place: _Place, given: Given,
+                stack: contextlib.ExitStack) -> "StepRecord | LateLayer":
+        """stack: ends once the record is written, which may be later."""
         world = self._world
         position = f"{self._script.file} {place.stage.title} {place.number}"
         told = [*([] if is_independent(step) else [("the steps before it", state.key)]),
@@ -251,26 +276,46 @@ class Fold:
                 *((name, digest_of(value)) for name, value in (*parts_of(step, world), *given))]
         world.emit(StepMissed(step=place.step, reason=place.cache.explain(position, told)))
         seconds = world.clamp if world.clamp is not None else self._request.now / 1e9
-        with perform(step, state, world, place.step) as done:
-            record = write_step(done.changes, key, step.shown.created_by, world.store, clamp=world.latest,
+        done = stack.enter_context(perform(step, state, world, place.step))
+        layers = self._settled(state).layers
+        facts = {"created": rfc3339(seconds),
+                 "effect": done.packing.effect if done.packing else effect_of(done.changes)}
+
+        def write() -> StepRecord:
+            record = write_step(done.changes, keys.key, step.shown.created_by, world.store, clamp=world.latest,
                                 forced=world.forced, packing=done.packing, facts={
-                                    "created": rfc3339(seconds),
-                                    "effect": done.packing.effect if done.packing else effect_of(done.changes),
-                                    **world.effects.facts(step, done.changes, partial(world.tree, state.layers))})
+                                    **facts, **world.effects.facts(step, done.changes, partial(world.tree, layers))})
+            place.cache.remember_inputs(position, told)
+            record_alias(keys, record, place.cache)
             if record.diff_id is not None:
-                done.keep(record.diff_id)
-        place.cache.remember_inputs(position, told)
-        if record.diff_id is not None:
-            world.emit(LayerWritten(step=place.step, diff_id=str(record.diff_id), size=record.size))
-        return record
+                world.emit(LayerWritten(step=place.step, diff_id=str(record.diff_id), size=record.size))
+            return record
+
+        adopted = done.adopt() if done.changes else None
+        if adopted is None:
+            return write()
+        from ..steps.late import LateLayer  # a cached build has none
+
+        rest = stack.pop_all() if self._can_be_late(place) else contextlib.ExitStack()
+        late = LateLayer(step, layers, adopted, facts, rest, write, world.schedule.waiting)
+        if self._can_be_late(place):
+            world.schedule.ahead(late.record)
+            return late
+        with late:
+            return late.record()
+
+    def _can_be_late(self, place: _Place) -> bool:
+        """Only a RUN needs nothing of the layer below but that it can be mounted."""
+        following = next((step for step in place.later if not isinstance(step, ConfigStep)), None)
+        return isinstance(following, RunStep) and self._world.schedule.jobs != 1 and not self._world.run.owned
 
     @contextlib.contextmanager
-    def _told_if_cancelled(self, step: int) -> Iterator[None]:
+    def _told_if_cancelled(self, step: int, late: "LateLayer | None" = None) -> Iterator[None]:
         """A step that ends because another one failed is no failure."""
         try:
             yield
         except BaseException:
-            if self._world.schedule.cancelled:
+            if self._world.schedule.cancelled or (late is not None and late.failure is not None):
                 self._world.emit(StepCancelled(step=step))
             raise
 

@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..errors import StoreError
-from ..oci.digest import Digest
 from ..paths import ROOT, ImagePath, image_path
 from ..sandbox.idmap import IdMap, IdMode
 from ..sandbox.mounts import KernelOverlay, Mount
@@ -35,6 +34,7 @@ from .unpacked import UnpackedLayer
 from .walk import FOLDER, Entry
 
 if TYPE_CHECKING:
+    from .adoption import AdoptedLayer
     from .checkout import CheckOut
 
 
@@ -110,21 +110,20 @@ class Rootfs:
         self._tells_root = any(isinstance(change, Put) and change.path == ROOT for change in found)
         return found
 
-    def adopt(self, diff_id: Digest, *, clamp: int | None = None) -> bool:
+    def adopt(self, *, clamp: int | None = None) -> "AdoptedLayer | None":
         """Makes what the step changed an unpacked layer as it stands, so that the next step need not unpack it.
 
-        To be called once the layer of `changes` is written, when the sandbox is gone; the root file system is used
-        up then. clamp: as it was written. Whether it could be done: if not, the layer is unpacked like any other.
+        To be called after `changes`, when the sandbox is gone; contents can be read until the root file system ends,
+        as before. clamp: as the layer is written. None: it cannot be done, and the layer is unpacked like any other.
         Errors: DiskFull, StoreError.
         """
         if self.overlay is None or self.overlay.upper is None or self._made:
-            return False
-        from .adoption import AdoptedLayer, adopt_upper
+            return None
+        from .adoption import Finished, adopt_upper
 
         with atomic.explained("keep what the step changed", self.folder, remedy=REMEDY):
-            layer = AdoptedLayer(diff_id=diff_id, has_root=self._tells_root, clamp=clamp, owners=self._owners,
-                                 below=tuple(layer.diff_id for layer in reversed(self.layers)))
-            return adopt_upper(Path(self.overlay.upper), self._changed_fd, layer, self.places)
+            left = Finished(has_root=self._tells_root, clamp=clamp, owners=self._owners)
+            return adopt_upper(Path(self.overlay.upper), self._changed_fd, left, self.places)
 
     def keep(self) -> None:
         """The folder stays when this object ends: a container goes on using it."""

@@ -21,10 +21,11 @@ from ..values import dataclass, field, replace
 from .places import REMEDY, Places, make_places
 from .removal import Remover, discard
 from .rootfs import Rootfs, make_check_out, make_overlay, make_stubs
-from .unpacked import Unpacker, names_of
+from .unpacked import Unpacker, former_name, names_of
 from .walk import disk_usage
 
 if TYPE_CHECKING:
+    from .adoption import AdoptedLayer
     from .caches import Caches
 
 _NOTE = "lowers.json"
@@ -72,13 +73,14 @@ class Scratch:
         return (f"no overlay can be mounted in {self.root} ({os.strerror(number)}): "
                 "each step works on a copy of the image's files, which takes time and space")
 
-    def rootfs(self, layers: Sequence[LayerRef], store: Store, *, writable: bool = True, stubs: bool = True) -> Rootfs:
-        """For one RUN; gone when its context ends. writable False: an overlay without an upper. stubs False: for a
-        mount, which needs no /proc to be mounted in it.
+    def rootfs(self, layers: Sequence[LayerRef], store: Store, *, top: "AdoptedLayer | None" = None,
+               writable: bool = True, stubs: bool = True) -> Rootfs:
+        """For one RUN; gone when its context ends. top: lies on all of `layers`. writable False: an overlay without an
+        upper. stubs False: for a mount, which needs no /proc to be mounted in it.
 
         Errors: DiskFull, StoreError, UnsafeArchive, OwnershipError.
         """
-        return self._make(atomic.temporary_name(self.places.runs), layers, store, writable=writable,
+        return self._make(atomic.temporary_name(self.places.runs), layers, store, top=top, writable=writable,
                           stubs=stubs, volatile=True)
 
     @property
@@ -121,12 +123,12 @@ class Scratch:
         freed = 0
         with atomic.explained("prune the scratch folder", self.places.own, remedy=REMEDY):
             for name in os.listdir(self.places.layers):
-                if name in self._used():
+                if self._is_used(name):
                     continue
                 target = atomic.temporary_name(self.places.gone)
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(self.places.layers / name, target)
-                    if name in self._used() and not (self.places.layers / name).exists():
+                    if self._is_used(name, target) and not (self.places.layers / name).exists():
                         os.rename(target, self.places.layers / name)  # somebody came in between
                         continue
                     freed += disk_usage(target)
@@ -150,21 +152,23 @@ class Scratch:
 
         Errors: StoreError, DiskFull.
         """
-        if folder.name in self._used():
+        if self._is_used(folder.name):
             return False
         with atomic.explained("remove an unpacked layer", folder, remedy=REMEDY):
             discard(folder, self.places.gone)
         return True
 
     def _make(self, folder: Path, layers: Sequence[LayerRef], store: Store, *, writable: bool,
-              stubs: bool = True, volatile: bool = False) -> Rootfs:
+              top: "AdoptedLayer | None" = None, stubs: bool = True, volatile: bool = False) -> Rootfs:
         with atomic.explained("make a root file system", folder, remedy=REMEDY):
             try:
                 atomic.make_folder(folder)
-                note = {"mode": self.places.mode.value, "layers": names_of(layers)}
-                (folder / _NOTE).write_text(json.dumps(note))
+                names = [*names_of(layers), *([] if top is None else [top.name])]
+                (folder / _NOTE).write_text(json.dumps({"mode": self.places.mode.value, "layers": names}))
                 rootfs = Rootfs(folder=folder, places=self.places, _remover=self.remover,
                                 layers=Unpacker(self.places, store, self._unpacking).unpack(layers))
+                if top is not None:
+                    rootfs.layers = (top.open(), *rootfs.layers)
             except BaseException:
                 self._drop(folder)
                 raise
@@ -200,6 +204,11 @@ class Scratch:
     def _drop(self, folder: Path) -> None:
         with contextlib.suppress(OSError):
             discard(folder, self.places.gone)
+
+    def _is_used(self, name: str, folder: Path | None = None) -> bool:
+        """folder: where the layer lies, if not under its name."""
+        used = self._used()
+        return name in used or former_name(folder or self.places.layers / name) in used
 
     def _used(self) -> set[str]:
         """Names below layers/ that a RUN or a container needs."""

@@ -8,6 +8,7 @@ ID is the layer's diff_id, cut short, or that and a digest of the layers below, 
 that only those have. Unpacked in tmp/ and renamed: of two that unpack at once, the second finds it there.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -35,6 +36,7 @@ from .removal import discard
 from .walk import FOLDER, walk
 
 _ATTEMPTS = 3
+FORMER = "former"  # in layer.json: the name it was used under before it had its own (adoption.py)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,6 @@ class UnpackedLayer:
     """
 
     folder: Path
-    diff_id: Digest
     root_fd: int
     whiteouts: frozenset[str]
     opaque: frozenset[str]
@@ -144,7 +145,7 @@ def open_unpacked(folder: Path, diff_id: Digest, places: Places) -> UnpackedLaye
         discard(folder, places.gone)
         return None
     return UnpackedLayer(
-        folder=folder, diff_id=diff_id, root_fd=root_fd, whiteouts=frozenset(facts["whiteouts"]),
+        folder=folder, root_fd=root_fd, whiteouts=frozenset(facts["whiteouts"]),
         opaque=frozenset(facts["opaque"]), has_root=bool(facts["has_root"]),
         overlay_able=bool(facts["overlay_able"]), ids=places.mode)
 
@@ -189,13 +190,22 @@ def save_facts(folder: Path, diff_id: Digest, root_fd: int, facts: dict[str, Any
     (folder / "layer.json").write_text(json.dumps(facts | seal))
 
 
-def publish(part: Path, target: Path) -> None:
-    """An unpacked layer under its name; if somebody was faster, theirs is as good as ours. Errors: OSError."""
+def publish(part: Path, target: Path) -> bool:
+    """An unpacked layer under its name; False: somebody was faster, and theirs is as good as ours. Errors: OSError."""
     try:
         os.rename(part, target)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
+        return False
+    return True
+
+
+def former_name(folder: Path) -> str:
+    """Under which a RUN may use this layer that began before it was named; "" for none."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return str(json.loads((folder / "layer.json").read_bytes()).get(FORMER, ""))
+    return ""
 
 
 def names_of(layers: Sequence[LayerRef]) -> list[str]:

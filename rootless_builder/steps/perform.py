@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..oci.digest import Digest
 from ..paths import image_path
 from ..plan.steps import CopyStep, RunStep, Step, WorkdirStep
 from ..store.images import LayerRef
@@ -23,6 +22,7 @@ from .ownership import find_owner
 from .world import StageState, World
 
 if TYPE_CHECKING:
+    from ..scratch.adoption import AdoptedLayer
     from .packing import Packing
 
 
@@ -31,12 +31,12 @@ class Performed:
     """What a step made. packing: of a COPY taken whole, its layer, written already; changes are then only those that
     the checks of effects.py look at.
 
-    keep: to be called with the written layer's diff id, for whoever can use what is on the disk once more.
+    adopt: makes what is on the disk the unpacked layer, for whoever comes next; None: it cannot be.
     """
 
     changes: ChangeSet
     packing: "Packing | None" = None
-    keep: Callable[[Digest], object] = bool
+    adopt: "Callable[[], AdoptedLayer | None]" = type(None)
 
 
 @contextmanager
@@ -45,12 +45,12 @@ def perform(step: Step, state: StageState, world: World, number: int) -> Iterato
     if isinstance(step, RunStep):
         from .runstep import run_step  # the sandbox is not imported by a build whose RUNs are all cached
 
-        with run_step(step, state.layers, world, number=number) as (changes, rootfs):
+        with run_step(step, state, world, number=number) as (changes, rootfs):
             kept = without_volumes(changes, step) if world.run.compat_volumes else changes
-            keep: Callable[[Digest], object] = bool
-            if len(kept) == len(changes) and not world.forced:  # else what is on the disk is not what the layer has
-                keep = partial(rootfs.adopt, clamp=world.latest)
-            yield Performed(changes=kept, keep=keep)
+            if len(kept) == len(changes) and not world.forced:
+                yield Performed(changes=kept, adopt=partial(rootfs.adopt, clamp=world.latest))
+            else:  # what is on the disk is not what the layer has
+                yield Performed(changes=kept)
         return
     if isinstance(step, CopyStep):
         from .packing import written

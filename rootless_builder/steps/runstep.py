@@ -7,8 +7,8 @@
 import os
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -25,13 +25,13 @@ from ..sandbox.privileges import CAPABILITIES
 from ..sandbox.spec import DEFAULT_CAPABILITIES, ExitStatus, Limit, Network, SandboxSpec
 from ..sandbox.supervise import supervise
 from ..scratch.rootfs import Rootfs
-from ..store.images import LayerRef
+from ..scratch.scratch import Scratch
 from ..tree.changes import ChangeSet
 from .foreign import of_interpreter
 from .ownerloss import Losses, emulation, tell_losses
 from .runmounts import Attached, attached
 from .runsettings import RunSettings
-from .world import World
+from .world import StageState, World
 
 LAST_LINES = 20
 LOG_LIMIT = 64 << 20  # bytes of output that the log file keeps
@@ -40,33 +40,29 @@ NETWORKS = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE,
 
 
 @contextmanager
-def run_step(step: RunStep, layers: Sequence[LayerRef], world: World, *,
+def run_step(step: RunStep, state: StageState, world: World, *,
              number: int) -> Iterator[tuple[ChangeSet, Rootfs]]:
     """What the command changed, and the root file system it did so in: it ends with the context, and contents are
     read from it. `Rootfs.adopt` then saves the next step from unpacking the layer again.
 
-    Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull."""
-    settings, emit = world.run, world.emit
+    Errors: StepFailed with the command's last lines; NamespaceError, SandboxError, OwnershipError, DiskFull; why the
+    layer that it begins on could not be written."""
+    settings, emit, late = world.run, world.emit, state.late
     scratch = settings.scratch()
-    if step.devices:
-        from .devices import named  # most builds have none
-
-        for device in step.devices:
-            given, lacking = named(device, settings.devices)
-            if not given:
-                emit(Notice(level="warning", text=f"RUN --device={device.name}: the command runs without: {lacking}"))
-    if step.insecure:
-        emit(Notice(text="--security=insecure: the command has every capability in its sandbox, and on this host no "
-                         "more rights than you"))
-    with scratch.rootfs(layers, world.store) as rootfs:
+    tell_grants(step, world)
+    with ExitStack() as mounting, mounted_on(state, scratch, world, mounting) as rootfs:
         # Caches are given back as soon as the command has ended: others may be waiting for them.
-        with attached(step, layers, world, scratch) as more, StepLog(settings.logs, emit, number) as log, \
+        with attached(step, state.layers, world, scratch) as more, StepLog(settings.logs, emit, number) as log, \
                 started(step, spec_of(step, rootfs, settings, more), settings, more) as sandbox, \
                 world.schedule.stopping(sandbox.kill):
+            mounting.close()
             for text in sandbox.notices:
                 emit(Notice(text=text))
-            status = supervise(sandbox, on_output=log.write)
+            with late.stopping(sandbox.kill) if late is not None else nullcontext():
+                status = supervise(sandbox, on_output=log.write)
             world.schedule.check()  # it may have been killed, because another step failed
+            if late is not None:
+                late.check()
             if status.code:
                 raise failed(step, status, log)
             table = None if settings.lose_owners else sandbox.final_table()
@@ -75,6 +71,27 @@ def run_step(step: RunStep, layers: Sequence[LayerRef], world: World, *,
         if settings.lose_owners and rootfs.fakeroot is not None:
             tell_losses(changes, rootfs, Losses(seen=lost, folder=settings.logs, emit=emit))
         yield changes, rootfs
+
+
+def mounted_on(state: StageState, scratch: Scratch, world: World, mounting: ExitStack) -> Rootfs:
+    """mounting: ends when the sandbox has mounted it. Errors: as `Scratch.rootfs`."""
+    top = None if state.late is None else mounting.enter_context(state.late.staying())
+    return scratch.rootfs(state.layers, world.store, top=top)
+
+
+def tell_grants(step: RunStep, world: World) -> None:
+    """What the command gets that others do not, or lacks."""
+    if step.devices:
+        from .devices import named  # most builds have none
+
+        for device in step.devices:
+            given, lacking = named(device, world.run.devices)
+            if not given:
+                world.emit(Notice(level="warning", text=f"RUN --device={device.name}: the command runs without: "
+                                                        f"{lacking}"))
+    if step.insecure:
+        world.emit(Notice(text="--security=insecure: the command has every capability in its sandbox, and on this host "
+                               "no more rights than you"))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from ..tree.tree import Tree
 from ..values import dataclass, field
 
 if TYPE_CHECKING:
+    from .late import LateLayer
     from .packing import Packing
     from .runsettings import RunSettings
 
@@ -31,7 +32,7 @@ class StageState:
     """The build at one point: the accumulator of the fold. layers: the lowest first; key: names all that came before.
 
     base: how many of the layers are those of the image that FROM named. image: the config (its history and diff ids
-    are those of the base until the image is committed).
+    are those of the base until the image is committed). late: a layer above all others that is being written.
     """
 
     layers: tuple[LayerRef, ...]
@@ -40,6 +41,7 @@ class StageState:
     image: ImageConfig
     history: tuple[History, ...]
     inherited: Inherited
+    late: "LateLayer | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -180,7 +180,11 @@ def main() -> None:
             written, layer = write(store, changes)
             result = {"code": code, "output": output, "overlay": rootfs.overlay is not None, "created": created,
                       "changes": [line(change) for change in changes], "diff_id": str(written.diff_id)}
-            result["adopted"] = rootfs.adopt(written.diff_id, clamp=CLAMP)
+            adopted = rootfs.adopt(clamp=CLAMP)
+            result["adopted"] = adopted is not None
+        if adopted is not None:
+            adopted.publish(written.diff_id, [below.diff_id for below in layers])
+            adopted.discard()
         seen = []
         for _ in range(2):  # as it was adopted, and unpacked from its tar
             with scratch.rootfs((*layers, layer), store) as rootfs:
