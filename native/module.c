@@ -25,6 +25,8 @@ static PyMethodDef METHODS[] = {
     {"arrange", lc_py_arrange, METH_VARARGS,
      "arrange(records, paths, targets, attributes, most, /) -> (records, paths, targets, order) or None: in canonical "
      "order."},
+    {"make_files", lc_py_make_files, METH_VARARGS,
+     "make_files(folder_fd, data, wanted, names, /) -> bytes: small files of an unpacked layer."},
     {"sha256", (PyCFunction)(void (*)(void))lc_py_sha256, METH_FASTCALL,
      "sha256(data, kernel=KERNEL, /) -> bytes: for tests; ValueError for a kernel that cannot run here."},
     {NULL, NULL, 0, NULL},

@@ -30,6 +30,7 @@ PyObject *lc_py_tell(PyObject *py_module, PyObject *py_args);
 PyObject *lc_py_remember(PyObject *py_module, PyObject *py_args);
 PyObject *lc_py_read_headers(PyObject *py_module, PyObject *py_args);
 PyObject *lc_py_arrange(PyObject *py_module, PyObject *py_args);
+PyObject *lc_py_make_files(PyObject *py_module, PyObject *py_args);
 PyObject *lc_py_sink_add_survey(PyObject *py_self, PyObject *py_args);
 PyObject *lc_py_sha256(PyObject *py_module, PyObject *const *py_args, Py_ssize_t count);
 

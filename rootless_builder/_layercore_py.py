@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from typing import final
 
 from . import _survey_py
+from ._newfiles_py import make_files
 from ._opening_py import FOLDER, open_beneath
 from ._survey_py import learn, recall, remember, tell
 
 __all__ = ["ADDED", "CHANGED", "KERNEL", "REMOVED", "Snapshot", "TarSink", "arrange", "diff", "hash_files", "learn",
-           "read_headers", "recall", "remember", "scan", "sha256", "survey", "tell"]
+           "make_files", "read_headers", "recall", "remember", "scan", "sha256", "survey", "tell"]
 
 KERNEL = "hashlib"
 ADDED, CHANGED, REMOVED = 1, 2, 3

@@ -8,6 +8,7 @@
     survey, recall, learn, tell, remember
                                            what COPY takes from a folder (sources/survey.py); TarSink.add_survey too
     read_headers, arrange                  the ordinary entries of a tar; rows of an index in order (layer/reader.py)
+    make_files                             small files of an unpacked layer (scratch/unpack.py)
     NATIVE, KERNEL                         whether C is in use, and what computes SHA-256: "sha-ni", "openssl", …
 
 Paths are bytes, relative to a folder given by descriptor; no symlink is followed. Errors are OSError, and
@@ -31,6 +32,7 @@ try:
         diff,
         hash_files,
         learn,
+        make_files,
         read_headers,
         recall,
         remember,
@@ -53,6 +55,7 @@ except ImportError:  # asked for, or installed without a compiler
         diff,
         hash_files,
         learn,
+        make_files,
         read_headers,
         recall,
         remember,
@@ -78,4 +81,4 @@ if KERNEL == "scalar":  # no instructions for SHA-256 and no libcrypto.so, but P
     )
 
 __all__ = ["ADDED", "CHANGED", "KERNEL", "NATIVE", "REMOVED", "Snapshot", "TarSink", "arrange", "diff", "hash_files",
-           "learn", "read_headers", "recall", "remember", "scan", "sha256", "survey", "tell"]
+           "learn", "make_files", "read_headers", "recall", "remember", "scan", "sha256", "survey", "tell"]

@@ -22,7 +22,7 @@ OVERLAY_XATTRS = ("user.overlay.", "trusted.overlay.")
 # Labels of the host, not of the image: SELinux and Smack relabel, IMA and EVM sign for one machine.
 _HOST_XATTRS = ("security.selinux", "security.SMACK64", "security.ima", "security.evm", "system.nfs4_acl",
                 "system.cifs_acl", "system.data")
-_LATEST = 2**62  # ns; a tar may say any time, utimensat takes a C long
+LATEST = 2**62  # ns; a tar may say any time, utimensat takes a C long
 
 
 def belongs_to_image(name: str) -> bool:
@@ -70,7 +70,7 @@ def apply(target: Target, node: Node, ids: IdMode, *, links: int = 1) -> OwnerRe
                           if belongs_to_image(name) and not _set_own_xattr(target, node, name, value))
     else:
         _really_own(target, node)
-    mtime = max(-_LATEST, min(meta.mtime, _LATEST))
+    mtime = max(-LATEST, min(meta.mtime, LATEST))
     os.utime(target.name, ns=(mtime, mtime), dir_fd=target.folder_fd, follow_symlinks=False)
     return None if ids is not IdMode.FAKEROOT else _record(target, node, held_back, links)
 

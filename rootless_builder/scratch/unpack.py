@@ -10,7 +10,11 @@ part of a path at a time with O_NOFOLLOW, so that no mistake of ours leads out o
 import errno
 import os
 import stat
+import struct
+from itertools import groupby
+from typing import NamedTuple
 
+from .. import layercore
 from ..errors import OwnershipError, UnsafeArchive
 from ..layer.content import LayerEntry, LayerExtents, TarExtents, TarRange
 from ..paths import ImagePath, basename, encode, parent, sort_key
@@ -20,7 +24,7 @@ from ..store.inflate import TarStream
 from ..tree.node import Content, Device, Directory, File, Node, Symlink
 from ..values import dataclass, field
 from .layerplan import LayerPlan
-from .metadata import Target, apply
+from .metadata import LATEST, Target, apply, disk_mode
 from .owners import OwnerRecord
 from .walk import FOLDER
 
@@ -28,7 +32,20 @@ _CHUNK = 1 << 18
 _HOLE = 1 << 12  # bytes; what is shorter is written, zeros or not
 _ZEROS = bytes(_CHUNK)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_STRETCH = 1 << 20  # bytes of the tar whose small files are made in one go
+_WANTED, _MADE = struct.Struct("<QQqIII"), struct.Struct("<QI")  # native/newfiles.h
+_KEEP = 2**32 - 1  # an owner that is left as it is
 Piece = tuple[int, int, int]  # offset in the tar, offset in the file, length
+
+
+class _Small(NamedTuple):
+    """A file that is made together with others. start: of its bytes, in the tar."""
+
+    folder: ImagePath
+    path: ImagePath
+    start: int
+    file: File
+    links: int
 
 
 @dataclass(slots=True)
@@ -80,19 +97,63 @@ class LayerWriter:
                 self._own(target, node)
 
     def _write_files(self, names: dict[File, list[ImagePath]], stream: TarStream) -> None:
-        for pieces, file in sorted(((pieces_of(file.content), file) for file in names),
-                                   key=lambda item: item[0][:1]):
-            first, *others = names[file]
-            target = self._target(first)
-            fd = os.open(target.name, _NEW_FILE, 0o600, dir_fd=target.folder_fd)
-            try:
-                _pour(stream, pieces, fd, file.size)
-            finally:
-                os.close(fd)
-            self._own(target, file, links=len(names[file]))
+        """In stretches: small files are made in C, many at a time, others one by one."""
+        files = sorted(((pieces_of(file.content), file) for file in names), key=lambda item: item[0][:1])
+        small: list[_Small] = []
+        for pieces, file in files:
+            if file.size > _CHUNK or len(pieces) > 1 or file.meta.xattrs:
+                self._write_together(small, stream)
+                small = []
+                self._write_one(names[file], file, pieces, stream)
+                continue
+            start = pieces[0][0] if pieces else stream.position
+            if small and start + file.size > small[0].start + _STRETCH:
+                self._write_together(small, stream)
+                small = []
+            path = names[file][0]
+            small.append(_Small(parent(path), path, start, file, len(names[file])))
+        self._write_together(small, stream)
+        stream.finish()
+        for file, (first, *others) in names.items():
             for other in others:
                 self._link(first, other)
-        stream.finish()
+
+    def _write_one(self, names: list[ImagePath], file: File, pieces: tuple[Piece, ...], stream: TarStream) -> None:
+        target = self._target(names[0])
+        fd = os.open(target.name, _NEW_FILE, 0o600, dir_fd=target.folder_fd)
+        try:
+            _pour(stream, pieces, fd, file.size)
+        finally:
+            os.close(fd)
+        self._own(target, file, links=len(names))
+
+    def _write_together(self, small: "list[_Small]", stream: TarStream) -> None:
+        if not small:
+            return
+        stream.skip_to(small[0].start)
+        start, data = stream.position, _taken(stream, small[-1].start + small[-1].file.size - stream.position)
+        for folder, group in groupby(small, key=lambda one: one.folder):
+            here = list(group)
+            wanted = b"".join(self._wanted(one.file, one.start - start) for one in here)
+            made = layercore.make_files(self._folder(folder), data, wanted,
+                                        b"".join(encode(basename(one.path)) + b"\0" for one in here))
+            for one, (ino, mode) in zip(here, _MADE.iter_unpack(made), strict=True):
+                self._note(one, ino, mode)
+
+    def _wanted(self, file: File, start: int) -> bytes:
+        meta = file.meta
+        owner = (_KEEP, _KEEP) if self.ids is IdMode.FAKEROOT else (meta.uid, meta.gid)
+        return _WANTED.pack(start if file.size else 0, file.size, max(-LATEST, min(meta.mtime, LATEST)),
+                            disk_mode(meta.mode, self.ids, folder=False), *owner)
+
+    def _note(self, one: "_Small", ino: int, mode: int) -> None:
+        """The record of a file that was made, or (no inode) what the kernel says to its owner."""
+        meta, said = one.file.meta, stat.S_IFREG | one.file.meta.mode
+        if not ino:
+            self._own(self._target(one.path), one.file, links=one.links)
+        elif self.ids is IdMode.FAKEROOT and (meta.uid, meta.gid, said) != (0, 0, mode):
+            self.owners.append(OwnerRecord(ino=ino, mode=said, uid=meta.uid, gid=meta.gid, rdev_major=0, rdev_minor=0,
+                                           links=one.links, xattrs=()))
 
     def _link(self, first: ImagePath, other: ImagePath) -> None:
         source = os.dup(self._folder(parent(first)))
@@ -175,6 +236,17 @@ def pieces_of(content: Content) -> tuple[Piece, ...]:
     if isinstance(content, (LayerExtents, TarExtents)):
         return content.extents
     raise TypeError(f"a layer's file is not in its tar: {type(content).__name__}")
+
+
+def _taken(stream: TarStream, size: int) -> bytes:
+    pieces = []
+    while size > 0:
+        data = stream.read(size)
+        if not data:
+            raise UnsafeArchive("cannot unpack the layer: its tar is cut off")
+        pieces.append(data)
+        size -= len(data)
+    return b"".join(pieces)
 
 
 def _pour(stream: TarStream, pieces: tuple[Piece, ...], fd: int, size: int) -> None:
