@@ -23,6 +23,7 @@ PROC_MASKED = ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats",
                "sched_debug", "scsi")
 PROC_READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 SYS_MASKED = ("firmware", "devices/virtual/powercap")
+SYS_OTHERS = ("fs/bpf", "fs/pstore", "kernel/debug", "kernel/security", "kernel/tracing")  # where hosts mount doors
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 DEV_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
              "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx", "core": "/proc/kcore"}
@@ -302,8 +303,17 @@ class Sysfs:
             bind("/sys", place.directory(self.target), recursive=True)
             restrict(open_in_root(place.root_fd, self.target, directory=True), linux.MOUNT_ATTR_RDONLY,
                      recursive=True)
-        for name in SYS_MASKED:
+        for name in SYS_MASKED if fresh else (*SYS_MASKED, *self._others(place)):
             _mask(place, f"{self.target}/{name}")
+
+    def _others(self, place: Place) -> list[str]:
+        """The file systems that the host has mounted in its /sys: nothing of them is a container's."""
+        found = []
+        for name in SYS_OTHERS:
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(f"/sys/{name}").st_dev != os.stat("/sys").st_dev:
+                    found.append(name)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rootless_builder.sandbox.mounts import standard
+from rootless_builder.sandbox.mounts import SYS_OTHERS, standard
 from tests.conftest import Person
 from tests.registry_server import Registry
 from tests.sandbox.conftest import Box
@@ -47,6 +47,20 @@ def test_nothing_of_the_kernel_or_of_process_1_can_be_written(box: Box) -> None:
     before = Path("/proc/sys/kernel/core_pattern").read_text()
     assert opened(box, WRITES, 'echo 1 >"$path"') == []
     assert Path("/proc/sys/kernel/core_pattern").read_text() == before
+
+
+def test_what_the_host_mounts_in_its_sys_is_out_of_sight(box: Box) -> None:
+    """tracefs, BPF's file system and their like: a step with the host's network shows the host's /sys."""
+    folders = [f"/sys/{name}" for name in SYS_OTHERS if os.path.isdir(f"/sys/{name}")]
+    assert len(folders) > 2
+    text = box.spec("sh", "-c", f"cat $(find {' '.join(folders)} -type f); ls /sys/kernel").to_json()
+    mounts = " && ".join(f"mount -t tmpfs none {path} && echo door >{path}/door" for path in folders)
+    ids = f"--reuid {box.person.uid} --regid {box.person.gid} --init-groups"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f'{mounts} && exec setpriv {ids} "$@" </dev/null', "sh",
+         *box.script_command(f"print(finished(launch(read_spec({text!r}, ids)))['out'])")],
+        env=box.person.environment(), cwd=box.person.home, capture_output=True, text=True)
+    assert done.returncode == 0 and "door" not in done.stdout and "tracing" in done.stdout, done
 
 
 def test_a_nested_user_namespace_opens_nothing(box: Box) -> None:
