@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ..values import dataclass, field
 from . import document
-from .digest import Digest
+from .digest import Digest, described
 from .platform import Platform
 
 MEDIA_TYPE_IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -75,7 +75,7 @@ class Descriptor:
         document.required_text(source, "mediaType", what)
         return cls(
             media_type=media_type(source, "mediaType", what),
-            digest=Digest.parse(document.required_text(source, "digest", what)),
+            digest=described(document.required_text(source, "digest", what)),
             size=size,
             annotations=document.text_map(source, "annotations", what),
             platform=_platform_from_json(platform) if platform else None,

@@ -34,7 +34,7 @@ class BlobWriter:
         self._path = path
         self._expected = expected  # set: resumable
         self._forget = forget  # called once it is closed
-        self._hash = hashlib.new(expected.algorithm if expected else "sha256")
+        self._hash = expected.hasher() if expected else hashlib.sha256()
         self._hashed = 0
         self._raw = False
         self._done = False

@@ -83,7 +83,7 @@ class Verifier:
         mine = status.st_uid == os.geteuid() and not status.st_mode & 0o022
         copy = -1 if mine else _unnamed(self._tmp)
         try:
-            hasher, at = hashlib.new(digest.algorithm), 0
+            hasher, at = digest.hasher(), 0
             if not stat.S_ISREG(status.st_mode):
                 raise StoreError(f"cannot read the blob {digest}: it is no file ({path})")
             while chunk := os.pread(fd, _CHUNK, at):

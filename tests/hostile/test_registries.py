@@ -1,6 +1,7 @@
 """Registries that lie, stall, lead astray. The command ends with a cause and its exit code, soon, in little memory."""
 
 import base64
+import hashlib
 import json
 import threading
 import time
@@ -291,6 +292,8 @@ KINDS = {
         b'"size": %d' % len(config_of(TAR)), b'"size": 7'), MANIFEST, UNSAFE, "config"),
     "a layer of another size": (manifest_of(config_of(TAR), (BLOB, LAYER)).replace(
         b'"size": %d' % len(BLOB), b'"size": 7'), MANIFEST, UNSAFE, "which has 7"),
+    "a layer by an unknown digest": (manifest_of(config_of(TAR), (BLOB, LAYER)).replace(
+        digest_of(BLOB).encode(), b"sha256+b64:LCa0a2j"), MANIFEST, UNSAFE, "by the digest algorithm 'sha256+b64'"),
     "a layer of no size at all": (manifest_of(config_of(TAR), (BLOB, LAYER)).replace(
         b'"size": %d' % len(BLOB), b'"size": 1' + b"0" * 40), MANIFEST, UNSAFE, "size"),
 }
@@ -301,6 +304,29 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path, case: str) -> None:
     manifest, media_type, code, said = KINDS[case]
     with serve(manifest=manifest, media_type=media_type) as server:
         refused(tmp_path, server, code, said)
+
+
+def test_a_digest_that_only_others_can_verify_is_no_matter_where_it_is_not_ours(tmp_path: Path) -> None:
+    """The image spec: digests of unknown algorithms are valid where they stand."""
+    manifest = manifest_of(config_of(TAR), (BLOB, LAYER))
+    index = json.loads(index_of(manifest, kind=MANIFEST))
+    index["manifests"].insert(0, index["manifests"][0] | {
+        "digest": "sha256+b64:LCa0a2j", "platform": {"os": "linux", "architecture": "s390x"}})
+    given = json.dumps(index).encode()
+    with serve(manifest=given, media_type=INDEX) as server, Store.open(tmp_path / "store") as store:
+        server.answers[digest_of(manifest)] = sends(response(manifest, Content_Type=MANIFEST))
+        pull(Reference.parse(f"{server.host}/some/thing:1"), store, client=client_of(tmp_path, 0))
+        assert len(store.images.list()) == 1
+
+
+def test_a_digest_that_proves_nothing_is_none(tmp_path: Path) -> None:
+    """MD5 of the very bytes that are sent, which a forger could match."""
+    config = config_of(TAR)
+    weak = f"md5:{hashlib.md5(config).hexdigest()}"
+    manifest = manifest_of(config, (BLOB, LAYER)).replace(digest_of(config).encode(), weak.encode())
+    with serve(manifest=manifest) as server:
+        server.blobs[weak] = config
+        refused(tmp_path, server, UNSAFE, "by the digest algorithm 'md5'")
 
 
 # ---- how much, how long ----------------------------------------------------------------------------------------
