@@ -7,6 +7,8 @@ _UNITS = {"ns": 1, "us": 1_000, "\u00b5s": 1_000, "\u03bcs": 1_000, "ms": 1_000_
           "m": 60_000_000_000, "h": 3_600_000_000_000}
 _PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]+)")
 _LIMIT = 1 << 63
+_DIGITS = "[0-9](?:_?[0-9])*"
+_NUMBER = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?")
 
 
 def nanoseconds(text: str) -> int:
@@ -89,10 +91,10 @@ def size(text: str) -> int:
     value = _float(number)
     if value < 0 or math.isinf(value) or math.isnan(value):
         raise ValueError(f"{text!r} is not a size such as 64m")
-    return min(int(value * 1024**power), _LIMIT - 1)
+    return min(int(value * 1024**power), _LIMIT - 1)  # beyond: Go leaves it to the machine, this is arm64's answer
 
 
 def _float(text: str) -> float:
-    if not re.fullmatch(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", text):
+    if not _NUMBER.fullmatch(text):
         raise ValueError(f"{text!r} is not a number")
     return float(text)

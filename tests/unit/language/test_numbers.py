@@ -32,9 +32,9 @@ def test_integer() -> None:
 
 
 def test_size() -> None:
-    assert [numbers.size(text) for text in ("100", "64m", "1.5GiB", "1 kb", "2TB")] == [
-        100, 64 << 20, 3 << 29, 1024, 2 << 40]
-    for text in ("", "m", "12x", "-5m", "100bb", "1  m", "1.2.3", "12ib"):
+    assert [numbers.size(text) for text in ("100", "64m", "1.5GiB", "1 kb", "2TB", "1_0.5_0k", "9" * 30)] == [
+        100, 64 << 20, 3 << 29, 1024, 2 << 40, 10752, (1 << 63) - 1]
+    for text in ("", "m", "1__0", "1_", "_1", "1_.5", "12x", "-5m", "100bb", "1  m", "1.2.3", "12ib"):
         with pytest.raises(ValueError):
             numbers.size(text)
 
