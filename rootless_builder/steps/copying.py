@@ -249,15 +249,20 @@ def find_sources(source: Tree, pattern: str) -> list[ImagePath]:
 
     ".." and a leading "/" stop at the source's root. Errors: SourceError (a malformed pattern).
     """
-    parts = image_path(pattern).split("/")
-    plain = next((at for at, part in enumerate(parts) if has_wildcards(part)), len(parts))
-    start = image_path("/".join(parts[:plain]))
-    if plain == len(parts):
+    start, rest = plain_part(pattern)
+    if not rest:
         return [start]
     try:
-        return list(_match(source, resolve(source, start), parts[plain:]))
+        return list(_match(source, resolve(source, start), rest))
     except ValueError as error:
         raise SourceError(f"cannot match {pattern}: {error}", hint='escape "[" as "[[]"') from error
+
+
+def plain_part(pattern: str) -> tuple[ImagePath, list[str]]:
+    """The path before the first name with wildcards, and the names from that on."""
+    parts = image_path(pattern).split("/")
+    plain = next((at for at, part in enumerate(parts) if has_wildcards(part)), len(parts))
+    return image_path("/".join(parts[:plain])), parts[plain:]
 
 
 def _match(source: Tree, folder: ImagePath, patterns: list[str]) -> Iterator[ImagePath]:

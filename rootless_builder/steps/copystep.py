@@ -26,7 +26,7 @@ from ..tree.overlay import Overlay
 from ..tree.tree import Tree
 from ..urls import redacted
 from ..values import dataclass
-from .copying import EVERYTHING, Copier, CopyRules, Selection, find_sources, resolve
+from .copying import EVERYTHING, Copier, CopyRules, Selection, find_sources, plain_part, resolve
 from .origins import Digested, LayeredTree, label, layers_digest, layers_of, source_of, told, tree_of
 from .ownership import find_owner
 from .world import World
@@ -165,15 +165,17 @@ def _pruned(folder: Directory, inside: ImagePath, selection: Selection) -> Direc
 
 
 def _found(tree: Tree, wanted: _Wanted, step: CopyStep, world: World) -> list[ImagePath]:
-    """Paths that the source names; one that is plainly named must be there. Errors: SourceError."""
+    """Paths that the source names; one that is plainly named must be there, or else the folder above the first
+    wildcard. Errors: SourceError.
+    """
+    folder = plain_part(wanted.pattern)[0]
     if wanted.required is not None:
         path = image_path(wanted.required)
         if not _is_there(tree, path, wanted, parents=step.parents):
             raise _missing(tree, path, wanted.required, step, world)
-    found = find_sources(tree, wanted.pattern)
-    if has_wildcards(wanted.pattern):
-        return found
-    return [path for path in found if wanted.required is not None or tree.lookup(resolve(tree, path)) is not None]
+    elif tree.lookup(resolve(tree, folder)) is None:
+        raise _missing(tree, folder, wanted.pattern, step, world)
+    return find_sources(tree, wanted.pattern)
 
 
 def _is_there(tree: Tree, path: ImagePath, wanted: _Wanted, *, parents: bool) -> bool:
