@@ -19,6 +19,8 @@ from tests.conftest import Person
 BUSYBOX = Path("/bin/busybox")
 DRIVE = Path(__file__).with_name("fakeroot_drive.py")
 PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\nmail:x:8:12::/:/bin/sh\n"
+NATIVE = Path(__file__).resolve().parents[2] / "native"
+PROBE = (Path(__file__).with_name("fakeroot_probe.c"), NATIVE / "fr_calls.c", f"-I{NATIVE}")
 GROUP = "root:x:0:\nadm:x:4:root,app\nmail:x:12:\nwide:x:4204350:app\napp:x:1001:\n"
 
 
@@ -132,7 +134,7 @@ def build_programs(folder: Path) -> Path:
     """The tests' own programs, static: they run in any root."""
     here = Path(__file__).parent
     folder.mkdir()
-    subprocess.run(["gcc", "-static", "-O1", "-pthread", "-o", folder / "probe", here / "fakeroot_probe.c"], check=True)
+    subprocess.run(["gcc", "-static", "-O1", "-pthread", "-o", folder / "probe", *PROBE], check=True)
     if os.uname().machine == "x86_64":
         subprocess.run(["gcc", "-m32", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie",
                         "-no-pie", "-O1", "-o", folder / "i386", here / "fakeroot_i386.c"], check=True)

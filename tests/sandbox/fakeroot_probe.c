@@ -21,6 +21,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "fakeroot_abi.h"
+#include "fr_calls.h"
+
 #define CHECK(what)                                                                                                    \
     do {                                                                                                               \
         if (!(what)) {                                                                                                 \
@@ -329,18 +332,26 @@ static void check_peer(void)
     expect_owner("/tmp/socket", 0, 0);
 }
 
-/* Each intercepted call with pointers that lead nowhere: EFAULT or another error, and the supervisor lives. */
-static const int CALLS[] = {
-    SYS_stat, SYS_lstat, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_access, SYS_faccessat, 439, SYS_chown, SYS_lchown,
-    SYS_fchown, SYS_fchownat, SYS_chmod, SYS_fchmod, SYS_fchmodat, 452, SYS_mknod, SYS_mknodat, SYS_mkdir, SYS_mkdirat,
-    SYS_symlink, SYS_symlinkat, SYS_link, SYS_linkat, SYS_open, SYS_openat, 437, SYS_creat, SYS_truncate, SYS_bind,
-    SYS_unlink, SYS_unlinkat, SYS_rmdir, SYS_rename, SYS_renameat, SYS_renameat2, SYS_setxattr, SYS_lsetxattr,
-    SYS_fsetxattr, SYS_getxattr, SYS_lgetxattr, SYS_fgetxattr, SYS_listxattr, SYS_llistxattr, SYS_flistxattr,
-    SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, 463, 464, 465, 466, SYS_getuid, SYS_getresuid, SYS_getresgid,
-    SYS_getgroups, SYS_setgroups, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setfsuid,
-    SYS_setfsgid, SYS_setuid, SYS_setgid, SYS_capget, SYS_capset, SYS_prctl, SYS_umask, SYS_execve, SYS_execveat,
-    SYS_getsockopt, SYS_chroot, SYS_pivot_root, SYS_prlimit64, SYS_getrlimit, SYS_setns, SYS_fsync, SYS_msync, 425, 435,
-};
+/* Each intercepted call with pointers that lead nowhere: EFAULT or another error, and the supervisor lives. Which calls
+ * these are is the supervisor's own table's to say; on x86-64 those of 32-bit programs are among them. */
+#ifdef __x86_64__
+static const enum fr_arch ARCHES[] = {FR_X86_64, FR_X86_64, FR_I386};
+enum { LOW = MAP_32BIT };
+
+static long call32(long call, const uint64_t *a)
+{
+    long result;
+
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(call), "b"(a[0]), "c"(a[1]), "d"(a[2]), "S"(a[3]), "D"(a[4])
+                     : "memory", "r8", "r9", "r10", "r11");
+    return result;
+}
+#else
+static const enum fr_arch ARCHES[] = {FR_AARCH64};
+enum { LOW = 0 };
+
+static long call32(long call, const uint64_t *a) { return syscall(call, a[0], a[1], a[2], a[3], a[4]); }
+#endif
 
 static uint64_t seed;
 
@@ -359,16 +370,25 @@ static void fuzz_child(long count, char *edge, char *text, volatile long *done)
                              0100, 02000000, 0x1000, 0x100, 17, 20, 4096, 65536, 020000000, 0644, 04755, 8, 47};
 
     for (long i = 0; i < count; i++) {
+        const struct fr_call_rule *rule = &fr_call_rules[next_random() % fr_call_rule_count];
+        enum fr_arch arch = ARCHES[next_random() % (sizeof ARCHES / sizeof ARCHES[0])];
         uint64_t a[6];
-        int call = CALLS[next_random() % (sizeof CALLS / sizeof CALLS[0])];
+        int call = rule->nr[arch];
 
+        if (call < 0 || (rule->op == OP_ROOT_CHANGE && rule->rule == RULE_BITS)) /* no clone, no new mount namespace */
+            continue;
         for (int j = 0; j < 6; j++)
             a[j] = next_random() % 8 == 0 ? next_random() : pool[next_random() % (sizeof pool / sizeof pool[0])];
-        if (call == SYS_prctl) /* of its options only those that are looked at: others end a process for good */
-            a[0] = (const uint64_t[]){7, 8, 24, 27, 28, 47}[next_random() % 6];
-        if (call == SYS_execve || call == SYS_execveat)
+        if (rule->rule == RULE_EQUAL) /* of prctl's options those that are looked at: others end a process for good */
+            a[rule->arg] = rule->value;
+        if (rule->rule == RULE_SOCKOPT)
+            a[1] = 1, a[2] = rule->value;
+        if (rule->op == OP_EXECVE || rule->op == OP_EXECVEAT)
             a[1] = a[2] = (uint64_t)edge - 1;
-        syscall(call, a[0], a[1], a[2], a[3], a[4], a[5]);
+        if (arch == FR_I386)
+            call32(call, a);
+        else
+            syscall(call, a[0], a[1], a[2], a[3], a[4], a[5]);
         ++*done;
     }
     _exit(0);
@@ -376,8 +396,8 @@ static void fuzz_child(long count, char *edge, char *text, volatile long *done)
 
 static void check_fuzz(long count, uint64_t start)
 {
-    char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *edge = page + 4096;
-    char *text = page;
+    char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | LOW, -1, 0);
+    char *text = page, *edge = page + 4096;
     volatile long *done = mmap(NULL, sizeof *done, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     CHECK(page != MAP_FAILED && munmap(edge, 4096) == 0 && done != MAP_FAILED);

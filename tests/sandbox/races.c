@@ -1,6 +1,6 @@
 /* Two processes act on one file at about the same time, now one earlier, now the other. Whoever comes first, what is
- * there afterwards is what one order of both leaves; and a file made next, which mostly has the inode number of one that
- * went, is root's. Says how many rounds ended otherwise.
+ * there afterwards is what one order of both leaves; and a file made next, which mostly has the inode number of one
+ * that went, is root's. Says how many rounds ended otherwise.
  *
  *   races WORD ROUNDS [FOLDER]
  */

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Person
-from tests.sandbox.fakeroot_lab import Lab, build_programs
+from tests.sandbox.fakeroot_lab import PROBE, Lab, build_programs
 from tests.sandbox.test_fakeroot import SCRIPTS, WORDS, prepare
 
 TOOLS = ("bash cat chgrp chmod chown cp dash echo env false find grep id install ldd ln ls mkdir mkfifo mknod mv "
@@ -39,10 +39,10 @@ def add_programs(lab: Lab, programs: list[Path]) -> None:
 
 def build_dynamic_programs(at: Path) -> Path:
     folder = build_programs(at)
-    source = Path(__file__).with_name("fakeroot_probe.c")
-    subprocess.run(["gcc", "-O1", "-pthread", "-o", folder / "probe", source], check=True)
-    subprocess.run(["gcc", "-O1", "-o", folder / "acts", source.with_name("view_probe.c")], check=True)
-    subprocess.run(["gcc", "-O1", "-pthread", "-o", folder / "names", source.with_name("view_names.c")], check=True)
+    here = Path(__file__).parent
+    subprocess.run(["gcc", "-O1", "-pthread", "-o", folder / "probe", *PROBE], check=True)
+    subprocess.run(["gcc", "-O1", "-o", folder / "acts", here / "view_probe.c"], check=True)
+    subprocess.run(["gcc", "-O1", "-pthread", "-o", folder / "names", here / "view_names.c"], check=True)
     return folder
 
 
@@ -150,8 +150,7 @@ def test_nobody_sees_it(lab: Lab, oracle: Lab) -> None:
 
 def test_address_sanitizer_starts(lab: Lab, tmp_path: Path) -> None:
     """Its library wants to be the first of a program."""
-    source = Path(__file__).with_name("fakeroot_probe.c")
-    subprocess.run(["gcc", "-O1", "-fsanitize=address", "-pthread", "-o", tmp_path / "checked", source], check=True)
+    subprocess.run(["gcc", "-O1", "-fsanitize=address", "-pthread", "-o", tmp_path / "checked", *PROBE], check=True)
     add_programs(lab, [tmp_path / "checked"])
     ran = lab.sh("ASAN_OPTIONS=detect_leaks=0 /bin/checked paths")
     assert (ran.code, ran.out) == (0, "ok\n"), ran.err
