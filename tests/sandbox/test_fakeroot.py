@@ -231,6 +231,20 @@ def test_the_user_of_the_step(lab: Lab) -> None:
     assert lab.run("sh", "-c", "id -u; id -g", user="8:99").out == "8\n99\n"
 
 
+def test_what_it_does_not_do_is_what_the_documentation_says(lab: Lab) -> None:
+    """docs/rootless.md, "Honest limits of fakeroot": the symptoms that a shell can show."""
+    ran = lab.sh("""
+        echo hidden > /root/secret; chmod 600 /root/secret; chmod 700 /root
+        su app -c 'cat /root/secret; test -r /root/secret || echo not by access'
+        sleep 60 & daemon=$!; su app -c "kill $daemon"; wait $daemon; echo $?
+        su app -c 'grep ^Uid: /proc/self/status | tr -s "\\t" " "; id -u'
+        mknod /tmp/null c 1 3; wc -c < /tmp/null; (echo x > /tmp/null) 2>/dev/null || echo refused
+        find /tmp -exec test -c {} ';' -print
+        (nc -l -p 81 -w 1) 2>&1 | grep -o 'Permission denied'""")
+    assert ran.out.splitlines() == [
+        "hidden", "not by access", "143", "Uid: 0 0 0 0", "1000", "0", "refused", "/tmp/null", "Permission denied"]
+
+
 def test_killing_the_supervisor_ends_the_step(lab: Lab) -> None:
     drive = lab.person.write("drive.py", DRIVE.read_text())
     command = [sys.executable, str(drive), lab.request("sh", "-c", "while :; do stat /; done")]
