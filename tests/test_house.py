@@ -14,6 +14,7 @@ import pytest
 
 from rootless_builder import __version__, errors
 from rootless_builder.language import keywords
+from tests.soak import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rootless_builder"
@@ -222,6 +223,13 @@ def test_the_documents_point_at_files_that_are_there() -> None:
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name} points at {target}"
+
+
+def test_the_parts_of_the_soak_are_there() -> None:
+    for part, words in PARTS.items():
+        for word in words:
+            name = word.removeprefix("--ignore=")
+            assert not name.startswith("tests/") or (ROOT / name).exists(), f"{part}: {name}"
 
 
 def test_the_modules_that_texts_name_are_there() -> None:
