@@ -38,7 +38,7 @@ COPY one /last
 NAMES = ("base:1", "app:1", "old:1")
 NAMED = ("images", "--format", "{{.Repository}}:{{.Tag}}")
 CHECK = ("check", "--format", "json")
-APPLETS = ("cat", "chown", "echo", "head", "ln", "mkdir", "rm", "sh", "test", "true")  # each more is a call more
+APPLETS = ("cat", "chown", "echo", "grep", "head", "ln", "mkdir", "rm", "sh", "test", "true")  # each is a call
 SERVER = """
 import contextlib, importlib, io, json, os, pkgutil, sys
 import rootless_builder
@@ -192,7 +192,7 @@ class Bench:
         user = self.person
         self._whole_output(after)
         words = self.words(operation)
-        (_, names, _), (_, sound, _), (code, _, said), (_, names2, _), (_, sound2, _) = self._commands(
+        (_, names, _), (_, sound, _), (code, _, said), (_, names2, _), (_, sound2, _) = self.commands(
             NAMED, CHECK, words, NAMED, CHECK)
         assert code in operation.again, f"{after}: the next {operation.name}: {code} {said}"
         for listed, told, when in ((names, sound, after), (names2, sound2, f"{after}, and again")):
@@ -204,7 +204,7 @@ class Bench:
         assert not living, f"{after}: a process is left: {living}"
         assert str(user.home) not in Path("/proc/self/mountinfo").read_text(), f"{after}: a mount is left"
 
-    def _commands(self, *commands: Sequence[str]) -> list[tuple[int, str, str]]:
+    def commands(self, *commands: Sequence[str]) -> list[tuple[int, str, str]]:
         """(code, stdout, stderr) of several commands, in one process of the user."""
         assert self._looks.stdin is not None and self._looks.stdout is not None
         print(json.dumps(commands), file=self._looks.stdin, flush=True)

@@ -6,13 +6,12 @@ import dataclasses
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.reliability.operations import CHECK, NAMED, NAMES, SEVERAL, Bench
+from tests.reliability.operations import CHECK, NAMED, NAMES, Bench
 
 REPAIR = (*CHECK, "--repair")
 IDS = ("images", "-q")
@@ -147,9 +146,7 @@ WAYS = (
 
 
 def commands(bench: Bench, *several: tuple[str, ...]) -> list[tuple[int, str, str]]:
-    done = bench.person.run(sys.executable, "-c", SEVERAL, json.dumps(several))
-    assert done.returncode == 0, done.stderr
-    found: list[tuple[int, str, str]] = json.loads(done.stdout)
+    found = bench.commands(*several)
     said = "\n".join(err for _, _, err in found)
     assert "Traceback" not in said and "this is a bug" not in said, said
     return found
