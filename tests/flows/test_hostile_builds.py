@@ -91,6 +91,44 @@ def test_a_step_that_kills_all_it_sees_kills_nothing_of_ours(user: Person) -> No
     assert running.wait(60) == 0
 
 
+SEARCH = """FROM busybox AS owner
+RUN --mount=type=secret,id=s,env=TOKEN test -n "$TOKEN" && sleep 4
+FROM busybox
+COPY . /given
+RUN --mount=type=bind,target=/ctx,rw --mount=type=bind,target=/fixed \\
+    printf '%s%s' {} {} >/pattern; echo changed >/ctx/file; rm -rf /ctx/folder; (echo changed >/fixed/file) 2>&-; \\
+    echo searching; grep -rlf /pattern /dev/shm /etc /home /root /run /tmp /usr /var /given /ctx /fixed \\
+    /proc/[0-9]*/environ /proc/[0-9]*/cmdline /proc/[0-9]*/root/home 2>/dev/null; \\
+    ls -d {} 2>/dev/null; kill -0 {} 2>/dev/null && echo {}; rm /pattern
+COPY --from=owner /bin/sh /other
+"""
+
+
+def test_a_step_sees_nothing_that_it_was_not_given(user: Person) -> None:
+    """While another step has a secret: neither that, nor the home, the store, other processes, ignored files; and what
+    it writes into the context stays in the sandbox.
+    """
+    mark = f"planted{os.urandom(12).hex()}"
+    private = user.write("private", mark)
+    user.write("c/.iechorignore", "ignored\n")
+    for path in ("c/ignored", "outside/file"):
+        user.write(path, mark)
+    user.write("c/folder/file", "as it was\n")
+    file = user.write("c/file", "as it was\n")
+    other = user.start("sleep", "600", env={"MARK": mark})
+    try:
+        user.write("c/iEchorfile", SEARCH.format(mark[:20], mark[20:], f"{private} {user.store} {user.scratch}",
+                                                 other.pid, other.pid))
+        done = user.iechor("build", "--progress=plain", "--secret", "id=s,env=GIVEN", user.home / "c",
+                           env={"GIVEN": mark})
+        said = [line.split(" ", 2)[-1] for line in done.stderr.splitlines() if re.match(r"#\d+ +\d", line)]
+        assert said == ["searching"], done.stderr
+    finally:
+        other.kill()
+        other.wait()
+    assert file.read_text() == "as it was\n" and (user.home / "c/folder/file").read_text() == "as it was\n"
+
+
 def peak_of(user: Person, *words: str | Path) -> tuple[int, int, int]:
     """(exit code, bytes of the process's largest size, bytes it wrote to stderr)."""
     process = user.start(*user.command(*words), stderr=subprocess.PIPE)
