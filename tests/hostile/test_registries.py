@@ -178,6 +178,28 @@ def test_a_token_server_that_moves_does_not_take_the_identity_token_along(person
     login(person, "nobody.example", {})
 
 
+ADDED = {"file": (redirects("file:///etc/passwd"), "redirects to"),
+         "cut": (sends(response(b"half", Content_Length=8)), "broke off"),
+         "another range": (sends(response(b"x", "206 Partial Content", Content_Range="bytes 5-5/9")), "answers 206"),
+         "no HTTP": (sends(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "no connection"),
+         "trouble": (sends(response(b"\x1b[2J", "500 \x1b[2J")), "500")}
+
+
+@pytest.mark.parametrize("case", [*ADDED, "this machine", "silence"])
+def test_nor_does_a_server_of_add_or_of_a_context(person: Person, case: str) -> None:
+    """The same walls stand around what a build fetches; half a file is none."""
+    with serve() as service, serve() as server:
+        answer, said = ADDED.get(case, (server.silent, "timed out"))
+        if case == "this machine":
+            answer, said = redirects(f"http://{service.host}/secret"), "that is this machine"
+        server.answers["/f"] = answer
+        person.write("c/iEchorfile", f"FROM scratch\nADD http://{ELSEWHERE}/f /\n")
+        for context in ("c", f"http://{ELSEWHERE}/f"):
+            done = person.iechor("build", "--retry", "0", context, code=5, env=through(server, IECHOR_TIMEOUT="1"))
+            assert said in done.stderr and "\x1b" not in done.stderr, done.stderr
+        assert service.requests == []
+
+
 def test_redirects_end(person: Person) -> None:
     with serve({"/manifests/": redirects("/v2/some/thing/manifests/2")}) as server:
         pulled(person, server, REGISTRY, "redirects without end")
