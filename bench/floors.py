@@ -30,6 +30,11 @@ class Floors:
         """What `pack` writes."""
         return self.place / "floor.tar"
 
+    @property
+    def zipped(self) -> Path:
+        """What `gzip` writes."""
+        return self.place / "floor.tar.gz"
+
     def pack(self, source: Path) -> list[str]:
         """Walk, pack, hash, write, fdatasync."""
         return [*self._prefix, str(self.place / "floor"), str(source), str(self.packed)]
@@ -46,11 +51,17 @@ class Floors:
 
     def gzip(self, tar: Path) -> list[str]:
         program = "libdeflate-gzip" if shutil.which("libdeflate-gzip") else "gzip"
-        return self.shell(f"{program} -1 -c {tar} > {self.place}/floor.tar.gz")
+        return self.shell(f"{program} -1 -c {tar} > {self.zipped}")
 
     def fetch(self, url: str) -> list[str]:
         """Over the wire, to the disk, hashed."""
         return self.shell(f"curl -sSf {url} | tee {self.place}/fetched | sha256sum")
+
+    def send(self, blob: Path, host: str) -> list[str]:
+        """Hashed, then over the wire to a registry in one piece."""
+        return self.shell(f"digest=$(sha256sum < {blob}) && place=$(curl -sSf -o /dev/null -w '%header{{location}}' "
+                          f"-X POST http://{host}/v2/floor/blobs/uploads/) && curl -sSf -T {blob} "
+                          "-H 'Content-Type: application/octet-stream' \"$place&digest=sha256:${digest%% *}\"")
 
     def shell(self, script: str) -> list[str]:
         return [*self._prefix, "sh", "-c", script]

@@ -67,6 +67,8 @@ class Saves(Workload):
 
     def floor(self) -> Iterator[Shot]:
         yield Shot("W8", self.floors.gzip(self.place / "content.tar"))
+        with registry(self.place / "registry") as host:
+            yield Shot("W8p", self.floors.send(self.floors.zipped, host))
 
     @property
     def _context(self) -> Path:
