@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fakeroot.h"
+#include "pid1.h"
 
 static PyObject *os_error(int rc)
 {
@@ -154,6 +155,20 @@ static PyObject *serve(PyObject *module, PyObject *args)
     return py_result;
 }
 
+static PyObject *fork_pid1(PyObject *module, PyObject *args)
+{
+    int link;
+    pid_t pid;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "i:fork_pid1", &link))
+        return NULL;
+    pid = fork();
+    if (pid == 0)
+        pid1_live(link);
+    return pid < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(pid);
+}
+
 static PyMethodDef methods[] = {
     {"probe", probe, METH_NOARGS, "probe() -> int: FR_HAS_* bits of what the kernel offers"},
     {"install_filter", install_filter, METH_VARARGS, "install_filter(fsync, /) -> int: the listener's fd"},
@@ -161,6 +176,8 @@ static PyMethodDef methods[] = {
      "serve(listener, proc_fd, table, dev, upper_fd, control_fd, mounts, view, /) -> "
      "(table, tables of the mounts, notified, continued, entries, table_bytes, credentials); mounts: ((path, table), …); "
      "view: what shim.c makes, b\"\" for none"},
+    {"fork_pid1", fork_pid1, METH_VARARGS,
+     "fork_pid1(link, /) -> int: the pid of a child that never returns, and serves at `link` (pid1.h)"},
     {NULL, NULL, 0, NULL},
 };
 

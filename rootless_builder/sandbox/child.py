@@ -4,26 +4,28 @@
       └─ server     one for each build: exec'ed, single-threaded, forks and reaps; ends with the launcher
            └─ P1    forked for each step; outside the pid namespace, inside the others; holds the host's /proc
                ├─ forwarder   only with published ports
-               └─ P2          pid 1: mounts, changes the root; then becomes the command, or the reaper of
+               └─ P2          pid 1 (pidone.py): becomes the command, or the reaper of
                     └─ P3     the command (spec.init)
+
+P1 mounts and changes the root, for itself and for P2; what P2 and P3 do is a plan (plan.py), followed in C.
 
 Each death ends what hangs below it. The launcher's: the server sees the end of its control socket. The server's: P1
 has a death signal. P1's: P2 has one, and where a set-uid exec took it away, the server inherits P2 and kills it.
 P2's: the kernel kills the whole pid namespace.
 """
 
-import fcntl
+import contextlib
 import os
 import resource
-import select
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
 from ..values import dataclass
-from . import emulation, execute, hostroot, linux, mounts, network, privileges, proot, reaper, tracing, wire
+from . import emulation, execute, hostroot, linux, mounts, network, pidone, privileges, proot, reaper, tracing, wire
 from .failures import act, encode
 from .idmap import IdMode
 from .spec import Network, SandboxSpec
@@ -79,20 +81,13 @@ def receive_request(message: wire.Message, control: socket.socket | None) -> Req
     spec_fd, *rest = message.fds
     with open(spec_fd, "rb", buffering=0) as stream:
         spec = SandboxSpec.from_json(stream.read())
-    channels = [moved_up(wire.opened(fd)) for fd in rest[:2]]
+    channels = [wire.opened(fd) for fd in rest[:2]]
     listeners = message.body["listeners"]
     other = rest[5:]
     final = other.pop() if message.body["final"] else None
     return Request(spec=spec, join=message.body["join"], status=channels[0], report=channels[1],
                    stdio=tuple(rest[2:5]), listeners=tuple(other[:listeners]), passed=tuple(other[listeners:]),
-                   final=final, control=None if control is None else moved_up(control))
-
-
-def moved_up(channel: socket.socket) -> socket.socket:
-    """Out of the way of 0, 1, 2 …, which the command's own fds will become."""
-    high = wire.opened(fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, execute.high_fd()))
-    channel.close()
-    return high
+                   final=final, control=control)
 
 
 def live(request: Request, server: int) -> int:
@@ -117,18 +112,19 @@ def live(request: Request, server: int) -> int:
             linux.unshare(linux.CLONE_NEWPID)
     privileges.die_with_parent()  # again: a change of credentials may have cleared it
     sys.meta_path.clear()  # from here on an import could find a module of the image
-    link, link_inner = wire.pair()
-    pid = os.fork()
-    if pid == 0:
-        link.close()
-        request.status.close()
-        become_command(request, link_inner)
-    link_inner.close()
+    if request.spec.proot:
+        pid, link = fork_under_proot(request)
+    else:
+        tracer = tracing.Gate() if is_traced(request) else None
+        first = pidone.PidOne(tracer, request.final)
+        pid, link = first.pid, first.link
     wire.send(request.status, {"init": pid}, pidfds(pid))
+    if not request.spec.proot:
+        prepare_command(request, first, traced=tracer is not None)
     for fd in (*request.stdio, *request.listeners, *request.passed):
         os.close(fd)
     request.report.close()
-    # P1: the container's root is ours too, once P2 has changed it.
+    # P1: the container's root is ours by now, and nothing of the host's is open but what the supervisor needs.
     if serve is not None:
         _, fds, _, _ = socket.recv_fds(link, 1, 1)
         if fds:
@@ -142,6 +138,12 @@ def live(request: Request, server: int) -> int:
         os.waitpid(forwarder, 0)
     wire.send(request.status, {"exit": status, "usage": [usage.ru_utime, usage.ru_stime, usage.ru_maxrss]})
     return 0
+
+
+def is_traced(request: Request) -> bool:
+    """Whether owners may be lost, and pid 1 is there to see which."""
+    spec = request.spec
+    return spec.fakeroot is not None and spec.fakeroot.lost and spec.init and not request.join
 
 
 def pidfds(pid: int) -> tuple[int, ...]:
@@ -247,63 +249,58 @@ def start_forwarder(request: Request) -> int:
         os._exit(1)
 
 
-def become_command(request: Request, link: socket.socket) -> NoReturn:
-    """P2: pid 1 of the new namespace (with `join`: one more process of the running one)."""
-    code = 1
-    try:
-        code = prepare_root(request, link)
-    except IechorError as error:
-        wire.send(request.report, {"error": encode(error)})
-    except Exception as error:  # noqa: BLE001 - the launcher must hear of a bug, whatever it is
-        wire.send(request.report, {"error": encode(bug(error))})
-    finally:
-        os._exit(code)
-
-
-def prepare_root(request: Request, link: socket.socket) -> int:
-    """P2: mounts, root, hostname; then the command, by exec or as the child of a reaper."""
+def prepare_command(request: Request, first: pidone.PidOne, *, traced: bool) -> None:
+    """P1: mounts, root, hostname, and the plan by which pid 1, or its child, becomes the command (with `join`: one more
+    process of the running one). Errors: SandboxError.
+    """
     spec = request.spec
-    link = moved_up(link)
-    os.setsid()
-    privileges.die_with_parent()
-    if launcher_side_closed(link):
-        return 1
-    for fd in request.listeners:
-        os.close(fd)
-    if spec.proot:
-        return under_proot(request, link)
     if not request.join:
-        place = change_root(spec) if spec.root else hostroot.keep_root()
-        # P2: the container's root is ours, and P1's: pivot_root moves every process of the mount namespace.
+        with only_these_fds():
+            place = change_root(spec, first) if spec.root else hostroot.keep_root(first.mount_proc)
+        # The container's root is ours, and pid 1's: pivot_root moves every process of the mount namespace.
         wire.send(request.report, {"created": place.created, "notices": place.notices})
         if spec.hostname:
             with act(f"set the host name to {spec.hostname}"):
                 linux.sethostname(spec.hostname)
-    gate = tracing.Gate() if spec.fakeroot is not None and spec.fakeroot.lost and spec.init else None
-    if spec.init and not request.join:
-        pid = os.fork()
-        if pid:
-            return reap_container(request, link, pid, gate)
-        # P3: the command-to-be. Its death signal is the pid namespace.
-    server = request.control if request.join else link
+    if request.join and spec.fakeroot is not None and request.control is None:
+        raise SandboxError("cannot show the container's owners to a process that joins it: another process started it",
+                           hint="Run `iechor exec`, which asks the container's monitor.")
+    given = len(request.stdio) + len(request.passed)
     command = execute.Command(
         spec=spec, stdio=request.stdio, passed=request.passed, joining=bool(request.join),
         show_master=lambda master: wire.send(request.report, {"master": True}, (master,)),
-        install_filter=emulation.filter_installer(spec.fakeroot, server, gate))
-    env = execute.prepare(command)
-    privileges.die_with_parent()
-    if launcher_side_closed(link):
-        return 1
-    execute.run_command(spec.argv, env)
+        fakeroot_filter=emulation.filter_of(spec.fakeroot, given if request.join else -1, traced=traced))
+    prepared = execute.prepare(command)
+    control = () if request.control is None or not request.join else (request.control.fileno(),)
+    with act("start the command"):
+        first.become(prepared.steps, request.report.fileno(), (*prepared.fds, *control),
+                     reaper=spec.init and not request.join)
+    for fd in set(prepared.fds) - {*request.stdio, *request.passed}:
+        os.close(fd)
 
 
-def launcher_side_closed(link: socket.socket) -> bool:
-    """Whether P1 ended before our death signal was set: it never writes, so only the end makes it readable."""
-    return bool(select.select([link], [], [], 0)[0])
+@contextlib.contextmanager
+def only_these_fds() -> Iterator[None]:
+    """Whatever is opened inside is closed at its end: ".." of a folder of the host leads to the host's files."""
+    folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    kept = open_fds(folder) - {folder}
+    yield
+    for fd in open_fds(folder) - kept:
+        os.close(fd)
 
 
-def change_root(spec: SandboxSpec) -> mounts.Place:
-    """P2: host's files in sight, root of the mount namespace's user namespace. After it the old root is gone."""
+def open_fds(folder: int) -> set[int]:
+    """folder: /proc/self/fd, which also lists the one that reads it."""
+    found = set()
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            os.get_inheritable(int(name))
+            found.add(int(name))
+    return found
+
+
+def change_root(spec: SandboxSpec, first: pidone.PidOne) -> mounts.Place:
+    """P1: host's files in sight, root of the mount namespace's user namespace. After it the old root is gone."""
     with act(f"open the root folder {spec.root}"):
         tree = os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     with act("mount a tmpfs for generated files"):
@@ -313,6 +310,7 @@ def change_root(spec: SandboxSpec) -> mounts.Place:
     rest = list(spec.mounts)
     place = mounts.Place(root=spec.root, root_fd=-1, staging_fd=staging,
                          own_network=spec.network is not Network.HOST, host_root=spec.ids is None,
+                         mount_proc=first.mount_proc,
                          one_id=spec.ids is not None and spec.ids.mode is IdMode.FAKEROOT)
     if rest and isinstance(rest[0], mounts.KernelOverlay) and rest[0].target == "/":
         overlay = rest.pop(0)
@@ -336,43 +334,42 @@ def change_root(spec: SandboxSpec) -> mounts.Place:
         linux.pivot_root(".", ".")
         linux.umount2(".", linux.MNT_DETACH)
         os.chdir("/")
-    for fd in (tree, staging, place.root_fd):  # ".." of the first leads to the host's files
-        os.close(fd)
     return place
 
 
-def reap_container(request: Request, link: socket.socket, command: int, gate: tracing.Gate | None) -> int:
-    """P2 as the reaper: pid 1, root inside with every capability there, so it shows its memory to nobody. Holds none
-    of the step's output, whose readers wait for its end. When it returns, the kernel kills whoever is left.
-
-    gate: the command waits there; where it can be traced, the owners that it loses are noted.
-    """
-    privileges.hide_memory()
-    linux.set_name("iechor-init")
-    for fd in (*request.stdio, *request.passed):
-        os.close(fd)
-    request.report.close()
-    if gate is not None and request.final is not None:
-        reaper.forward_signals(command)
-        if gate.open(command):
-            final = request.final
-            os.write(final, tracing.HEADER)
-            wire.send(link, {"status": tracing.follow(command, lambda line: os.write(final, line))})
-            return 0
-    wire.send(link, {"status": reaper.await_command(command)})
-    return 0
+def fork_under_proot(request: Request) -> tuple[int, socket.socket]:
+    """P2 in the host's own namespaces, and our end of a link to it."""
+    link, inner = wire.pair()
+    pid = os.fork()
+    if pid:
+        inner.close()
+        return pid, link
+    code = 1
+    try:
+        link.close()
+        request.status.close()
+        code = under_proot(request, inner)
+    except IechorError as error:
+        wire.send(request.report, {"error": encode(error)})
+    except Exception as error:  # noqa: BLE001 - the launcher must hear of a bug, whatever it is
+        wire.send(request.report, {"error": encode(bug(error))})
+    finally:
+        os._exit(code)
 
 
 def under_proot(request: Request, link: socket.socket) -> int:
-    """P2 in the host's own namespaces: what has to be in place, then proot, whose leftovers it ends."""
+    """P2: what has to be in place, then proot, whose leftovers it ends."""
     spec = request.spec
+    os.setsid()
+    privileges.die_with_parent()
+    for fd in request.listeners:
+        os.close(fd)
     place, words = proot.prepare(spec)
     wire.send(request.report, {"created": place.created, "notices": place.notices})
     privileges.adopt_orphans()
     pid = os.fork()
     if pid == 0:
-        proot.start(spec, words, (*request.stdio, *request.passed),
-                    lambda master: wire.send(request.report, {"master": True}, (master,)))
+        proot.start(spec, words, (*request.stdio, *request.passed), request.report, link)
     for fd in (*request.stdio, *request.passed):
         os.close(fd)
     request.report.close()

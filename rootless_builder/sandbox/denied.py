@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from ..errors import SandboxError
 from . import linux
+from .plan import CAUSE, Op, Step, failure
 
 LOAD, JUMP, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS …
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000  # SECCOMP_RET_*
@@ -166,18 +167,23 @@ def prepare() -> None:
             program(os.uname().machine, calls)
 
 
-def install(calls: tuple[Denied, ...] = CALLS) -> None:
-    """Filters the calling thread and all it will start. Needs the user namespace's CAP_SYS_ADMIN, or no_new_privs.
-    Nothing happens on a machine whose calls we do not know.
-
-    Errors: SandboxError.
+def steps(calls: tuple[Denied, ...] = CALLS) -> tuple[Step, ...]:
+    """Filters the process and all it will start. Needs the user namespace's CAP_SYS_ADMIN, or no_new_privs. Nothing on
+    a machine whose calls we do not know.
     """
     machine = os.uname().machine
     if machine not in MACHINES:
-        return
-    try:
-        linux.set_seccomp_filter(program(machine, calls))
-    except OSError as error:
-        raise SandboxError(f"cannot refuse the command what no build needs: seccomp: {error.strerror}",
-                           hint="a kernel with CONFIG_SECCOMP_FILTER is needed; --security-opt seccomp=unconfined "
-                                "(iechor run) or RUN --security=insecure does without") from None
+        return ()
+    return (Step(op=Op.FILTER, data=program(machine, calls), failures=(_REFUSED,)),)
+
+
+def install(calls: tuple[Denied, ...]) -> None:
+    """The same, of the calling thread. Errors: OSError."""
+    for step in steps(calls):
+        linux.set_seccomp_filter(step.data)
+
+
+_REFUSED = failure(SandboxError(
+    f"cannot refuse the command what no build needs: seccomp: {CAUSE}",
+    hint="a kernel with CONFIG_SECCOMP_FILTER is needed; --security-opt seccomp=unconfined (iechor run) or "
+         "RUN --security=insecure does without"))

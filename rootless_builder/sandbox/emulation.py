@@ -4,12 +4,12 @@ import os
 import socket
 from collections.abc import Callable
 
-from ..errors import SandboxError
+from ..errors import OwnershipError, SandboxError
 from . import fakeroot, mounts, plainfilter, wall
 from .failures import act
 from .fakeroot import MountTable
+from .plan import CAUSE, Op, Step, failure
 from .spec import FakerootSpec, SandboxSpec, with_owners
-from .tracing import Gate
 
 MOST_MOUNTS = 64  # FR_MOUNTS_MAX in native/fakeroot.h
 
@@ -48,21 +48,16 @@ def _open_table(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def filter_installer(spec: FakerootSpec | None, server: socket.socket | None,
-                     gate: Gate | None) -> Callable[[], None] | None:
-    """How the command-to-be loads the filter: it hands its listener to the P1 that serves it from then on. Where
-    owners are lost, it waits at the gate for its tracer.
+def filter_of(spec: FakerootSpec | None, listener_to: int, *, traced: bool) -> Step | None:
+    """How the command-to-be loads the filter. listener_to: as LISTENER has it in plan.py. traced: where owners are
+    lost, it waits at the gate for its tracer. Errors: OwnershipError.
     """
-    return None if spec is None else lambda: _install(spec, server, gate)
-
-
-def _install(spec: FakerootSpec, server: socket.socket | None, gate: Gate | None) -> None:
-    if server is None:
-        raise SandboxError("cannot show the container's owners to a process that joins it: another process started it",
-                           hint="Run `iechor exec`, which asks the container's monitor.")
+    if spec is None:
+        return None
     if spec.lost:
-        plainfilter.install(traced=gate is not None and gate.wait())
-        return
-    listener = fakeroot.install(spec)
-    socket.send_fds(server, [b"1"], [listener])
-    os.close(listener)
+        return plainfilter.step(gated=traced)
+    return Step(op=Op.LISTENER, a=listener_to, b=int(spec.fsync), failures=(_NO_LISTENER,))
+
+
+_NO_LISTENER = failure(OwnershipError(f"cannot start the fakeroot supervisor: seccomp: {CAUSE}",
+                                      hint="use --userns=subuid, or --userns=host as root"))

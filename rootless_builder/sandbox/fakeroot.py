@@ -4,7 +4,7 @@
         pid namespace; holds host_proc, opened before that root was there
             serve(listener, host_proc=…, …)           until the last filtered process is gone
     P3  the command's own process, just before it becomes its user
-            listener = install(spec)                  then sends it to P1 and execs the command
+            listener = load(fsync=…)                  then sends it to P1 and execs the command
 
 The table is what the disk cannot hold: for an inode, the owner, mode, device number and privileged xattrs
 that the image gives it. An inode that is not in the table is seen as 0:0 with the disk's mode. Packed form,
@@ -181,18 +181,19 @@ def available() -> Support:
     return Support(usable=True, degraded=degraded)
 
 
-def install(spec: FakerootSpec) -> int:
+def load(*, fsync: bool) -> int:
     """Filters the calling thread and all it will start; returns the listener's fd (close-on-exec).
 
     Called in the container, with its user namespace's CAP_SYS_ADMIN, after every mount, before the change of user
-    (which the supervisor then carries out). Until the listener is with P1, no intercepted call returns.
-    Errors: OwnershipError.
+    (which the supervisor then carries out). Until the listener is with P1, no intercepted call returns. fsync: is
+    really done. Errors: OSError, OwnershipError.
     """
-    try:
-        return int(_module().install_filter(spec.fsync))
-    except OSError as error:
-        raise OwnershipError(f"cannot start the fakeroot supervisor: seccomp: {error.strerror}",
-                             hint="use --userns=subuid, or --userns=host as root") from None
+    return int(_module().install_filter(fsync))
+
+
+def fork_pid1(link: int) -> int | None:
+    """The pid of a child in C that serves at `link` (native/pid1.h); None without the C module. Errors: OSError."""
+    return None if _fakeroot is None else _fakeroot.fork_pid1(link)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ to the top of it and back, and the root bound to a place where it is a mount.
 
 import errno
 import os
+from collections.abc import Callable
 
 from . import linux
 from .failures import act
@@ -47,17 +48,17 @@ def make_private(folder: str) -> None:
         os.chdir("/")
 
 
-def keep_root() -> Place:
-    """Pid 1, host's files in sight and they stay. What the host mounts later (home folders by autofs) is seen, too.
+def keep_root(mount_proc: Callable[[int], None]) -> Place:
+    """P1, host's files in sight and they stay. What the host mounts later (home folders by autofs) is seen, too.
     /proc alone is covered, by that of the new pid namespace: then "self" is the command's, and the fakeroot
     supervisor, who stands outside, resolves paths the quick way.
     """
     with act("make the mounts slaves of the host's"):
         set_propagation(linux.MS_SLAVE)
     place = Place(root="/", root_fd=os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), staging_fd=-1,
-                  own_network=False, host_root=False)
+                  own_network=False, host_root=False, mount_proc=mount_proc)
     try:
-        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+        mount_proc(os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
     except PermissionError:  # parts of the outer one are masked: it stays, and shows outer pids
         pass
     return place

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Protocol
 
 from ..values import dataclass, field
@@ -31,11 +32,12 @@ DEV_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """Where mounts are executed: the root as an fd, and what came of it. Lives in the sandbox's pid 1 alone.
+    """Where mounts are executed: the root as an fd, and what came of it. Lives in P1 alone.
 
     staging_fd: a tmpfs of our own that generated files are bound from. host_root: root inside is root of the host (or
     of whatever user namespace we were started in), so it owns what we bind from there. created: mount points made in
     the root, as image paths, outermost first. notices: what the user should know. one_id: no gid but root's is mapped.
+    mount_proc: has pid 1 mount its /proc on a folder; raises OSError.
     """
 
     root: str
@@ -43,6 +45,7 @@ class Place:
     staging_fd: int
     own_network: bool
     host_root: bool
+    mount_proc: Callable[[int], None]
     one_id: bool = False
     created: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -70,6 +73,11 @@ class Mount(Protocol):
 
     def execute(self, place: Place) -> None:
         """Raises OSError."""
+
+
+def mount_proc(folder: int) -> None:
+    """That of our own pid namespace, on an open folder. Errors: OSError."""
+    linux.mount("proc", fd_path(folder), "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
 
 
 def bind(source: str, target: str, *, recursive: bool = False) -> None:
@@ -244,8 +252,7 @@ class Proc:
 
     def execute(self, place: Place) -> None:
         try:
-            linux.mount("proc", place.directory(self.target), "proc",
-                        linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+            place.mount_proc(open_in_root(place.root_fd, self.target, directory=True, made=place.created))
         except PermissionError:
             bind("/proc", place.directory(self.target), recursive=True)
             restrict(open_in_root(place.root_fd, self.target, directory=True), linux.MOUNT_ATTR_RDONLY,

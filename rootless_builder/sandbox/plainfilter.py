@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import OwnershipError
-from . import linux
+from .plan import CAUSE, Op, Step, failure
 
 LOAD, AND, JUMP, JUMP_EQUAL, RETURN = 0x20, 0x54, 0x05, 0x15, 0x06  # BPF_LD|W|ABS, BPF_ALU|AND|K, BPF_JMP|JA, …|JEQ|K
 ALLOW, ANSWER_ZERO, TRACE = 0x7FFF0000, 0x00050000, 0x7FF00000  # SECCOMP_RET_ALLOW, …_ERRNO with errno 0, …_TRACE
@@ -74,19 +74,21 @@ def _line(code: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:
     return struct.pack("<HBBI", code, if_so, if_not, value)
 
 
-def install(*, traced: bool = False) -> None:
-    """Filters the calling thread and all it will start. Needs the user namespace's CAP_SYS_ADMIN.
+def step(*, gated: bool = False) -> Step:
+    """Filters the command's process and all it will start. Needs the user namespace's CAP_SYS_ADMIN.
 
-    traced: what loses an owner stops for the tracer, without whom it would be "no such call".
+    gated: what loses an owner stops for the tracer, if there is one: without one it would be "no such call".
 
     Errors: OwnershipError.
     """
     machine = os.uname().machine
-    try:
-        linux.set_seccomp_filter(program(machine, traced=traced))
-    except KeyError:
+    if machine not in MACHINES:
         raise OwnershipError(f"cannot pretend that owners are kept: the calls of {machine} are not known",
-                             hint="use --userns=subuid, or --userns=host as root") from None
-    except OSError as error:
-        raise OwnershipError(f"cannot pretend that owners are kept: seccomp: {error.strerror}",
-                             hint="use --userns=subuid, or --userns=host as root") from None
+                             hint="use --userns=subuid, or --userns=host as root")
+    if gated:
+        return Step(op=Op.GATE, failures=(_REFUSED,))
+    return Step(op=Op.FILTER, data=program(machine), failures=(_REFUSED,))
+
+
+_REFUSED = failure(OwnershipError(f"cannot pretend that owners are kept: seccomp: {CAUSE}",
+                                  hint="use --userns=subuid, or --userns=host as root"))

@@ -102,8 +102,8 @@ def mask(numbers: Iterable[int]) -> int:
     return sum(1 << number for number in numbers)
 
 
-def bound(keep: frozenset[int], calls: Calls = CALLS) -> None:
-    """Leave `keep` alone in the bounding set: what exec can ever give again. Needs CAP_SETPCAP.
+def bound(keep: int, calls: Calls = CALLS) -> None:
+    """Leave `keep` alone (bit N: capability N) in the bounding set: what exec can ever give again. Needs CAP_SETPCAP.
 
     Our own permitted and effective sets stay as they are until the exec.
     """
@@ -112,17 +112,17 @@ def bound(keep: frozenset[int], calls: Calls = CALLS) -> None:
             present = calls.in_bounding_set(number)
         except (OSError, ValueError):
             break  # beyond the kernel's last one
-        if present and number not in keep:
+        if present and not keep >> number & 1:
             calls.drop_from_bounding_set(number)
     effective, permitted, _ = linux.capget()
     linux.capset(effective, permitted, 0)
     linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
 
 
-def reduce(keep: frozenset[int]) -> None:
+def reduce(keep: int) -> None:
     """Leave of the sets in force what is in `keep`: for a command that stays root inside."""
     effective, permitted, _ = linux.capget()
-    linux.capset(effective & mask(keep), permitted & mask(keep), 0)
+    linux.capset(effective & keep, permitted & keep, 0)
 
 
 def die_with_parent(calls: Calls = CALLS) -> None:

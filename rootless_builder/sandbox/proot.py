@@ -12,14 +12,17 @@ Nothing is imported once P2 has begun.
 import os
 import select
 import signal
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..errors import NamespaceError, SandboxError
-from . import denied, execute, linux, mounts, passwd, plainfilter, privileges
+from . import denied, execute, linux, mounts, passwd, plainfilter, wire
 from .failures import ExecFailed, act
+from .follower import follow
 from .idmap import find_program
 from .passwd import Identity
+from .plan import Op, Step
 from .rootdir import is_directory_in_root, open_in_root
 from .spec import DEFAULT_PATH, Network, SandboxSpec
 from .treebind import TreeBind
@@ -47,7 +50,7 @@ def prepare(spec: SandboxSpec) -> tuple[mounts.Place, list[str]]:
         root = os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         staging = os.path.join(os.path.dirname(spec.root), STAGING)
         os.makedirs(staging, 0o700, exist_ok=True)
-    place = mounts.Place(root=spec.root, root_fd=root, own_network=False, host_root=False,
+    place = mounts.Place(root=spec.root, root_fd=root, own_network=False, host_root=False, mount_proc=mounts.mount_proc,
                          staging_fd=os.open(staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
     identity = _identify(root, spec.user)
     if not is_directory_in_root(root, spec.cwd):
@@ -122,28 +125,25 @@ def _new_name(place: mounts.Place) -> str:
     return str(place.staged)
 
 
-def start(spec: SandboxSpec, words: Sequence[str], fds: Sequence[int],
-          show_master: Callable[[int], None]) -> NoReturn:
-    """P2's child: becomes proot. fds: the command's 0, 1, 2 (not with a terminal) and further ones."""
-    privileges.die_with_parent()
+def start(spec: SandboxSpec, words: Sequence[str], fds: Sequence[int], report: socket.socket,
+          link: socket.socket) -> NoReturn:
+    """P2's child: becomes proot. fds: the command's 0, 1, 2 (not with a terminal) and further ones. report, link: as
+    a follower has them. Errors: SandboxError, OwnershipError, ExecFailed.
+    """
     identity = _identify(os.open(spec.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), spec.user)
     if spec.tty:
         os.setsid()
         with act("open a terminal"):
             master, slave = execute.open_terminal(identity, spec.size)
-        show_master(master)
+        wire.send(report, {"master": True}, (master,))
         os.close(master)
         fds = (slave, slave, slave, *fds[3:])
-    execute.place_fds(fds)
-    execute.limit(spec)
-    os.umask(0o022)
-    privileges.restore_signals()
     # proot takes EPERM for "done" by itself, but in an outer container the kernel has other answers, too.
-    privileges.forbid_new_privileges()
-    if spec.confined:
-        denied.install()
-    plainfilter.install()
-    os.execve(words[0], [*words, *spec.argv], execute.with_home(spec.env, identity.home))
+    steps = (*((Step(op=Op.TERMINAL),) if spec.tty else ()), Step(op=Op.FDS, a=len(fds)), *execute.limits(spec),
+             Step(op=Op.UMASK, a=0o022), Step(op=Op.SIGNALS), Step(op=Op.NO_NEW_PRIVILEGES),
+             *(denied.steps() if spec.confined else ()), plainfilter.step(), Step(op=Op.WATCH),
+             execute.run([*words, *spec.argv], execute.with_home(spec.env, identity.home)))
+    follow(steps, report.fileno(), fds, link.fileno())
 
 
 def attend(tracer: int, forward: Callable[[int], None]) -> int:

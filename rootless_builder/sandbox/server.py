@@ -8,7 +8,7 @@ import socket
 from typing import NoReturn
 
 from ..errors import SandboxError
-from . import child, denied, execute, linux, mounts, passwd, privileges, wire
+from . import child, denied, execute, linux, mounts, passwd, plan, privileges, wire
 from .failures import encode
 from .fakeroot import MountTable, Served
 from .spec import prepare_classes
@@ -43,7 +43,8 @@ def main(control_fd: int) -> NoReturn:
 
 def prepare_forks() -> None:
     """What each of them would else do for itself; and what it writes to is a page that the kernel copies first."""
-    prepare_classes(wire.Message, child.Request, mounts.Place, passwd.Identity, execute.Command, MountTable, Served)
+    prepare_classes(wire.Message, child.Request, mounts.Place, passwd.Identity, execute.Command,
+                    execute.Prepared, plan.Step, MountTable, Served)
     denied.prepare()
     gc.freeze()
 

@@ -36,6 +36,10 @@ class Gate:
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC)
 
+    @property
+    def fds(self) -> tuple[int, int]:
+        return self._read, self._write
+
     def open(self, command: int) -> bool:
         """P2: seize the command and let it go on. Whether it is traced: an outer sandbox may forbid it."""
         os.close(self._read)

@@ -11,8 +11,8 @@ a supervisor under them may not read the memory of those who are not.
 import contextlib
 import os
 
-from ..errors import SandboxError
 from . import denied, linux
+from .plan import Op, Step
 from .spec import SandboxSpec
 
 
@@ -28,15 +28,11 @@ def enclosed(path: str) -> int:
 
 def around_supervisor() -> None:
     """P1, the container's root is its own: from here on it only serves."""
-    with contextlib.suppress(SandboxError):  # no seccomp: then there was no listener to serve either
+    with contextlib.suppress(OSError):  # no seccomp: then there was no listener to serve either
         denied.install(denied.SUPERVISED)
 
 
-def around_command(spec: SandboxSpec) -> None:
-    """The command's process, as root of its user namespace, before its user. Old kernels: without."""
-    if spec.root:
-        with contextlib.suppress(OSError):
-            linux.join_new_session_keyring()
-    if spec.scoped:
-        with contextlib.suppress(OSError):
-            linux.landlock_scope(linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)
+def around_command(spec: SandboxSpec) -> tuple[Step, ...]:
+    """Of the command's process, as root of its user namespace, before its user. Old kernels: without."""
+    return (*((Step(op=Op.KEYRING),) if spec.root else ()),
+            *((Step(op=Op.SCOPE, a=linux.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET),) if spec.scoped else ()))

@@ -63,6 +63,7 @@ class Box:
         (self.root / "tmp").chmod(0o1777)
         person.write("drive.py", DRIVE.read_text())
         self.own(self.root)
+        self.env: dict[str, str] = {}  # of those who run things, beside the person's own
         self._driver: subprocess.Popen[str] | None = None
 
     def own(self, path: Path) -> None:
@@ -78,8 +79,8 @@ class Box:
     def run(self, *argv: str, stdin: str | None = None, timeout: float | None = None, **fields: Any) -> Result:
         """`argv` in a sandbox of the person."""
         if self._driver is None:
-            self._driver = self.person.start(sys.executable, self.person.home / "drive.py", stdin=subprocess.PIPE,
-                                             stdout=subprocess.PIPE)
+            self._driver = self.person.start(sys.executable, self.person.home / "drive.py", env=self.env,
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._driver.stdin is not None and self._driver.stdout is not None
         request = {"spec": self.spec(*argv, **fields).to_json(), "stdin": stdin, "timeout": timeout}
         self._driver.stdin.write(json.dumps(request) + "\n")
@@ -91,6 +92,7 @@ class Box:
         if self._driver is not None:
             self._driver.communicate(timeout=20)
             assert self._driver.returncode == 0
+            self._driver = None
 
     def sh(self, script: str, **fields: Any) -> Result:
         """A shell script, which has to succeed."""

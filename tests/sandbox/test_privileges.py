@@ -41,7 +41,7 @@ def everything(calls: Calls) -> str:
     privileges.die_with_parent(calls)
     privileges.adopt_orphans(calls)
     privileges.hide_memory(calls)
-    privileges.bound(KEEP, calls)
+    privileges.bound(privileges.mask(KEEP), calls)
     privileges.forbid_new_privileges(calls)
     return (f"death {prctl.get_pdeathsig()} subreaper {int(prctl.get_child_subreaper())} "
             f"dumpable {int(prctl.get_dumpable())} {status('CapBnd', 'CapInh', 'CapAmb', 'NoNewPrivs')} "
@@ -77,7 +77,7 @@ def test_the_numbers_are_the_kernels() -> None:
 
 def test_reduce_leaves_what_was_there_and_wanted() -> None:
     def action() -> str:
-        privileges.reduce(KEEP)
+        privileges.reduce(privileges.mask(KEEP))
         return status("CapPrm", "CapEff", "CapInh")
 
     kept = privileges.mask(KEEP) & int(status("CapPrm"), 16)
