@@ -1,4 +1,4 @@
-"""Pid 1 in C (native/pid1.c) and in Python (follower.py): an installation without a compiler starts commands the same."""
+"""Pid 1 in C (native/pid1.c) and in Python (follower.py): an installation without a compiler does the same."""
 
 import shutil
 from collections.abc import Iterator
@@ -47,7 +47,8 @@ def test_both_start_a_command_the_same(fresh: Box) -> None:
     fresh.env = {"PYTHONPATH": str(package)}
     for one, other in zip(runs(fresh), in_c, strict=True):
         assert one == other
-    assert (in_c[0].code, in_c[0].err, in_c[3].code, in_c[4].code) == (0, "word\n", 143, 7)
+    reaped = in_c[len(in_c) // 2:]
+    assert (reaped[0].code, reaped[0].err, reaped[3].code, reaped[4].code) == (0, "word\n", 143, 7)
 
 
 @pytest.mark.parametrize("number, said", [(2, b"gone: No such file or directory"), (13, b"")])
