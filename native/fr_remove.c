@@ -64,12 +64,12 @@ long fr_do_unlink(struct fr_call *call)
     if (rc != 0)
         return FR_CONTINUE;
     fd = openat(place.dir, place.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if ((place.slash && flags == 0) || fd < 0) {
+    if ((place.slash && flags == 0) || fd < 0 || fr_stat_fd(fd, &st) < 0) {
         rc = FR_CONTINUE; /* ENOTDIR, EISDIR: the kernel tells them apart */
     } else {
         rc = unlinkat(place.dir, place.name, flags) < 0 ? -errno : 0;
         if (rc == 0)
-            fr_forget_gone(call->super, fd);
+            fr_forget_gone(call->super, fd, &st);
     }
     if (fd >= 0)
         close(fd);
@@ -115,7 +115,7 @@ static long rename_over(struct fr_call *call, const struct move *move, const cha
     } else {
         rc = syscall(SYS_renameat2, old.dir, old.name, new.dir, new.name, move->flags) < 0 ? -errno : 0;
         if (rc == 0)
-            fr_forget_gone(call->super, fd);
+            fr_forget_gone(call->super, fd, &st);
     }
     if (fd >= 0)
         close(fd);

@@ -46,6 +46,7 @@ struct fr_lender {
 /* A file that had a record or a further name a moment ago (fr_watch); fd 0: none. */
 struct fr_watched {
     int fd;
+    mode_t mode;
     uint64_t dev, ino;
 };
 
@@ -133,7 +134,8 @@ int fr_stat_fd(int fd, struct stat *st);
 struct ot_entry *fr_entry(struct fr_super *super, const struct stat *st); /* NULL: default illusion */
 void fr_see(struct fr_super *super, const struct stat *st, struct fr_seen *seen);
 int fr_record(struct fr_super *super, const struct stat *st, const struct fr_seen *seen); /* 0, -errno */
-void fr_forget_gone(struct fr_super *super, int fd); /* the record of fd's file, if that has no name any more */
+/* The record of fd's file, if that has no name any more. before: as it was seen when it had one. */
+void fr_forget_gone(struct fr_super *super, int fd, const struct stat *before);
 /* fd's file has a record or a name that it had not before. Its last name may go meanwhile, unseen: we look again, later.
  * Takes the O_PATH fd over; -1 is none. */
 void fr_watch(struct fr_super *super, int fd);

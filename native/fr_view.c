@@ -94,13 +94,17 @@ static void release(struct fr_super *super, const struct stat *st)
     }
 }
 
-void fr_forget_gone(struct fr_super *super, int fd)
+void fr_forget_gone(struct fr_super *super, int fd, const struct stat *before)
 {
     const struct ot_entry *entry;
     struct ot_entry dead;
     struct stat st;
 
-    if (fr_stat_fd(fd, &st) < 0 || st.st_nlink != 0)
+    if (fr_stat_fd(fd, &st) < 0) { /* FUSE does not know a file without a name */
+        st = *before;
+        st.st_nlink = 0;
+    }
+    if (st.st_nlink != 0)
         return;
     entry = fr_entry(super, &st);
     release(super, &st);
@@ -115,16 +119,16 @@ void fr_forget_gone(struct fr_super *super, int fd)
 
 static void look_again(struct fr_super *super, struct fr_watched *watched)
 {
+    struct stat st, before = {.st_dev = watched->dev, .st_ino = watched->ino, .st_mode = watched->mode};
     int fd = watched->fd;
     struct ot_entry *entry;
-    struct stat st;
 
     watched->fd = 0;
     if (fd == 0)
         return;
     if (fr_stat_fd(fd, &st) == 0 && (entry = fr_entry(super, &st)) != NULL)
         entry->flags &= ~OT_HELD;
-    fr_forget_gone(super, fd);
+    fr_forget_gone(super, fd, &before);
     close(fd);
 }
 
@@ -144,7 +148,7 @@ void fr_watch(struct fr_super *super, int fd)
         close(fd);
         return;
     }
-    *watched = (struct fr_watched){fd, st.st_dev, st.st_ino};
+    *watched = (struct fr_watched){fd, st.st_mode, st.st_dev, st.st_ino};
 }
 
 void fr_watch_first(struct fr_super *super, int fd, const struct stat *st)
