@@ -113,9 +113,14 @@ def ended_by(error: BaseException, call: Call | None, words: Sequence[str], *, d
     if isinstance(error, MemoryError):
         error.__traceback__ = error.__context__ = None  # and all that the functions held which it ended
     try:
+        known = as_known(error)
+        if isinstance(known, Interrupted) and not (known.notes or debug):
+            # An import may be torn in two: of what is not loaded yet nothing is sure to work.
+            print(f"iechor: {known.message}", file=sys.stderr, flush=True)
+            return known.exit_code
+
         from . import report
 
-        known = as_known(error)
         if known is None:
             report.bug(error, words, show=debug)
             return _code(IechorError.exit_code, words)
