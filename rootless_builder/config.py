@@ -277,7 +277,7 @@ def _checked(source: Mapping[str, Any], checks: Mapping[str, Check], path: Path,
             near = get_close_matches(key, names, 1, 0.6)
             where = f' in registries."{table}"' if table else ""
             raise ConfigFileError(f"cannot use {path}: there is no setting {written!r}{where}",
-                                  hint=f"did you mean {near[0]}?" if near else f"the settings are {', '.join(names)}.",
+                                  hint=f"did you mean {near[0]}?" if near else f"the settings are {', '.join(names)}",
                                   span=_find(path, text, written, table))
         try:
             yield key, checks[key](value, origin)
@@ -345,7 +345,7 @@ def _environment_value(variable: str, check: Check, given: Any, is_number: bool 
         return check(value, _Origin(Path(), Path("~")))
     except _Unfit as error:
         raise ConfigFileError(f"cannot use {given!r} in ${variable}: {error}",
-                              hint=f"mend or unset {variable}.") from error
+                              hint=f"mend or unset {variable}") from error
 
 
 def _home(environ: Mapping[str, str]) -> Path:

@@ -133,9 +133,9 @@ def check(request: RunRequest, emit: Emit) -> None:
         check_name(request.name)
     if request.cidfile is not None and request.cidfile.exists():
         raise ContainerError(f"cannot write the id to {request.cidfile}: the file exists",
-                             hint="Remove it, or name another --cidfile.")
+                             hint="remove it, or name another --cidfile")
     if request.ports and request.network is Network.NONE:
-        raise UsageError("cannot publish a port of a container without a network", hint="Leave out --network=none.")
+        raise UsageError("cannot publish a port of a container without a network", hint="leave out --network=none")
     if request.ports and request.network is Network.HOST:
         emit(Notice(text="published ports mean nothing with --network=host: the application has the host's own ports",
                     level="warning"))
@@ -150,13 +150,13 @@ def find_image(request: RunRequest, store: Store, settings: Settings, emit: Emit
         if found is not None and request.platform and not request.platform.matches(found.config.platform):
             if named_by_id(request, found):
                 raise ImageNotFound(f"cannot run {request.image} as {request.platform}: it is for "
-                                    f"{found.config.platform}", hint="Leave out --platform, or name another image.")
+                                    f"{found.config.platform}", hint="leave out --platform, or name another image")
             found = None
     if found is not None:
         return found
     if request.pull is PullPolicy.NEVER:
         raise ImageNotFound(f"cannot run {request.image}: it is not in the store, and --pull=never forbids to fetch it",
-                            hint=f"Fetch it: iechor pull {request.image}")
+                            hint=f"fetch it: iechor pull {request.image}")
     from . import catalog  # late: the registry's code is not needed for an image that is here
 
     return catalog.pull(request.image, store, settings, platform=wanted, emit=emit)

@@ -118,6 +118,28 @@ def test_who_raises_an_error_of_ours_says_so() -> None:
             assert not silent or path.startswith("cli/"), f"{path}:{function.lineno} raises {silent}"
 
 
+def hints(tree: ast.Module) -> Iterator[ast.expr]:
+    """What stands behind `hint=`, both sides of a condition."""
+    pending = [keyword.value for node in ast.walk(tree) if isinstance(node, ast.Call)
+               for keyword in node.keywords if keyword.arg == "hint"]
+    while pending:
+        hint = pending.pop()
+        if isinstance(hint, ast.IfExp):
+            pending += [hint.body, hint.orelse]
+        elif isinstance(hint, ast.Constant | ast.JoinedStr):
+            yield hint
+
+
+def test_a_hint_is_no_sentence() -> None:
+    """It stands behind "hint: ": in lower case, without a full stop unless there are two sentences."""
+    for path, tree in trees():
+        for hint in hints(tree):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in
+                           (hint.values if isinstance(hint, ast.JoinedStr) else [hint]))
+            assert not re.match("[A-Z][a-z]* [a-z]", text), f"{path}:{hint.lineno}: {text}"
+            assert not text.endswith(".") or ". " in text, f"{path}:{hint.lineno}: {text}"
+
+
 def test_no_module_uses_what_another_keeps_to_itself() -> None:
     for path, tree in trees():
         for node in ast.walk(tree):

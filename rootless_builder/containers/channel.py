@@ -66,7 +66,7 @@ def send(end: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -
     data = json.dumps(message).encode()
     if len(data) > LIMIT:
         raise ContainerError(f"cannot talk to the container: the message is longer than {LIMIT} bytes",
-                             hint="Shorten the command or its environment.")
+                             hint="shorten the command or its environment")
     socket.send_fds(end, [data], list(fds))
 
 

@@ -65,7 +65,7 @@ def signal_container(container: Container, number: int) -> None:
     """Sends `number` to pid 1. Errors: ContainerError when it does not run."""
     if container.state().status is Status.EXITED:
         raise ContainerError(f"cannot send a signal to container {container.name}: it is not running",
-                             hint="See its state: iechor ps -a --format json")
+                             hint="see its state: iechor ps -a --format json")
     with reach(container) as end:
         _ask(end, {"op": "signal", "signal": number}, container)
 
@@ -109,7 +109,7 @@ def remove(containers: Containers, container: Container, *, force: bool = False,
     if container.state().status is not Status.EXITED:
         if not force:
             raise ContainerError(f"cannot remove container {container.name}: it is running",
-                                 hint=f"Stop it first, or: iechor rm -f {container.name}")
+                                 hint=f"stop it first, or: iechor rm -f {container.name}")
         stop(container, timeout=timeout)
     containers.discard(container.id, container.name)
 
@@ -140,7 +140,7 @@ def _force(container: Container) -> None:
         _await_monitor(container, _PATIENCE)
         if not _gone(container):
             raise ContainerError(f"cannot stop container {container.name}: it does not end on SIGKILL",
-                                 hint="A process in it waits for a device or a network file system; see `ps -ef`.")
+                                 hint="a process in it waits for a device or a network file system; see `ps -ef`")
 
 
 def _await_monitor(container: Container, timeout: float | None) -> None:
@@ -166,7 +166,7 @@ def reach(container: Container) -> socket.socket:
         except OSError as error:
             if container.state().status is Status.EXITED or time.monotonic() > deadline:
                 raise ContainerError(f"cannot reach the monitor of container {container.name}: {error.strerror}",
-                                     hint=f"Remove it: iechor rm -f {container.name}") from error
+                                     hint=f"remove it: iechor rm -f {container.name}") from error
         time.sleep(_PAUSE)
 
 
@@ -176,7 +176,7 @@ def _ask(end: socket.socket, message: dict[str, object], container: Container) -
     answer = channel.receive(end) if _readable(end, _ANSWER) else None
     if answer is None:
         raise ContainerError(f"cannot reach container {container.name}: its monitor does not answer",
-                             hint=f"Remove it: iechor rm -f {container.name}")
+                             hint=f"remove it: iechor rm -f {container.name}")
     if "error" in answer[0]:
         raise ContainerError(str(answer[0]["error"]))
 

@@ -38,7 +38,7 @@ def execute(containers: Containers, request: ExecRequest, streams: Streams, *,
     container = containers.get(request.container)
     if container.state().status is not Status.RUNNING:
         raise ContainerError(f"cannot run a command in container {container.name}: it is not running",
-                             hint="List those that run: iechor ps")
+                             hint="list those that run: iechor ps")
     with reach(container) as end, SignalProxy(warn=warn) as proxy:
         return _Session(end, request, Streams() if request.detach else streams).run(container, proxy)
 
@@ -82,7 +82,7 @@ class _Session:
         answer = channel.receive(self._end, 1)
         if answer is None:
             raise ContainerError(f"cannot run a command in container {container.name}: it has just ended",
-                                 hint="List those that run: iechor ps")
+                                 hint="list those that run: iechor ps")
         message, fds = answer
         if "error" in message:
             raise decode(message["error"])

@@ -66,7 +66,7 @@ class Containers:
         found = [entry for entry in self._ids() if is_id(name) and entry.startswith(name)]
         if len(found) > 1:
             raise ContainerError(f'cannot tell which container "{name}" is: {len(found)} ids begin so',
-                                 hint="Give more digits of the id, or the name.")
+                                 hint="give more digits of the id, or the name")
         for entry in found:
             with contextlib.suppress(OSError):
                 return self._load(entry)
@@ -98,9 +98,9 @@ class Containers:
                 if owner and (self.root / owner).is_dir():
                     raise ContainerError(
                         f'cannot name the container "{name}": the name is in use by {owner[:SHOWN]}',
-                        hint=f"Give another --name, or remove that container: iechor rm {name}") from None
+                        hint=f"give another --name, or remove that container: iechor rm {name}") from None
                 link.unlink(missing_ok=True)
-        raise ContainerError(f'cannot name the container "{name}": others take the same name', hint="Try again.")
+        raise ContainerError(f'cannot name the container "{name}": others take the same name', hint="try again")
 
     def _sweep(self) -> None:
         """Removes what a `run` or `rm` that was killed half-way left behind."""

@@ -89,7 +89,7 @@ def parse_since(text: str, now: float) -> float:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f'cannot show logs since "{text}": not a time',
-                         hint="Write RFC 3339, seconds since the epoch, or an age such as 10m.") from None
+                         hint="write RFC 3339, seconds since the epoch, or an age such as 10m") from None
     return moment.timestamp()
 
 

@@ -61,7 +61,7 @@ def start(container: Container) -> tuple[str, ...]:
 def died(container: Container) -> ContainerError:
     said = (container.folder / "monitor.log").read_text(errors="replace").strip().splitlines()[-1:]
     return ContainerError(f"cannot start container {container.name}: its monitor has died: {' '.join(said)}",
-                          hint="Run it without -d to see more.")
+                          hint="run it without -d to see more")
 
 
 def main(argv: list[str]) -> None:

@@ -49,7 +49,7 @@ def check_name(name: str) -> str:
     """`name` itself. Errors: UsageError, by the rule of docker and podman."""
     if not is_name(name):
         raise UsageError(f'cannot name the container "{name}": names are letters, digits, "_", "." and "-"',
-                         hint="Give another --name, for example web-1.")
+                         hint="give another --name, for example web-1")
     return name
 
 

@@ -52,8 +52,8 @@ class PublishedPort:
         body, _, protocol = text.partition("/")
         if protocol not in ("", "tcp"):
             if protocol in ("udp", "sctp"):
-                raise UnsupportedError(f"{wanted}: {protocol} is not carried out yet", hint="Publish a TCP port.")
-            raise UsageError(f'{wanted}: unknown protocol "{protocol}"', hint="Write HOST:CONTAINER[/tcp].")
+                raise UnsupportedError(f"{wanted}: {protocol} is not carried out yet", hint="publish a TCP port")
+            raise UsageError(f'{wanted}: unknown protocol "{protocol}"', hint="write HOST:CONTAINER[/tcp]")
         head, colon, container = body.rpartition(":")
         host_ip, host = _host_part(head, wanted) if colon else ("", "")
         targets = _port_range(container, wanted)
@@ -61,7 +61,7 @@ class PublishedPort:
             return tuple(cls(host_ip=host_ip, host_port=0, container_port=port) for port in targets)
         sources = _port_range(host, wanted)
         if len(sources) != len(targets):
-            raise UsageError(f"{wanted}: the two ranges differ in length", hint="Write ranges of equal length.")
+            raise UsageError(f"{wanted}: the two ranges differ in length", hint="write ranges of equal length")
         return tuple(cls(host_ip=host_ip, host_port=source, container_port=target)
                      for source, target in zip(sources, targets, strict=True))
 
@@ -83,18 +83,18 @@ def _host_part(text: str, wanted: str) -> tuple[str, str]:
         ipaddress.ip_address(address)
     except ValueError:
         raise UsageError(f'{wanted}: "{address}" is not an IP address',
-                         hint="Write [IP:]HOST:CONTAINER, for example 127.0.0.1:8000:8000.") from None
+                         hint="write [IP:]HOST:CONTAINER, for example 127.0.0.1:8000:8000") from None
     return address, host
 
 
 def _port_range(text: str, wanted: str) -> range:
     first, dash, last = text.partition("-")
     if not first.isdecimal() or (dash and not last.isdecimal()):
-        raise UsageError(f'{wanted}: "{text}" is not a port', hint="Write HOST:CONTAINER, for example 8000:80.")
+        raise UsageError(f'{wanted}: "{text}" is not a port', hint="write HOST:CONTAINER, for example 8000:80")
     begin, end = int(first), int(last) if dash else int(first)
     if not 1 <= begin <= end <= 65535:
         raise UsageError(f'{wanted}: "{text}" is not a port between 1 and 65535',
-                         hint="Write HOST:CONTAINER, for example 8000:80.")
+                         hint="write HOST:CONTAINER, for example 8000:80")
     return range(begin, end + 1)
 
 
@@ -126,17 +126,17 @@ class Volume:
             source, target = parts[0], parts[1]
             options = [word for word in parts[2].split(",") if word] if len(parts) == 3 else []
         else:
-            raise UsageError(f"{wanted}: too many colons", hint="Write SOURCE:TARGET[:ro].")
+            raise UsageError(f"{wanted}: too many colons", hint="write SOURCE:TARGET[:ro]")
         check_target(target, wanted)
         if source is not None and not source.startswith(("/", ".")):
             if not source:
-                raise UsageError(f"{wanted}: the source is empty", hint="Write SOURCE:TARGET[:ro].")
+                raise UsageError(f"{wanted}: the source is empty", hint="write SOURCE:TARGET[:ro]")
             raise UnsupportedError(f"{wanted}: named volumes are not carried out yet",
-                                   hint=f"Name a folder of the host: ./{source}:{target}.")
+                                   hint=f"name a folder of the host: ./{source}:{target}")
         for word in options:
             if word not in VOLUME_OPTIONS:
                 raise UsageError(f'{wanted}: unknown option "{word}"',
-                                 hint="Options are ro, rw, nosuid, nodev, noexec.")
+                                 hint="options are ro, rw, nosuid, nodev, noexec")
         return cls(source=source, target=target, read_only="ro" in options,
                    options=tuple(word for word in options if word in ("nosuid", "nodev", "noexec", "bind")))
 
@@ -167,7 +167,7 @@ class TmpfsMount:
                 flags.append(word)
             else:
                 raise UsageError(f'{wanted}: unknown option "{word}"',
-                                 hint="Options are size=BYTES, mode=OCTAL, ro, noexec.")
+                                 hint="options are size=BYTES, mode=OCTAL, ro, noexec")
         return cls(target=target, size=size, mode=mode, read_only="ro" in flags,
                    options=tuple(word for word in flags if word in ("nosuid", "nodev", "noexec")))
 
@@ -176,17 +176,17 @@ def check_target(target: str, wanted: str) -> None:
     """A mount point is an absolute path inside the container, and not its root."""
     if not target.startswith("/"):
         raise UsageError(f'{wanted}: the target "{target}" is not an absolute path',
-                         hint="Name the mount point from the container's root on, for example /data.")
+                         hint="name the mount point from the container's root on, for example /data")
     if not target.strip("/.") or ".." in target.split("/"):
         raise UsageError(f'{wanted}: "{target}" cannot be a mount point',
-                         hint="Name a folder below /, for example /data.")
+                         hint="name a folder below /, for example /data")
 
 
 def byte_count(text: str, wanted: str) -> int:
     """ "64m" → bytes; the suffixes b, k, m, g are powers of 1024."""
     match = re.fullmatch(r"(\d+)([kmg]?)b?", text.lower())
     if match is None:
-        raise UsageError(f'{wanted}: "{text}" is not a size', hint="Write bytes, or a number with k, m or g.")
+        raise UsageError(f'{wanted}: "{text}" is not a size', hint="write bytes, or a number with k, m or g")
     return int(match[1]) << 10 * (" kmg".index(match[2]) if match[2] else 0)
 
 
@@ -205,16 +205,16 @@ class Ulimit:
         known = sorted(key[7:].lower() for key in vars(resource) if key.startswith("RLIMIT_"))
         if name not in known:
             raise UsageError(f'cannot set ulimit "{text}": unknown name "{name}"',
-                             hint=f"Names are {', '.join(known)}.")
+                             hint=f"names are {', '.join(known)}")
         try:
             low = _limit(soft)
             high = _limit(hard) if colon else low
         except ValueError:
             raise UsageError(f'cannot set ulimit "{text}": not a number',
-                             hint="Write NAME=SOFT[:HARD], -1 for unlimited.") from None
+                             hint="write NAME=SOFT[:HARD], -1 for unlimited") from None
         if high != -1 and (low == -1 or low > high):
             raise UsageError(f'cannot set ulimit "{text}": the soft limit is above the hard one',
-                             hint="Write NAME=SOFT:HARD.")
+                             hint="write NAME=SOFT:HARD")
         return cls(name=name, soft=low, hard=high)
 
 
@@ -243,7 +243,7 @@ class HostEntry:
                 raise ValueError(name)
         except ValueError:
             raise UsageError(f'cannot add host "{text}": not NAME:IP',
-                             hint="Write NAME:IP, for example db:10.0.0.5.") from None
+                             hint="write NAME:IP, for example db:10.0.0.5") from None
         return cls(name=name, address=address)
 
     def lines(self, gateway: str) -> Iterator[str]:
@@ -255,5 +255,5 @@ def signal_number(text: str) -> int:
     """ "TERM", "SIGTERM", "15", "SIGRTMIN+3" → the number. UsageError else."""
     number = signals.number_of(text.strip())
     if number is None:
-        raise UsageError(f'unknown signal "{text}"', hint="Name a signal as kill -l lists it, for example TERM or 15.")
+        raise UsageError(f'unknown signal "{text}"', hint="name a signal as kill -l lists it, for example TERM or 15")
     return number

@@ -33,11 +33,11 @@ def merge(config: RunConfig, *, entrypoint: str | None = None, command: tuple[st
     argv = _argv(config, entrypoint, command)
     if not argv or not argv[0]:
         raise UsageError("cannot run the image: it has no command, and none was given",
-                         hint="Name a command after the image.")
+                         hint="name a command after the image")
     cwd = workdir or config.working_dir or "/"
     if not cwd.startswith("/"):
         raise UsageError(f'cannot use the working folder "{cwd}": not an absolute path',
-                         hint=f"Write -w /{cwd}.")
+                         hint=f"write -w /{cwd}")
     ours = (f"PATH={DEFAULT_PATH}", *(("TERM=xterm",) if tty else ()), f"HOSTNAME={hostname}", "container=iechor")
     return Process(argv=argv, env=join_env(ours, config.env, env), cwd=cwd,
                    user=config.user if user is None else user)
@@ -68,6 +68,6 @@ def join_env(*layers: Iterable[str]) -> tuple[str, ...]:
         name = entry.partition("=")[0]
         if not name or "\0" in entry:
             raise UsageError(f'cannot set the environment variable "{entry}": not of the form NAME=VALUE',
-                             hint="Write -e NAME=VALUE.")
+                             hint="write -e NAME=VALUE")
         found[name] = entry
     return tuple(found.values())

@@ -68,7 +68,7 @@ def _bind(volume: Volume, caller: Path) -> Bind:
     source = caller / (volume.source or "")
     if not os.path.lexists(source):
         raise ContainerError(f"cannot mount {volume.source} on {volume.target}: no such file or folder",
-                             hint=f"Make it first: mkdir -p {source}")
+                             hint=f"make it first: mkdir -p {source}")
     return Bind(source=os.path.realpath(source), target=volume.target, read_only=volume.read_only,
                 recursive="bind" not in volume.options, nosuid="nosuid" in volume.options,
                 noexec="noexec" in volume.options)

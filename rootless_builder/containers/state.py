@@ -125,14 +125,14 @@ class Container:
             raise missing(self.name) from None
         except (ValueError, KeyError, TypeError) as error:
             raise ContainerError(f"cannot read the state of container {self.name}: {error}",
-                                 hint=f"Remove it: iechor rm -f {self.name}") from None
+                                 hint=f"remove it: iechor rm -f {self.name}") from None
 
     def write_state(self, state: ContainerState) -> None:
         write_json(self.folder / "state.json", state.to_json())
 
 
 def missing(name: str) -> ContainerError:
-    return ContainerError(f'no container with name or ID "{name}" found', hint="List them: iechor ps -a")
+    return ContainerError(f'no container with name or ID "{name}" found', hint="list them: iechor ps -a")
 
 
 def write_json(target: Path, value: Any) -> None:
@@ -151,5 +151,5 @@ def write_private(target: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"cannot write {target}: {error.strerror}",
-                           hint="Free space, or set IECHOR_SCRATCH to a larger disk.") from error
+                           hint="free space, or set IECHOR_SCRATCH to a larger disk") from error
         raise

@@ -70,14 +70,14 @@ def _pairs(rest: str, escape: str) -> Arguments:
         parts = split_spaces(rest, 1)
         if len(parts) < 2:
             raise IechorfileError(f"cannot read the pair {printable(rest)!r}: it has a name and no value",
-                                  hint="Write name=value.")
+                                  hint="write name=value")
         return Arguments((parts[0], parts[1], ""))
     values: list[str] = []
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise IechorfileError(f"cannot read the pair {word!r}: there is no = in it",
-                                  hint="Write name=value, with quotes around a value that has spaces.")
+                                  hint="write name=value, with quotes around a value that has spaces")
         values += key, value, "="
     return Arguments(tuple(values))
 
@@ -95,7 +95,7 @@ def _array(rest: str) -> Arguments | None:
         strings = jsonform.read_array(rest)
     except jsonform.NotStrings:
         raise IechorfileError("cannot read the JSON array: it has values that are not strings",
-                              hint="Put every value between double quotes.") from None
+                              hint="put every value between double quotes") from None
     return None if strings is None else Arguments(strings, json=True)
 
 

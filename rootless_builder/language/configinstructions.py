@@ -132,7 +132,7 @@ def _interval(flags: Flags, name: str) -> int:
         if value and value < _MILLISECOND:
             raise ValueError(f"{text!r} is less than 1ms")
     except ValueError as error:
-        raise IechorfileError(f"cannot read --{name}: {error}", hint="Write a time such as 30s or 1m30s.") from None
+        raise IechorfileError(f"cannot read --{name}: {error}", hint="write a time such as 30s or 1m30s") from None
     return value
 
 
@@ -143,5 +143,5 @@ def _retries(flags: Flags) -> int:
         if value < 0:
             raise ValueError(f"{text} is negative")
     except ValueError as error:
-        raise IechorfileError(f"cannot read --retries: {error}", hint="Write a number such as 3.") from None
+        raise IechorfileError(f"cannot read --retries: {error}", hint="write a number such as 3") from None
     return value

@@ -90,7 +90,7 @@ def _device(text: str) -> Device:
                 raise ValueError(f"there is no key {key!r}")
     except ValueError as error:
         raise IechorfileError(f"cannot read --device={text}: {error}",
-                              hint="Write --device=vendor.com/class=name, and ,required behind it if it must be there."
+                              hint="write --device=vendor.com/class=name, and ,required behind it if it must be there"
                               ) from None
     return Device(name=name, required=required)
 

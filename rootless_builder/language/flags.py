@@ -94,15 +94,15 @@ def check_flags(kind: str, flags: tuple[str, ...]) -> Flags:
             raise IechorfileError(
                 f"cannot read the flag {printable(name)}: {kind.upper()} has no such flag",
                 notes=suggest.notes(name, [f"--{other}" for other in table]), mark=name,
-                hint=f"{kind.upper()} takes {known}." if known else f"{kind.upper()} takes no flags.")
+                hint=f"{kind.upper()} takes {known}" if known else f"{kind.upper()} takes no flags")
         type_ = table[short]
         if short in values and type_ is not FlagType.LIST:
-            raise IechorfileError(f"cannot read the flag {name}: it is given twice", hint="Leave one of them out.",
+            raise IechorfileError(f"cannot read the flag {name}: it is given twice", hint="leave one of them out",
                                   mark=name)
         if type_ is FlagType.BOOL:
             value = _boolean(name, value, bool(equals))
         elif not equals:
-            raise IechorfileError(f"cannot read the flag {name}: it has no value", hint=f"Write {name}=value.",
+            raise IechorfileError(f"cannot read the flag {name}: it has no value", hint=f"write {name}=value",
                                   mark=name)
         values.setdefault(short, []).append(value)
     return Flags(values)
@@ -112,5 +112,5 @@ def _boolean(name: str, value: str, given: bool) -> str:
     word = lower(value) if given else "true"
     if word not in ("true", "false"):
         raise IechorfileError(f"cannot read the flag {name}: {printable(value)!r} is neither true nor false",
-                              hint=f"Write {name} or {name}=false.", mark=f"{name}={value}")
+                              hint=f"write {name} or {name}=false", mark=f"{name}={value}")
     return word

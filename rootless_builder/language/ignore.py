@@ -27,7 +27,7 @@ def read_patterns(text: str | bytes) -> list[str]:
     for number, line in enumerate(data.split(b"\n"), 1):
         if len(line) >= _MAX_LINE:
             raise IechorfileError(f"cannot read line {number} of the ignore file: it is longer than "
-                                  f"{_MAX_LINE - 1} bytes", hint="Break the pattern up.")
+                                  f"{_MAX_LINE - 1} bytes", hint="break the pattern up")
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         pattern = strip(decode(line.removesuffix(b"\r")))
@@ -117,4 +117,4 @@ def _compiled(text: str) -> IgnorePattern | None:
 
 def _unreadable(text: str, cause: str) -> IechorfileError:
     return IechorfileError(f"cannot read the ignore pattern {printable(text)!r}: {cause}",
-                           hint="Correct it, or put a backslash before what is to stand for itself.")
+                           hint="correct it, or put a backslash before what is to stand for itself")

@@ -100,7 +100,7 @@ class Lexer:
             self._position = min(found.end() + 1, len(self._data))
             return decode(body)
         raise IechorfileError(f"cannot read the heredoc {name}: the file ends before it does", span=self.span(start),
-                              hint=f"Put {name} on a line of its own behind the text.")
+                              hint=f"put {name} on a line of its own behind the text")
 
     def span(self, start: int) -> Span:
         """From line `start` to what was read last."""
@@ -180,12 +180,12 @@ class Lexer:
         span, value = Span(self.file, self._at, self._at), decode(match[2])
         if name in self._seen:
             raise IechorfileError(f"cannot read the directive {name}: it is given twice", span=span,
-                                  hint="Leave one of them out.")
+                                  hint="leave one of them out")
         self._seen.add(name)
         if name == "escape":
             if value not in ("\\", "`"):
                 raise IechorfileError(f"cannot set the escape token: {value!r} is not \\ or `", span=span,
-                                      hint="Write # escape=\\ or # escape=`.")
+                                      hint="write # escape=\\ or # escape=`")
             self._escape = value.encode()
             self.directives = replace(self.directives, escape=value)
         else:
@@ -204,7 +204,7 @@ class Lexer:
                 number = self._data.count(b"\n", 0, start) + 1
                 raise IechorfileError(f"cannot read line {number}: it is longer than {_MAX_LINE - 1} bytes",
                                       span=Span(self.file, number, number),
-                                      hint="Break it with continuations, or COPY a file instead.")
+                                      hint="break it with continuations, or COPY a file instead")
             start = end + 1
 
 

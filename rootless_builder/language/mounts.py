@@ -84,14 +84,14 @@ def parse_mount(text: str) -> MountFlag:
         fields = csvline.read(text)
     except ValueError as error:
         raise IechorfileError(f"cannot read --mount={text}: {error}",
-                              hint="Write key=value pairs with commas between them.") from None
+                              hint="write key=value pairs with commas between them") from None
     pairs = []
     for field in fields:
         key, equals, value = field.partition("=")
         key = lower(key)
         if key == "from" and "$" in value[:-1]:
             raise IechorfileError(f"cannot read --mount={text}: from takes no variables",
-                                  hint="Make a stage with FROM, where variables count, and name it here.")
+                                  hint="make a stage with FROM, where variables count, and name it here")
         pairs.append((key, value if equals else None))
     return MountFlag(text=text, fields=tuple(pairs))
 
@@ -111,7 +111,7 @@ class _Fields:
     def take(self, key: str, value: str | None) -> None:
         name = _ALIASES.get(key, key)
         if value is None and key not in _SWITCHES:
-            raise self._error(f"{key} has no value", hint=f"Write {key}=value.")
+            raise self._error(f"{key} has no value", hint=f"write {key}=value")
         text = "true" if value is None else value
         if name == "type":
             self.type = self._one_of(text, _TYPES, "mount type")
@@ -132,7 +132,7 @@ class _Fields:
             self.values[name] = text
         else:
             raise self._error(f"there is no key {key!r}", notes=suggest.notes(key, _KEYS), mark=key,
-                              hint="iEchorfile(5) lists the keys of each type.")
+                              hint="iEchorfile(5) lists the keys of each type")
 
     def mount(self) -> RunMount:
         value = self.values.get
@@ -152,22 +152,22 @@ class _Fields:
     def _check_secret(self) -> None:
         value = self.values.get
         if value("from"):
-            raise self._error("a secret takes no from", hint="Leave from out.")
+            raise self._error("a secret takes no from", hint="leave from out")
         if not (value("source") or value("target") or value("id")):
-            raise self._error("the secret has no name", hint="Give it an id.")
+            raise self._error("the secret has no name", hint="give it an id")
         if value("source") and value("id"):
-            raise self._error("source and id of a secret are the same thing", hint="Leave one of them out.")
+            raise self._error("source and id of a secret are the same thing", hint="leave one of them out")
 
     def _only_for(self, key: str, types: tuple[str, ...]) -> None:
         if self.type not in types:
             raise self._error(f"a {self.type} mount takes no {key}",
-                              hint=f"Leave it out, or write type={types[0]} before it.")
+                              hint=f"leave it out, or write type={types[0]} before it")
 
     def _one_of(self, text: str, names: tuple[str, ...], what: str) -> str:
         name = lower(text)
         if name not in names:
             raise self._error(f"there is no {what} {text!r}", notes=suggest.notes(text, names), mark=text,
-                              hint=f"Take one of {', '.join(names)}.")
+                              hint=f"take one of {', '.join(names)}")
         return name
 
     def _boolean(self, key: str, text: str) -> bool:
@@ -177,7 +177,7 @@ class _Fields:
         try:
             return read()
         except ValueError as error:
-            raise self._error(f"the value of {key} is wrong: {error}", hint=f"Give {key} another value.") from None
+            raise self._error(f"the value of {key} is wrong: {error}", hint=f"give {key} another value") from None
 
     def _error(self, cause: str, *, hint: str, notes: tuple[str, ...] = (), mark: str = "") -> IechorfileError:
         return IechorfileError(f"cannot mount {self.text}: {cause}", hint=hint, notes=notes, mark=mark or self.text)

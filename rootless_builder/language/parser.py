@@ -34,7 +34,7 @@ def parse(text: str | bytes, *, file: str) -> Script:
         staged = staged or isinstance(instruction, From)
         if not staged and not isinstance(instruction, Arg):
             raise IechorfileError(f"cannot begin with {statement.name.upper()}: there is no stage yet",
-                                  span=statement.span, hint="Put FROM and the name of an image before it.")
+                                  span=statement.span, hint="put FROM and the name of an image before it")
         instructions.append(instruction)
     return Script(file=file, directives=statements.directives, instructions=tuple(instructions),
                   warnings=statements.warnings, source=decode(data))
@@ -52,7 +52,7 @@ def parse_trigger(text: str, span: Span) -> Instruction:
     except IechorfileError as error:
         raise IechorfileError(f"cannot carry out the base image's trigger {printable(text)!r}: {error.message}",
                               span=span, notes=error.notes,
-                              hint="Use another base image, or have this one's ONBUILD mended.") from None
+                              hint="use another base image, or have this one's ONBUILD mended") from None
     return instruction
 
 
@@ -63,7 +63,7 @@ def _instruction(statement: Statement) -> Instruction:
             raise IechorfileError(f"cannot read the instruction {printable(statement.keyword)}: there is no such one",
                                   notes=suggest.notes(statement.name.upper(), map(str.upper, INSTRUCTIONS)),
                                   mark=statement.keyword,
-                                  hint="iEchorfile(5) lists the instructions.")
+                                  hint="iEchorfile(5) lists the instructions")
         return read(statement)
     except IechorfileError as error:
         raise error.at(statement.span) from None

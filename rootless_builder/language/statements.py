@@ -59,7 +59,7 @@ def read_statements(data: bytes, file: str) -> Statements:
             raise error.at(line.span) from None
     if not statements:
         raise IechorfileError("cannot build from this file: it has no instructions", span=lexer.span(1),
-                              hint="Begin with FROM and the name of an image.")
+                              hint="begin with FROM and the name of an image")
     return Statements(directives=lexer.directives, statements=tuple(statements), warnings=tuple(lexer.warnings))
 
 
@@ -80,7 +80,7 @@ def _statement(line: LogicalLine, escape: str) -> Statement:
             break
         if len(outer) == _MAX_NESTED:
             raise IechorfileError(f"cannot read ONBUILD: more than {_MAX_NESTED} of them in one another",
-                                  hint="ONBUILD takes one instruction that is no ONBUILD.")
+                                  hint="ONBUILD takes one instruction that is no ONBUILD")
         outer.append(statement)
         text = rest
     for onbuild in reversed(outer):

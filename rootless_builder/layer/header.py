@@ -133,6 +133,6 @@ def _xattr_records(path: ImagePath, node: Node) -> dict[bytes, bytes]:
     for name, value in node.meta.xattrs:
         if "=" in name:
             raise UnsupportedError(f"cannot put /{path} in a layer: no tar can hold the extended attribute {name!r}",
-                                   hint="Remove that attribute with setfattr -x.")
+                                   hint="remove that attribute with setfattr -x")
         records[_XATTR + encode(name)] = value
     return records

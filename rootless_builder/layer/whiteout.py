@@ -28,7 +28,7 @@ def check_name(path: ImagePath) -> None:
     """Refuse a real file whose name a reader would take for a deletion. Errors: UnsupportedError."""
     if basename(path).startswith(PREFIX):
         raise UnsupportedError(f"cannot put /{path} in a layer: names that begin with .wh. mean deletions there",
-                               hint="Rename the file.")
+                               hint="rename the file")
 
 
 def is_reserved(path: str) -> bool:

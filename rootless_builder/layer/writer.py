@@ -172,7 +172,7 @@ def refuse(error: OSError, path: ImagePath | None) -> NoReturn:
     """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise DiskFull(f"cannot write the layer: {error.strerror}",
-                       hint="Free some space, or run iechor prune.") from error
+                       hint="free some space, or run iechor prune") from error
     if error.errno == errno.EPIPE or error.filename is None and (path is None or error.errno == errno.EIO):
         raise error  # who read us has gone; or the disk fails
     name = path if path is not None else error.filename

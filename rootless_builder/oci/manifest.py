@@ -112,7 +112,7 @@ def parse_manifest(data: bytes, media_type: str | None) -> Manifest | Index:
     given = (media_type or "").partition(";")[0].strip().lower()
     if given in _SCHEMA1_TYPES or inner in _SCHEMA1_TYPES or source.get("schemaVersion") == 1:
         raise UnsafeArchive("cannot read the manifest: it is of schema 1, which docker gave up in 2019",
-                            hint="push the image again with a newer tool.")
+                            hint="push the image again with a newer tool")
     if document.number(source, "schemaVersion", "manifest") != 2:
         raise document.refuse("manifest", "schemaVersion", "2")
     is_index = "manifests" in source

@@ -38,7 +38,7 @@ class Platform:
         parts = text.strip().lower().split("/")
         if not 1 <= len(parts) <= 3 or not all(part and part.isascii() for part in parts):
             raise UsageError(f"cannot use {text!r} as a platform: it is not OS/ARCHITECTURE[/VARIANT]",
-                             hint="write it as linux/amd64 or linux/arm64.")
+                             hint="write it as linux/amd64 or linux/arm64")
         if len(parts) == 1:
             architecture = _ARCHITECTURES.get(parts[0], (parts[0], ""))[0]
             if architecture in _KNOWN:
@@ -46,7 +46,7 @@ class Platform:
             if parts[0] == "linux":
                 return host_platform()
             raise UsageError(f"cannot use {text!r} as a platform: no such architecture",
-                             hint="write it as linux/amd64 or linux/arm64.")
+                             hint="write it as linux/amd64 or linux/arm64")
         return cls(parts[0], parts[1], "".join(parts[2:])).normal()
 
     def normal(self) -> "Platform":

@@ -107,4 +107,4 @@ def _split(name: str, default_registry: str) -> tuple[str, str]:
 
 def _refused(text: str, cause: str) -> UsageError:
     return UsageError(f"cannot use {text!r} as an image name: {cause}",
-                      hint="write it as [REGISTRY/]NAME[:TAG][@DIGEST], the name in lower case.")
+                      hint="write it as [REGISTRY/]NAME[:TAG][@DIGEST], the name in lower case")

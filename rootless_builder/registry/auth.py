@@ -129,10 +129,10 @@ class Credentials:
             return {}
         except (ValueError, RecursionError) as error:
             raise ConfigFileError(f"cannot read the credentials in {path}: it is not JSON ({error})",
-                                  hint="mend or remove this file.") from error
+                                  hint="mend or remove this file") from error
         if not isinstance(source, dict):
             raise ConfigFileError(f"cannot read the credentials in {path}: it is not a JSON object",
-                                  hint="mend or remove this file.")
+                                  hint="mend or remove this file")
         return source
 
     def _write(self, source: Mapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ class Credentials:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise ConfigFileError(f"cannot write the credentials to {self._own}: {error.strerror}",
-                                  hint="name another file with IECHOR_AUTHFILE.") from error
+                                  hint="name another file with IECHOR_AUTHFILE") from error
 
 
 def _mapping(source: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -176,7 +176,7 @@ def host_name(text: str) -> str:
     """What a user calls a registry at login → the host as in image names. Errors: UsageError."""
     host = _normal(text.strip()).partition("/")[0]
     if not re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?", host):
-        raise UsageError(f"cannot use {text!r} as a registry", hint="write it as HOST or HOST:PORT.")
+        raise UsageError(f"cannot use {text!r} as a registry", hint="write it as HOST or HOST:PORT")
     return host
 
 
@@ -223,7 +223,7 @@ def _ask_helper(name: str, host: str, where: str) -> Credential | None:
         user, secret = str(source["Username"]), str(source["Secret"])
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise ConfigFileError(f"cannot use docker-credential-{name}: its answer is not what the protocol says",
-                              hint=f"{where} names it.") from error
+                              hint=f"{where} names it") from error
     if user == _TOKEN_USER:
         return Credential(username=user, identity_token=secret, source=f"docker-credential-{name}")
     return Credential(username=user, password=secret, source=f"docker-credential-{name}")
@@ -239,7 +239,7 @@ def _run_helper(name: str, action: str, given: str) -> str | None:
                               timeout=_HELPER_SECONDS)
     except FileNotFoundError as error:
         raise ConfigFileError(f"cannot ask {command}: it is not installed",
-                              hint="install it, or remove it from the credential file that names it.") from error
+                              hint="install it, or remove it from the credential file that names it") from error
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: a name or an answer that is no text
         raise ConfigFileError(f"cannot ask {command}: {error}") from error
     if done.returncode == 0:

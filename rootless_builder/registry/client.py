@@ -261,7 +261,7 @@ class RegistryClient:
                                     headers={"Accept": _ACCEPT}, scopes=(f"repository:{repository}:pull",))
             if response.status == 404:
                 response.discard()
-                raise ImageNotFound(f"{name} has no such image", hint="check the name and the tag.")
+                raise ImageNotFound(f"{name} has no such image", hint="check the name and the tag")
             if response.status != 200:
                 raise failed(response, name)
         except AuthError as error:  # many registries tell nobody but the owner what there is

@@ -154,7 +154,7 @@ class _Bounded:
         self._left -= len(data)
         if self._left < 0:
             raise UnsafeArchive(f"{self._what} inflates to far more than any layer needs",
-                                hint="it may be meant to fill the disk; do not use this image.")
+                                hint="it may be meant to fill the disk; do not use this image")
         return data
 
 

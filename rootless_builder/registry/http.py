@@ -246,7 +246,7 @@ class Transport:
                 raise _tls_failure(host, inner) from error
             raise Unreachable(
                 f"no connection to {host}: {cause_of(inner)}",
-                hint="check the name and the network; mirrors and proxies are set in config.toml and by https_proxy.",
+                hint="check the name and the network; mirrors and proxies are set in config.toml and by https_proxy",
             ) from error
         with self._lock:
             self._active.add(raw)
@@ -262,7 +262,7 @@ class Transport:
             raise RegistryError(f"{urlsplit(source).netloc} redirects to {target[:200]}")
         if scheme == "http" and urlsplit(source).scheme == "https" and not self._settings.registry(host).insecure:
             raise RegistryError(f"{urlsplit(source).netloc} redirects from https to http ({host})",
-                                hint=f'set insecure = true in [registries."{host}"] of config.toml if you trust it.')
+                                hint=f'set insecure = true in [registries."{host}"] of config.toml if you trust it')
 
     def _outside(self, sender: str, url: str) -> str:
         """The host `sender` if it is elsewhere and sends us away from itself, else "". Errors: RegistryError."""
@@ -358,10 +358,10 @@ def _tls_failure(host: str, error: BaseException) -> TlsFailure:
     if "VERSION_NUMBER" in cause or "RECORD_LAYER" in cause.replace(" ", "_").upper():
         return TlsFailure(f"{host} does not speak TLS",
                           hint=f'if it is a plain HTTP registry you trust, set insecure = true in '
-                               f'[registries."{host}"] of config.toml.')
+                               f'[registries."{host}"] of config.toml')
     return TlsFailure(f"no safe connection to {host}: {cause}",
                       hint=f'name its CA as ca_file in [registries."{host}"] of config.toml, or put it into '
-                           f"~/.config/containers/certs.d/{host}/ca.crt.")
+                           f"~/.config/containers/certs.d/{host}/ca.crt")
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -173,12 +173,12 @@ def failed(response: Response, name: str) -> RegistryError | AuthError:
     status = f"{name} answered {response.status}{f': {said}' if said else ''}"
     if response.status in (401, 403):
         return AuthError(f"{name} does not allow it{f' ({said})' if said else ''}",
-                         hint=f"run `iechor login {name}` as somebody who may.")
+                         hint=f"run `iechor login {name}` as somebody who may")
     if response.status == 429:
         return RegistryError(f"{name} is asked too often{f' ({said})' if said else ''}",
-                             hint=f'wait, log in, or set mirrors in [registries."{name}"] of config.toml.')
+                             hint=f'wait, log in, or set mirrors in [registries."{name}"] of config.toml')
     if response.status >= 500:
-        return RegistryError(status, hint="the registry has trouble of its own; try again later.")
+        return RegistryError(status, hint="the registry has trouble of its own; try again later")
     return RegistryError(status)
 
 

@@ -35,7 +35,7 @@ def context_for(settings: Settings, host: str, *, insecure: bool) -> ssl.SSLCont
             context.load_cert_chain(str(certificate), str(key) if key else None)
         except (OSError, ssl.SSLError) as error:
             raise ConfigFileError(f"cannot use the client certificate {certificate} for {host}: {_cause(error)}",
-                                  hint="client_cert and client_key must be PEM files that belong together.") from error
+                                  hint="client_cert and client_key must be PEM files that belong together") from error
     return context
 
 
@@ -51,7 +51,7 @@ def _believe(context: ssl.SSLContext, settings: Settings, host: str) -> None:
             context.load_verify_locations(str(path))
         except (OSError, ssl.SSLError) as error:
             raise ConfigFileError(f"cannot use the CA file {path} for {host}: {_cause(error)}",
-                                  hint="it must be a readable file of PEM certificates.") from error
+                                  hint="it must be a readable file of PEM certificates") from error
 
 
 def _certs(settings: Settings, host: str, suffix: str) -> Iterator[Path]:

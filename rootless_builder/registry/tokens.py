@@ -156,8 +156,8 @@ class Tokens:
 def refused(name: str, credential: Credential | None) -> AuthError:
     """Of the registry called `name`: its answer to our credentials, or to our having none."""
     if credential is None:
-        return AuthError(f"{name} wants a login", hint=f"run `iechor login {name}`.")
+        return AuthError(f"{name} wants a login", hint=f"run `iechor login {name}`")
     who = credential.username if credential.password and credential.username else "the token we have"
     cause = f"the password of {who}" if credential.password and credential.username else who
     place = f" (from {credential.source})" if credential.source else ""
-    return AuthError(f"{name} refuses {cause}{place}", hint=f"run `iechor login {name}` again.")
+    return AuthError(f"{name} refuses {cause}{place}", hint=f"run `iechor login {name}` again")

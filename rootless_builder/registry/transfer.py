@@ -113,7 +113,7 @@ def _manifest(reference: Reference, platform: Platform, client: RegistryClient) 
         if chosen is None:
             offered = sorted({str(entry.platform) for entry in parsed.manifests if entry.platform
                               and entry.platform.os != "unknown"})
-            hint = f"there are {', '.join(offered)}; choose one with --platform." if offered else None
+            hint = f"there are {', '.join(offered)}; choose one with --platform" if offered else None
             raise ImageNotFound(f"it is not there for {platform}", hint=hint)
         fetched = client.manifest(reference.with_digest(chosen.digest), sources=fetched.sources)
         if fetched.descriptor.size != chosen.size:

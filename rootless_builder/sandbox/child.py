@@ -73,7 +73,7 @@ def bug(error: Exception) -> SandboxError:
         trace = trace.tb_next
     place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
     return SandboxError(f"cannot prepare the sandbox: {type(error).__name__}: {error} ({place})",
-                        hint="This is a bug of iechor: please report it.")
+                        hint="this is a bug of iechor: please report it")
 
 
 def receive_request(message: wire.Message, control: socket.socket | None) -> Request:
@@ -196,7 +196,7 @@ def map_single(uid: int, gid: int) -> None:
 def refused(error: OSError, *, user: bool) -> NamespaceError:
     if not user:
         return NamespaceError(f"cannot make a mount namespace: {error.strerror}",
-                              hint="Root without CAP_SYS_ADMIN cannot: give the outer container that capability.")
+                              hint="root without CAP_SYS_ADMIN cannot: give the outer container that capability")
     from .causes import userns_cause  # the host's files are still in sight
 
     found = userns_cause(error.errno or 0)
@@ -264,7 +264,7 @@ def prepare_command(request: Request, first: pidone.PidOne, *, traced: bool) -> 
                 linux.sethostname(spec.hostname)
     if request.join and spec.fakeroot is not None and request.control is None:
         raise SandboxError("cannot show the container's owners to a process that joins it: another process started it",
-                           hint="Run `iechor exec`, which asks the container's monitor.")
+                           hint="run `iechor exec`, which asks the container's monitor")
     given = len(request.stdio) + len(request.passed)
     command = execute.Command(
         spec=spec, stdio=request.stdio, passed=request.passed, joining=bool(request.join),

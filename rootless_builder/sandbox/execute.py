@@ -82,17 +82,17 @@ def limits(spec: SandboxSpec) -> Iterator[Step]:
             raise SandboxError(f"cannot set limit {item.name}: this system has no such limit")
         soft, hard = (resource.RLIM_INFINITY if value < 0 else value for value in (item.soft, item.hard))
         refused = SandboxError(f"cannot set limit {item.name} to {item.soft}:{item.hard}: {CAUSE}",
-                               hint="A plain user cannot raise a hard limit of its own.")
+                               hint="a plain user cannot raise a hard limit of its own")
         yield Step(op=Op.LIMIT, a=number, data=struct.pack("=qq", soft, hard), failures=(failure(refused),))
 
 
 def enter(path: str) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """What is done as root, and what remains where it takes the user's own rights to enter."""
     data = os.fsencode(path) + b"\0"
-    refused = failure(SandboxError(f"cannot enter {path}: {CAUSE}", hint="Name a folder this user may enter."),
+    refused = failure(SandboxError(f"cannot enter {path}: {CAUSE}", hint="name a folder this user may enter"),
                       errno.EACCES)
     missing = failure(SandboxError(f"cannot enter {path}: {CAUSE}",
-                                   hint="Make it with WORKDIR, or name another folder."))
+                                   hint="make it with WORKDIR, or name another folder"))
     outside = failure(SandboxError(f"cannot enter {path}: it is outside the container"))
     first, again = (Step(op=Op.ENTER, a=number, data=data, failures=(refused, missing)) for number in (0, 1))
     inside = Step(op=Op.INSIDE, failures=(outside,))
@@ -120,7 +120,7 @@ def become(user: str, identity: Identity, *, emulated: bool) -> tuple[Step, Step
     refused = failure(SandboxError(f"cannot become user {user or 'root'}: {CAUSE}"))
     unmapped = failure(UserNotFound(
         f"cannot become uid {identity.uid}, gid {identity.gid}: only uid 0 exists in this sandbox",
-        hint="Use --userns=subuid, or run as root."), errno.EINVAL)
+        hint="use --userns=subuid, or run as root"), errno.EINVAL)
     kept = () if emulated else ((errno.EPERM, b""),)  # one mapped id: the kernel denies it, the user's own groups stay
     return (Step(op=Op.GROUPS, data=struct.pack(f"={len(identity.groups)}I", *identity.groups),
                  failures=(*kept, refused)),
@@ -200,15 +200,15 @@ def run(argv: Sequence[str], env: dict[str, str]) -> Step:
     """exec, looking argv[0] up in the command's own PATH. ExecFailed: 127 not found, 126 not executable."""
     name = argv[0] if argv else ""
     if not name:
-        raise ExecFailed("cannot run the command: it is empty", hint="Set CMD or ENTRYPOINT, or name a command.")
+        raise ExecFailed("cannot run the command: it is empty", hint="set CMD or ENTRYPOINT, or name a command")
     path = env.get("PATH", DEFAULT_PATH)
     paths = [name] if "/" in name else [os.path.join(folder or ".", name) for folder in path.split(":")]
     wanted = f"cannot run {name}"
     where = "no such file in the image" if "/" in name else f"not found in PATH ({path})"
     loader = ExecFailed(f"{wanted}: it is there, its interpreter or loader is not", status=127,
-                        hint="Look at its first line, or at the C library it was linked for.")
+                        hint="look at its first line, or at the C library it was linked for")
     foreign = ExecFailed(f"{wanted}: Exec format error", status=126,
-                         hint="It is for another architecture, or a script without a #! line.")
+                         hint="it is for another architecture, or a script without a #! line")
     return Step(op=Op.EXEC, data=program(paths, argv, [f"{key}={value}" for key, value in env.items()]), failures=(
         failure(ExecFailed(f"{wanted}: {where}", status=127), NOTHING_FOUND), failure(loader, errno.ENOENT),
         failure(loader, errno.ENOTDIR), failure(foreign, errno.ENOEXEC),

@@ -114,14 +114,14 @@ def subuid_map(user: str, uid: int, gid: int, *, etc: str | os.PathLike[str] = "
     newuidmap, newgidmap = find_program("newuidmap"), find_program("newgidmap")
     if newuidmap is None or newgidmap is None:
         raise NamespaceError(f"{wanted}: newuidmap and newgidmap are not installed",
-                             hint="Run `sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`"
-                                  " (Fedora), or use --userns=fakeroot.")
+                             hint="run `sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`"
+                                  " (Fedora), or use --userns=fakeroot")
     maps = []
     for file, own, flag in (("subuid", uid, "--add-subuids"), ("subgid", gid, "--add-subgids")):
         ranges = subordinate_ranges(f"{etc}/{file}", user, uid)
         if not ranges:
             raise NamespaceError(f"{wanted}: {etc}/{file} has no range for {user}",
-                                 hint=f"Run `sudo usermod {flag} 100000-165535 {user}`, or use --userns=fakeroot.")
+                                 hint=f"run `sudo usermod {flag} 100000-165535 {user}`, or use --userns=fakeroot")
         extents = [Extent(inside=0, outside=own, count=1)]
         for item in ranges:
             extents.append(Extent(inside=extents[-1].inside + extents[-1].count, outside=item.first, count=item.count))

@@ -175,8 +175,8 @@ def reexec_mapped(ids: IdMap, helpers: MappingHelpers, argv: Sequence[str], envi
     os.waitpid(helper, 0)
     if answer:
         raise NamespaceError(f"cannot map a range of ids: {answer.decode(errors='replace').strip()}",
-                             hint="Compare /etc/subuid and /etc/subgid with `iechor doctor`, or use "
-                                  "--userns=fakeroot.")
+                             hint="compare /etc/subuid and /etc/subgid with `iechor doctor`, or use "
+                                  "--userns=fakeroot")
     # The supplementary groups stay: they may be what opens the build context to the user.
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)

@@ -44,9 +44,9 @@ def listen(ports: Sequence[Port]) -> list[socket.socket]:
         for listener in listeners:
             listener.close()
         shown = f"{port.host_ip or '0.0.0.0'}:{port.host_port}"
-        hints = {errno.EADDRINUSE: "Publish another port of the host, or stop what listens there.",
-                 errno.EACCES: "Ports below 1024 need privilege: publish a higher one.",
-                 errno.EADDRNOTAVAIL: "Name an address of this host."}
+        hints = {errno.EADDRINUSE: "publish another port of the host, or stop what listens there",
+                 errno.EACCES: "ports below 1024 need privilege: publish a higher one",
+                 errno.EADDRNOTAVAIL: "name an address of this host"}
         number = error.errno or 0
         raise SandboxError(f"cannot publish {shown}: {os.strerror(number)}", hint=hints.get(number)) from None
     return listeners

@@ -33,7 +33,7 @@ def resolve(text: str, passwd: str, group: str) -> Identity:
     number = _number(user or "0")
     if entry is None and number is None:
         raise UserNotFound(f"cannot run as {text}: no user {user} in the image's /etc/passwd",
-                           hint=f"Add it with `RUN useradd {user}` first, or use a numeric id.")
+                           hint=f"add it with `RUN useradd {user}` first, or use a numeric id")
     uid = _id(entry[2] if entry else user or "0")
     gid = _id(entry[3] if entry else "0")
     if uid is None or gid is None:
@@ -64,7 +64,7 @@ def _group_id(text: str, name: str, group: str) -> int:
             return found
     if number is None:
         raise UserNotFound(f"cannot run as {text}: no group {name} in the image's /etc/group",
-                           hint=f"Add it with `RUN groupadd {name}` first, or use a numeric id.")
+                           hint=f"add it with `RUN groupadd {name}` first, or use a numeric id")
     if number > LARGEST_ID:
         raise UserNotFound(f"cannot run as {text}: the id is not between 0 and {LARGEST_ID}")
     return number

@@ -85,7 +85,7 @@ def failure(error: IechorError, number: int = 0) -> tuple[int, bytes]:
     return number, json.dumps({"error": encode(error)}).replace("\\u0001", CAUSE).encode()
 
 
-_BUG = failure(SandboxError(f"cannot prepare the sandbox: {CAUSE}", hint="This is a bug of iechor: please report it."))
+_BUG = failure(SandboxError(f"cannot prepare the sandbox: {CAUSE}", hint="this is a bug of iechor: please report it"))
 IGNORED = (0, b"")
 
 

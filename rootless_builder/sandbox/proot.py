@@ -43,7 +43,7 @@ def prepare(spec: SandboxSpec) -> tuple[mounts.Place, list[str]]:
     """
     if spec.network is not Network.HOST:
         raise NamespaceError("cannot make a network namespace: under proot there are none",
-                             hint="Take --network=host, which is all that works here.")
+                             hint="take --network=host, which is all that works here")
     if spec.read_only:
         raise SandboxError("cannot make the root read-only: proot cannot")
     with act(f"open the root folder {spec.root}"):
@@ -54,7 +54,7 @@ def prepare(spec: SandboxSpec) -> tuple[mounts.Place, list[str]]:
                          staging_fd=os.open(staging, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
     identity = _identify(root, spec.user)
     if not is_directory_in_root(root, spec.cwd):
-        raise SandboxError(f"cannot enter {spec.cwd}: no such folder", hint="Make it with WORKDIR.")
+        raise SandboxError(f"cannot enter {spec.cwd}: no such folder", hint="make it with WORKDIR")
     _look_up(root, spec)
     words = [spec.proot, "-r", spec.root, "-w", spec.cwd, "-i", f"{identity.uid}:{identity.gid}"]
     for mount in spec.mounts:
@@ -82,7 +82,7 @@ def _look_up(root: int, spec: SandboxSpec) -> None:
     """proot itself would say that with its own words, and exit code 1. Errors: ExecFailed."""
     name = spec.argv[0] if spec.argv else ""
     if not name:
-        raise ExecFailed("cannot run the command: it is empty", hint="Set CMD or ENTRYPOINT, or name a command.")
+        raise ExecFailed("cannot run the command: it is empty", hint="set CMD or ENTRYPOINT, or name a command")
     path = execute.with_home(spec.env, "/").get("PATH", DEFAULT_PATH)
     for folder in ["" if name.startswith("/") else spec.cwd] if "/" in name else path.split(":"):
         if is_directory_in_root(root, f"{folder}/{name}") is False:

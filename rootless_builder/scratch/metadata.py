@@ -99,7 +99,7 @@ def _really_own(target: Target, node: Node) -> None:
             raise
         raise OwnershipError(f"cannot give /{target.path} its owner {meta.uid}:{meta.gid}: the ids of this user "
                              "namespace do not reach that far",
-                             hint="use --userns=fakeroot, which keeps any owner.") from error
+                             hint="use --userns=fakeroot, which keeps any owner") from error
     _chmod(target, node, meta.mode)
     for name, value in meta.xattrs:
         if belongs_to_image(name):
@@ -109,7 +109,7 @@ def _really_own(target: Target, node: Node) -> None:
                 if error.errno not in (errno.EPERM, errno.ENOTSUP):
                     raise
                 raise OwnershipError(f"cannot give /{target.path} its extended attribute {name}: {error.strerror}",
-                                     hint="use --userns=fakeroot, which keeps any attribute.") from error
+                                     hint="use --userns=fakeroot, which keeps any attribute") from error
 
 
 def _chmod(target: Target, node: Node, mode: int) -> None:

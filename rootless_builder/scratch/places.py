@@ -31,7 +31,7 @@ from ..values import dataclass
 from .walk import FOLDER
 
 FORMAT = 1
-REMEDY = "free space there (`iechor prune`; everything in it may be deleted), or set IECHOR_SCRATCH to a larger disk."
+REMEDY = "free space there (`iechor prune`; everything in it may be deleted), or set IECHOR_SCRATCH to a larger disk"
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # ioctl_iflags(2)
 _TOP_OF_TREES = 0x20000  # FS_TOPDIR_FL
 
@@ -134,7 +134,7 @@ def _check_owner(folder: Path) -> None:
     status = os.lstat(folder)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise StoreError(f"cannot use the scratch folder {folder}: it is not a folder of uid {os.geteuid()}",
-                         hint="set IECHOR_SCRATCH to a folder of your own on a local disk.")
+                         hint="set IECHOR_SCRATCH to a folder of your own on a local disk")
     if stat.S_IMODE(status.st_mode) & 0o022:
         raise StoreError(f"cannot use the scratch folder {folder}: others can write in it "
                          f"(mode {stat.S_IMODE(status.st_mode):04o})", hint=f"run: chmod 0700 {folder}")

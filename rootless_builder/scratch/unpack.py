@@ -174,7 +174,7 @@ class LayerWriter:
             except PermissionError as error:
                 raise OwnershipError(f"cannot make the device /{target.path}: "
                                      "the kernel refuses it in a user namespace",
-                                     hint="use --userns=fakeroot, which keeps devices.") from error
+                                     hint="use --userns=fakeroot, which keeps devices") from error
 
     def _whiteout(self, path: ImagePath) -> None:
         """A character device 0:0, which needs no privilege since Linux 5.8. Where it is refused, layer.json alone

@@ -103,7 +103,7 @@ class Unpacker:
                         return found
                 self._make(layer, Lowers(self.places.mode, below), alone, chained)
         raise StoreError(f"cannot unpack the layer {layer.diff_id}: it is removed again and again",
-                         hint="wait for the `iechor prune` that is running.")
+                         hint="wait for the `iechor prune` that is running")
 
     def _make(self, layer: LayerRef, lowers: Lowers, alone: Path, chained: Path) -> None:
         from .unpack import LayerWriter

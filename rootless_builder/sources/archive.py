@@ -115,7 +115,7 @@ class ArchiveSource:
                 size += len(data)
                 if size > counted.count * INFLATED_RATIO + INFLATED_FREE:
                     raise UnsafeArchive(f"cannot unpack {self.what}: it inflates to far more than any archive needs",
-                                        hint="it may be meant to fill the disk; do not use it.")
+                                        hint="it may be meant to fill the disk; do not use it")
                 self._keep(data)
         except OSError as error:
             raise SourceError(f"cannot read {self.what}: {error.strerror}") from error

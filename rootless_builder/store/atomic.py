@@ -46,10 +46,10 @@ def disk_error(error: OSError, doing: str, path: Path, *, remedy: str) -> Iechor
     if error.errno == errno.EROFS:
         return StoreError(f"cannot {doing}: the file system at {mount_point(path)} is read-only{place}",
                           hint="choose a folder that can be written, with IECHOR_HOME for the store "
-                               "or IECHOR_SCRATCH for scratch.")
-    hint = "check who owns it and its mode, as the user who runs iechor." if error.errno in _REFUSED else None
+                               "or IECHOR_SCRATCH for scratch")
+    hint = "check who owns it and its mode, as the user who runs iechor" if error.errno in _REFUSED else None
     if error.errno in (errno.EIO, errno.ESTALE):
-        hint = "the disk or the network file system fails (see dmesg); afterwards `iechor check` tells what it cost."
+        hint = "the disk or the network file system fails (see dmesg); afterwards `iechor check` tells what it cost"
     if error.errno == errno.ENOENT:
         hint = "has somebody removed or moved that folder meanwhile? The same command given again makes it anew."
     return StoreError(f"cannot {doing}: {cause}{place}", hint=hint)

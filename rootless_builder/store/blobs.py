@@ -104,7 +104,7 @@ class Blobs:
                 if not self._trash.take_back(digest) and not self._wait():
                     break
         raise StoreError(f"cannot read the blob {digest}: it is not in the store {self._layout.root}",
-                         hint="pull or build the image again.")
+                         hint="pull or build the image again")
 
     def _wait(self) -> bool:
         """Whether to look again. On a network file system both the name of a blob and the one that it has in trash/ may
@@ -127,7 +127,7 @@ class Blobs:
             raise StoreError(f"cannot read the blob {digest}: it is longer than {limit} bytes")
         if Digest.of(data, digest.algorithm) != digest:
             raise StoreError(f"cannot read the blob {digest}: its bytes do not have this digest "
-                             f"({self.path(digest)})", hint="remove this file, then pull or build the image again.")
+                             f"({self.path(digest)})", hint="remove this file, then pull or build the image again")
         self._layout.seen.file(self.path(digest), data)
         return data
 

@@ -103,7 +103,7 @@ class Images:
         image = self.load(record.manifest)
         if image.id != record.id:
             raise StoreError(f"cannot use the image {record.id.short}: its record in the store leads to "
-                             f"{image.id.short}", hint="`iechor check` tells what else is damaged.")
+                             f"{image.id.short}", hint="`iechor check` tells what else is damaged")
         return image
 
     def find(self, text: str, *, default_registry: str) -> Image | None:
@@ -206,7 +206,7 @@ class Images:
         image = self._match(text)
         if len(image.names) > 1 and not force:
             raise UsageError(f"cannot remove the image {image.id.short}: it has several names "
-                             f"({', '.join(image.names)})", hint="remove it by name, or with --force.")
+                             f"({', '.join(image.names)})", hint="remove it by name, or with --force")
         return self.delete(image)
 
     def delete(self, image: ImageRecord) -> Removed:
@@ -234,17 +234,17 @@ class Images:
         found = [image for image in self.list() if digits and image.id.hex.startswith(digits)]
         if not found:
             raise ImageNotFound(f"cannot find the image {prefix!r} in the store",
-                                hint="`iechor images` lists what is there.")
+                                hint="`iechor images` lists what is there")
         if len({image.id for image in found}) > 1:
             raise UsageError(f"cannot tell which image {prefix!r} is: {len(found)} IDs begin so",
-                             hint="give more digits of the ID.")
+                             hint="give more digits of the ID")
         return max(found, key=lambda image: len(image.names))
 
     def _check(self, image: Image) -> None:
         for part in (image.manifest.config, *image.manifest.layers):
             if not self._blobs.awaited(part.digest, part.size):
                 raise StoreError(f"cannot add the image {image.id.short}: its blob {part.digest} "
-                                 f"({part.size} bytes) is not in the store", hint="pull or build the image again.")
+                                 f"({part.size} bytes) is not in the store", hint="pull or build the image again")
 
     def _record(self, image: Image) -> bool:
         """Whether it was not there."""
@@ -291,4 +291,4 @@ def parse_record(record: dict[str, Any]) -> tuple[Descriptor, Digest]:
         return Descriptor.from_json(record["manifest"]), Digest.parse(record["config"])
     except (KeyError, AttributeError, TypeError, UnsafeArchive) as error:
         raise StoreError("cannot read an image of the store: its record is damaged",
-                         hint="pull or build the image again.") from error
+                         hint="pull or build the image again") from error

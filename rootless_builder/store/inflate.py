@@ -42,7 +42,7 @@ class TarStream:
         if self._hash.hexdigest() != self._layer.diff_id.hex:
             raise UnsafeArchive(f"cannot read the layer {self._layer.blob.digest}: uncompressed, its digest is "
                                 f"{self._hash.name}:{self._hash.hexdigest()} instead of {self._layer.diff_id}",
-                                hint="remove the image, then pull it again.")
+                                hint="remove the image, then pull it again")
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ from .owner import Owner, abandoned
 from .seen import Seen
 
 FORMAT = 1
-REMEDY = "free space there (`iechor prune --all` removes what no image needs), or set IECHOR_HOME to a larger disk."
+REMEDY = "free space there (`iechor prune --all` removes what no image needs), or set IECHOR_HOME to a larger disk"
 PARTIAL = "partial."  # a download that can be resumed (blobwriter.py)
 _PREFIX = "iechor-store "
 _OURS = frozenset({"oci-layout", "index.json", "blobs", "format", "refs", "images", "cache", "trees", "compressed",
@@ -136,7 +136,7 @@ def open_layout(root: Path, *, create: bool, private: Path | None = None) -> Lay
     if _format(layout) is None:
         if not create:
             raise StoreError(f"cannot open the store {root}: there is none",
-                             hint="build or pull an image first, or set IECHOR_HOME to the folder of a store.")
+                             hint="build or pull an image first, or set IECHOR_HOME to the folder of a store")
         with atomic.explained("make the store", layout.root, remedy=REMEDY):
             _make(layout)
     sharing.check(layout.root, shared=private is not None)
@@ -156,11 +156,11 @@ def _format(layout: Layout) -> int | None:
     if not text.startswith(_PREFIX) or not number.isascii() or not number.isdigit():
         raise StoreError(f"cannot open the store {layout.root}: its file `format` is damaged",
                          hint=f'if it is a store of iechor, write "{_PREFIX}{FORMAT}" into it; '
-                              "if not, set IECHOR_HOME to another folder.")
+                              "if not, set IECHOR_HOME to another folder")
     if int(number) > FORMAT:
         raise StoreError(f"cannot open the store {layout.root}: it has format {number}, "
                          f"and this iechor reads formats up to {FORMAT}",
-                         hint="update iechor, or set IECHOR_HOME to another folder.")
+                         hint="update iechor, or set IECHOR_HOME to another folder")
     return int(number)
 
 
@@ -195,7 +195,7 @@ def _refuse_foreign(layout: Layout) -> None:
     foreign = sorted(name for name in set(os.listdir(layout.root)) - _OURS if not name.startswith(_FILE_SYSTEMS))
     if foreign:
         raise StoreError(f"cannot make a store in {layout.root}: it holds other files ({foreign[0]})",
-                         hint="set IECHOR_HOME to a folder that is empty or does not exist.")
+                         hint="set IECHOR_HOME to a folder that is empty or does not exist")
     with contextlib.suppress(FileNotFoundError, ValueError):
         if json.loads(layout.index.read_bytes()).get("manifests") and _format(layout) is None:
             raise StoreError(f"cannot make a store in {layout.root}: it is an OCI image layout of another tool",

@@ -122,7 +122,7 @@ def read_record(path: Path, seen: Seen | None = None) -> dict[str, Any] | None:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise StoreError(f"cannot read the store: {path} is damaged", hint="remove this file, then try again.")
+        raise StoreError(f"cannot read the store: {path} is damaged", hint="remove this file, then try again")
     return value
 
 
@@ -131,4 +131,4 @@ def _descriptor(record: Mapping[str, Any], name: str) -> Descriptor:
         return Descriptor.from_json(record["manifest"])
     except (KeyError, AttributeError, TypeError, UnsafeArchive) as error:
         raise StoreError(f"cannot read the name {name} in the store: its file is damaged",
-                         hint="tag or pull the image again.") from error
+                         hint="tag or pull the image again") from error

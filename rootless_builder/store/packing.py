@@ -57,7 +57,7 @@ class Packing:
         highest = HIGHEST_LEVELS.get(self.compression, -1)
         if highest < 0 or not 0 <= (self.level or 0) <= highest:
             raise UsageError(f"cannot compress layers with {self.compression} at level {self.level}",
-                             hint="gzip has levels 0 to 9, zstd 0 to 22, none has none.")
+                             hint="gzip has levels 0 to 9, zstd 0 to 22, none has none")
 
     def kind(self, layer: LayerRef) -> str | None:
         """What the layer has to be made into; None: it goes as it is stored."""

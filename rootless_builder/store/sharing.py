@@ -42,12 +42,12 @@ def check(root: Path, *, shared: bool) -> None:
         status = os.stat(root)
         if shared and not atomic.is_shared(root):
             raise StoreError(f"cannot share the store {root}: it was made for one user",
-                             hint="take another folder, or chmod -R g+rwX,o= and chmod g+s every folder of it first.")
+                             hint="take another folder, or chmod -R g+rwX,o= and chmod g+s every folder of it first")
         if shared or not status.st_mode & 0o022:
             return
         if atomic.is_shared(root) or status.st_uid != os.geteuid():
             raise StoreError(f"cannot open the store {root}: others may write to it",
-                             hint="if it is shared on purpose, name it with --shared-store.")
+                             hint="if it is shared on purpose, name it with --shared-store")
         with contextlib.suppress(OSError):
             os.chmod(root, atomic.FOLDER_MODE)
 
@@ -93,7 +93,7 @@ class Verifier:
                     atomic.write_all(copy, chunk)
             if hasher.hexdigest() != digest.hex:
                 raise StoreError(f"cannot use the blob {digest}: its bytes do not have this digest ({path}, written by "
-                                 f"uid {status.st_uid})", hint="remove this file, then pull or build the image again.")
+                                 f"uid {status.st_uid})", hint="remove this file, then pull or build the image again")
         except BaseException:
             os.close(fd)
             if copy >= 0:

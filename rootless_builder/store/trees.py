@@ -28,7 +28,7 @@ from .layout import Layout
 if TYPE_CHECKING:
     from .inflate import TarStream
 
-TARS_REMEDY = "free space there (everything in it may be deleted), or set IECHOR_SCRATCH to a larger disk."
+TARS_REMEDY = "free space there (everything in it may be deleted), or set IECHOR_SCRATCH to a larger disk"
 _CHUNK = 1 << 20
 _READ_ONLY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 

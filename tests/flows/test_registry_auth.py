@@ -85,7 +85,7 @@ def test_login_pull_push_logout(locked, home, store):
     said = f"cannot pull {locked.host}/team/tiny:1: {locked.host} wants a login, or the image does not exist"
     with pytest.raises(AuthError, match=said) as caught:
         home.pull(f"{locked.host}/team/tiny:1", store)
-    assert caught.value.hint == f"run `iechor login {locked.host}`."
+    assert caught.value.hint == f"run `iechor login {locked.host}`"
     kept = home.client().login(locked.host, "ann", USERS["ann"])
     assert kept == str(home.folder / ".config/iechor/auth.json")
     assert stat.S_IMODE((home.folder / ".config/iechor/auth.json").stat().st_mode) == 0o600

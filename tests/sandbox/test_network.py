@@ -169,7 +169,7 @@ def test_a_port_in_use_is_said_before_anything_starts(box: Box) -> None:
                          ports=(Port(host_ip="127.0.0.1", host_port=port, container_port=80),))
     assert result.error is not None
     assert result.error["message"] == f"cannot publish 127.0.0.1:{port}: Address already in use"
-    assert result.error["hint"] == "Publish another port of the host, or stop what listens there."
+    assert result.error["hint"] == "publish another port of the host, or stop what listens there"
     assert not (box.root / "tmp/started").exists()
 
 

@@ -142,7 +142,7 @@ def test_a_missing_range_names_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(NamespaceError) as caught:
         idmap.subuid_map("me", 1000, 1000, etc=tmp_path)
     assert caught.value.message.endswith("subgid has no range for me")
-    assert caught.value.hint == "Run `sudo usermod --add-subgids 100000-165535 me`, or use --userns=fakeroot."
+    assert caught.value.hint == "run `sudo usermod --add-subgids 100000-165535 me`, or use --userns=fakeroot"
 
 
 def test_real_root_has_every_id() -> None:

@@ -81,4 +81,4 @@ class CheckOptions:
 
 def _unreadable(text: str, cause: str) -> IechorfileError:
     return IechorfileError(f"cannot read the check options {text!r}: {cause}",
-                           hint="Write skip=RULE,RULE or skip=all, experimental=…, error=true, with ; between them.")
+                           hint="write skip=RULE,RULE or skip=all, experimental=…, error=true, with ; between them")

@@ -45,7 +45,7 @@ def test_outer_mount_points_come_before_inner_ones_and_the_command_line_wins(tmp
 def test_a_missing_source_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(ContainerError) as caught:
         asked_mounts([Volume.parse("./no:/x")], [], [], tmp_path)
-    assert caught.value.hint == f"Make it first: mkdir -p {tmp_path / 'no'}"
+    assert caught.value.hint == f"make it first: mkdir -p {tmp_path / 'no'}"
 
 
 def test_volumes_of_the_image_that_the_command_line_does_not_take() -> None:

@@ -218,8 +218,8 @@ for path, node in (("null", null), ("owned", owned)):
     done = subuid_user.run(sys.executable, subuid_user.write("refused.py", code))
     device, owner = done.stdout.splitlines()
     assert device == ("cannot make the device /null: the kernel refuses it in a user namespace "
-                      "| use --userns=fakeroot, which keeps devices.")
+                      "| use --userns=fakeroot, which keeps devices")
     assert owner == ("cannot give /owned its owner 4204350:0: the ids of this user namespace do not reach that far "
-                     "| use --userns=fakeroot, which keeps any owner.")
+                     "| use --userns=fakeroot, which keeps any owner")
     assert OwnershipError.exit_code == 12
 
