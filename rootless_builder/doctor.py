@@ -174,7 +174,7 @@ def _ids(host: Host) -> Iterator[Finding]:
         ids, helpers = idmap.subuid_map(host.user, host.uid, host.gid)
     except NamespaceError as error:
         yield Finding(name="subordinate ids", ok=False, detail=f"{error.message}; only --userns=subuid needs them",
-                      remedy=error.hint or "")
+                      remedy=_sentence(error.hint))
         return
     count = min(sum(extent.count for extent in side) for side in (ids.uids, ids.gids))
     yield Finding(name="subordinate ids", ok=True, detail=f"{count} ids through {helpers.newuidmap}")
@@ -184,7 +184,7 @@ def _supervisor() -> Finding:
     support = fakeroot.available()
     if not support.usable:
         return Finding(name="fakeroot", ok=False, detail=f"RUN cannot keep owners with one id: {support.reason}",
-                       remedy=f"{support.hint[:1].upper()}{support.hint[1:]}.")
+                       remedy=_sentence(support.hint))
     return Finding(name="fakeroot", ok=True, detail="; ".join(("owners are kept with one id", *support.degraded)))
 
 
@@ -202,3 +202,7 @@ def _outbound() -> Finding:
                    "published ports work; containers with -p reach nothing outside",
                    remedy="" if program else f"Install slirp4netns and allow access to {outbound.TUN}, "
                                              "if they should reach the outside.")
+
+
+def _sentence(hint: str | None) -> str:
+    return f"{hint[:1].upper()}{hint[1:]}." if hint else ""

@@ -320,7 +320,7 @@ def test_containers_under_proot(user: Person) -> None:
     assert "0\nvolume" in shown and "b\n" in shown and "user namespaces are not allowed here: proot" in shown
     assert (user.home / "v/made").read_text() == "made\n"
     assert "not found in PATH" in iechor("run", "--rm", "busybox", "nothing", code=127)
-    assert "Take --network=host" in iechor("run", "--rm", "-p", "80", "busybox", "true", code=125)
+    assert "take --network=host" in iechor("run", "--rm", "-p", "80", "busybox", "true", code=125)
     iechor("run", "-d", "--name", "x", "-u", "app", "busybox", "sh", "-c",
            "trap 'echo bye; exit 4' TERM; echo up > /tmp/up; echo $(id -u); while :; do sleep 0.1; done")
     until(lambda: "1000" in iechor("logs", "x"))

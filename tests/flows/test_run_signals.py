@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.flows.running import Box, box, layout, plain, until
@@ -41,7 +42,8 @@ def test_a_command_without_handler_needs_three_and_is_killed(plain: Box) -> None
     command = plain.person.command("run", "--rm", plain.image, "sh", "-c", "echo ready; exec sleep 600")
     process = plain.person.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    for number in (signal.SIGINT, signal.SIGTERM):
+    until(lambda: "sleep" in {child.name() for child in psutil.Process(process.pid).children(recursive=True)})
+    for number in (signal.SIGINT, signal.SIGTERM):  # the shell of -c has a handler for SIGINT
         process.send_signal(number)
         time.sleep(0.2)
         assert process.poll() is None, process.communicate()
