@@ -1,5 +1,6 @@
 """Servers of files and of git repositories on 127.0.0.1, for tests of what is fetched."""
 
+import base64
 import hashlib
 import socket
 import subprocess
@@ -31,6 +32,19 @@ class Web:
 
 
 @contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """The port on which it answers, each request in a thread of its own."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def serve_web() -> Iterator[Web]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -58,15 +72,58 @@ def serve_web() -> Iterator[Web]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Web(f"http://127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as port:
+        found = Web(f"http://127.0.0.1:{port}")
+        yield found
+
+
+@dataclass
+class Guarded:
+    """files: path → body, for whoever shows `wanted`; moved: path → URL; asked: (path, header)."""
+
+    port: int
+    wanted: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def opened_by(self, user: str, password: str) -> str:
+        """Asks for them from now on; the URL that has them."""
+        self.wanted = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        return self.url.replace("//", f"//{user}:{password}@")
+
+    def shown(self) -> set[str | None]:
+        return {header for _, header in self.asked}
+
+
+@contextmanager
+def guarded() -> Iterator[Guarded]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            found.asked.append((path, self.headers.get("Authorization")))
+            body = found.files.get(path, b"")
+            known = found.wanted in ("", self.headers.get("Authorization"))
+            there = 200 if path in found.files else 404
+            self.send_response(302 if path in found.moved else there if known else 401)
+            if not known:
+                self.send_header("WWW-Authenticate", 'Basic realm="guarded"')
+            if path in found.moved:
+                self.send_header("Location", found.moved[path])
+            self.send_header("Content-Length", str(len(body) if known else 0))
+            self.end_headers()
+            self.wfile.write(body if known else b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with serving(Handler) as port:
+        found = Guarded(port)
+        yield found
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -296,9 +296,10 @@ class Fold:
             return write()
         from ..steps.late import LateLayer  # a cached build has none
 
-        rest = stack.pop_all() if self._can_be_late(place) else contextlib.ExitStack()
+        is_late = self._can_be_late(place)
+        rest = stack.pop_all() if is_late else contextlib.ExitStack()
         late = LateLayer(step, layers, adopted, facts, rest, write, world.schedule.waiting)
-        if self._can_be_late(place):
+        if is_late:
             world.schedule.ahead(late.record)
             return late
         with late:

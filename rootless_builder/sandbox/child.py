@@ -20,7 +20,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from ..errors import IechorError, NamespaceError, SandboxError
@@ -53,15 +53,22 @@ class Request:
 
 def supervise_step(message: wire.Message, server: int, control: socket.socket | None) -> NoReturn:
     """P1. Never returns into the server's loop, whatever happens."""
-    code = 1
     try:
         request = receive_request(message, control)
-        try:
-            code = live(request, server)
-        except IechorError as error:
-            wire.send(request.report, {"error": encode(error)})
-        except Exception as error:  # noqa: BLE001 - the launcher must hear of a bug, whatever it is
-            wire.send(request.report, {"error": encode(bug(error))})
+        end_with(request.report, lambda: live(request, server))
+    finally:
+        os._exit(1)
+
+
+def end_with(report: socket.socket, work: Callable[[], int]) -> NoReturn:
+    """Does `work` and ends the process with its code; the launcher is told of what it raises."""
+    code = 1
+    try:
+        code = work()
+    except IechorError as error:
+        wire.send(report, {"error": encode(error)})
+    except Exception as error:  # noqa: BLE001 - the launcher must hear of a bug, whatever it is
+        wire.send(report, {"error": encode(bug(error))})
     finally:
         os._exit(code)
 
@@ -344,17 +351,9 @@ def fork_under_proot(request: Request) -> tuple[int, socket.socket]:
     if pid:
         inner.close()
         return pid, link
-    code = 1
-    try:
-        link.close()
-        request.status.close()
-        code = under_proot(request, inner)
-    except IechorError as error:
-        wire.send(request.report, {"error": encode(error)})
-    except Exception as error:  # noqa: BLE001 - the launcher must hear of a bug, whatever it is
-        wire.send(request.report, {"error": encode(bug(error))})
-    finally:
-        os._exit(code)
+    link.close()
+    request.status.close()
+    end_with(request.report, lambda: under_proot(request, inner))
 
 
 def under_proot(request: Request, link: socket.socket) -> int:

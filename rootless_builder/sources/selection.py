@@ -4,6 +4,7 @@ Never times, or what a umask decides (umask.py), nor the owners a folder has on 
 users gives one digest. Owners that an archive or an image tells count, as they go into the image.
 """
 
+import functools
 import hashlib
 import os
 import struct
@@ -107,8 +108,9 @@ def _hashed(root_fd: int, files: list[bytes]) -> list[bytes]:
                           hint="make it readable, or exclude it in .iechorignore") from error
 
 
+@functools.cache
 def _counted(umask: int) -> bytes:
-    """What of each mode counts, as Survey.told takes it."""
+    """What of each mode counts, as Survey.told takes it. Asked for each source of a COPY."""
     return struct.pack(f"={PERMISSIONS}I", *(counted(mode, umask) for mode in range(PERMISSIONS)))
 
 

@@ -35,9 +35,8 @@ def one(subuid_user: Person, registry: Registry, busybox: str) -> Person:
 
 
 @pytest.fixture
-def two(plain_user: Person, registry: Registry, busybox: str) -> Person:
-    plain_user.mirror(registry)
-    return plain_user
+def two(user: Person) -> Person:
+    return user
 
 
 @pytest.fixture

@@ -3,11 +3,7 @@
 import base64
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,59 +11,9 @@ import pytest
 from tests.conftest import Person, _person
 from tests.flows.running import USERS
 from tests.flows.test_build import build, members, ran
-from tests.servers import git, repository
+from tests.servers import Guarded, git, guarded, repository
 
 SECRET = "s3cret-of-the-test"
-
-
-@dataclass
-class Guarded:
-    """files: path → body, for whoever shows `wanted`; moved: path → URL; asked: (path, header)."""
-
-    port: int
-    wanted: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    moved: dict[str, str] = field(default_factory=dict)
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def shown(self) -> set[str | None]:
-        return {header for _, header in self.asked}
-
-
-@contextmanager
-def guarded() -> Iterator[Guarded]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            found.asked.append((path, self.headers.get("Authorization")))
-            body = found.files.get(path, b"")
-            known = found.wanted in ("", self.headers.get("Authorization"))
-            there = 200 if path in found.files else 404
-            self.send_response(302 if path in found.moved else there if known else 401)
-            if not known:
-                self.send_header("WWW-Authenticate", 'Basic realm="guarded"')
-            if path in found.moved:
-                self.send_header("Location", found.moved[path])
-            self.send_header("Content-Length", str(len(body) if known else 0))
-            self.end_headers()
-            self.wfile.write(body if known else b"")
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Guarded(server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture

@@ -20,9 +20,8 @@ import psutil
 import pytest
 
 from tests.conftest import Person
-from tests.flows.test_language_rest import guarded
 from tests.registry_server import Registry, serve_registry
-from tests.servers import git, repository
+from tests.servers import git, guarded, repository
 
 
 @pytest.fixture
@@ -300,9 +299,8 @@ def test_proxies_and_hosts_of_the_command_line(user: Person, planted: str) -> No
 def test_passwords_in_urls_of_contexts(user: Person, planted: str) -> None:
     """The main context, named ones, and their errors."""
     with guarded() as web:
-        web.wanted = "Basic " + base64.b64encode(f"me:{planted}".encode()).decode()
         web.files = {"/iEchorfile": b"FROM busybox\nCOPY --from=other context /\nRUN echo x > /x\n", "/f": b"guarded"}
-        base = web.url.replace("//", f"//me:{planted}@")
+        base = web.opened_by("me", planted)
         words = ("build", "--progress=plain", "--build-context", f"other={base}/f", "--logfile", "log")
         said = user.iechor(*words, "-t", "app", "--metadata-file", "m.json", f"{base}/iEchorfile").stderr
         images(user, "app")
@@ -317,9 +315,8 @@ def test_passwords_in_urls_of_contexts(user: Person, planted: str) -> None:
 def test_passwords_in_urls_of_add(user: Person, planted: str) -> None:
     """They stay in the iEchorfile, where the user put them: the history has a mask in their place."""
     with guarded() as web:
-        web.wanted = "Basic " + base64.b64encode(f"me:{planted}".encode()).decode()
         web.files = {"/f": b"guarded", "/g": b"guarded too"}
-        base = web.url.replace("//", f"//me:{planted}@")
+        base = web.opened_by("me", planted)
         checksum = hashlib.sha256(b"guarded too").hexdigest()
         given = user.write("c/iEchorfile", f"FROM busybox\nARG BASE={base}\nADD {base}/f $BASE/f /to/\n"
                                            f"ADD --checksum=sha256:{checksum} {base}/g /\nRUN cat /g; : {base}\n")
@@ -346,10 +343,10 @@ def test_passwords_in_urls_of_repositories(user: Person, planted: str, tmp_path:
     git(tmp_path, "clone", "-q", "--bare", "work", "bare")
     git(tmp_path / "bare", "update-server-info")
     with guarded() as web:
-        web.wanted = "Basic " + base64.b64encode(f"me:{planted}".encode()).decode()
+        base = web.opened_by("me", planted)
         web.files = {f"/w.git/{path.relative_to(tmp_path / 'bare')}": path.read_bytes()
                      for path in (tmp_path / "bare").rglob("*") if path.is_file()}
-        remote = f"{web.url.replace('//', f'//me:{planted}@')}/w.git"
+        remote = f"{base}/w.git"
         user.write(".gitconfig", "[credential]\n\thelper = store\n")
         user.write("elsewhere/x", "")
         given = user.write("c/iEchorfile", f"FROM busybox\nADD --keep-git-dir {remote} /w\n"

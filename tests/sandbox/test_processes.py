@@ -235,6 +235,7 @@ except KeyboardInterrupt:
     with box.person.start(*box.script_command(code), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
+        assert eventually(lambda: catches(process.pid, signal.SIGUSR2))  # the last one that supervise takes over
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (out, err) == ("interrupted\n", "")
