@@ -48,7 +48,7 @@ def test_an_aim_is_a_ratio_of_medians() -> None:
 def test_a_peer_that_fails_is_told_and_does_not_stop_the_others(capfd: pytest.CaptureFixture[str]) -> None:
     table: dict[tuple[str, str], Times] = {}
     workload = Small(Path("/"), 1.0, Floors(Path("/"), []))
-    bad, good = Peer("bad", "print('said first'); raise SystemExit('out of luck')"), Peer("good", "pass")
+    bad, good = Peer("bad", "print('said first', flush=True); raise SystemExit('out of luck')"), Peer("good", "pass")
     for _ in range(2):
         for who in (bad, good):
             bench.series(workload, who, table)
